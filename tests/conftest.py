@@ -1,0 +1,66 @@
+"""Every session runs in namespaces of its own, and ends by comparing the machine with what it was.
+
+This module isolates the process while it is imported: pytest imports it before any test module, and
+before any thread exists. `tests/harness/` holds the parts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from tests.harness.baseline import Baseline
+from tests.harness.isolation import isolate
+
+_is_worker = "PYTEST_XDIST_WORKER" in os.environ
+_baseline = None if _is_worker else Baseline()  # a worker's machine is its controller's business
+NOT_ISOLATED = isolate()
+_CHANGES: pytest.StashKey[list[str]] = pytest.StashKey()
+
+
+def pytest_report_header() -> str:
+    """One line in the header, so that a log shows what the kernel tests stood on."""
+    return f"isolation: {NOT_ISOLATED or 'own network and mount namespaces, private /run'}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All in tests/kernel are kernel tests; without namespaces of our own they are skipped."""
+    for item in items:
+        if item.path.parent.name == "kernel":
+            item.add_marker(pytest.mark.kernel)
+        if NOT_ISOLATED and item.get_closest_marker("kernel"):
+            item.add_marker(pytest.mark.skip(reason=NOT_ISOLATED))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the session if it left anything on the machine."""
+    global _baseline
+    if _baseline is None:
+        return
+    _shut_down()
+    changes = _baseline.check()
+    _baseline.close()
+    _baseline = None
+    session.config.stash[_CHANGES] = changes
+    if changes:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The changes, above pytest's own last line."""
+    changes = terminalreporter.config.stash.get(_CHANGES, [])
+    if changes:
+        terminalreporter.section("the machine is not what it was", red=True)
+        terminalreporter.write("\n".join(changes) + "\n")
+
+
+def _shut_down() -> None:
+    """netkit's guard and broker live as long as the process: end them before looking for leftovers."""
+    netkit = sys.modules.get("netkit")
+    if netkit is not None and hasattr(netkit, "shutdown"):
+        netkit.shutdown()

@@ -1,0 +1,100 @@
+"""What a test may not leave: open files, threads, children and registered namespaces.
+
+Compared as they are before and after; what the process keeps for its lifetime (the shared worker, the
+guard, their sockets) is made before the first test by the `netkit_is_warm` fixture.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from tests.harness import processes
+
+
+@dataclass(frozen=True)
+class Held:
+    """What this process holds at one moment."""
+
+    files: dict[int, str]
+    threads: frozenset[threading.Thread]
+    tasks: int
+    children: dict[int, str]
+    registered: frozenset[str]
+
+    @classmethod
+    def now(cls) -> Held:
+        gc.collect()
+        return cls(
+            files=_files(),
+            threads=frozenset(threading.enumerate()),
+            tasks=len(os.listdir("/proc/self/task")),
+            children=processes.children(),
+            registered=frozenset(_entries("/run/netns")),
+        )
+
+
+def leaks(before: Held, grace: float = 2.0) -> list[str]:
+    """A line per leak; threads and children that are ending get `grace` seconds."""
+    deadline = time.monotonic() + grace
+    found = _living_threads(before, deadline) + _living_children(before, deadline)
+    after = Held.now()
+    if after.tasks > before.tasks and not found:
+        found.append(f"threads unknown to Python: {after.tasks - before.tasks}")
+    found += _open_files(before.files, after.files)
+    found += [f"registered namespace: /run/netns/{name}" for name in after.registered - before.registered]
+    found += [f"registration gone: /run/netns/{name}" for name in before.registered - after.registered]
+    return found
+
+
+def _files() -> dict[int, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # the descriptor of this very listing
+            continue
+    return found
+
+
+def _entries(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
+
+
+def _living_threads(before: Held, deadline: float) -> list[str]:
+    found = []
+    for thread in set(threading.enumerate()) - before.threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+        if thread.is_alive():
+            found.append(f"thread: {thread.name}")
+    return found[len(before.threads) - _alive(before) :]  # one that replaces an ended one is no leak
+
+
+def _alive(before: Held) -> int:
+    return sum(thread.is_alive() for thread in before.threads)
+
+
+def _living_children(before: Held, deadline: float) -> list[str]:
+    new = processes.children().keys() - before.children.keys()
+    return [f"child: {line}" for pid in sorted(new) if (line := processes.wait(pid, deadline))]
+
+
+def _open_files(before: dict[int, str], after: dict[int, str]) -> list[str]:
+    """By kind of target: a socket that was closed and opened again has another inode, and is no leak."""
+    grown = Counter(map(_kind, after.values())) - Counter(map(_kind, before.values()))
+    return [
+        f"open file: {fd} -> {target}"
+        for fd, target in after.items()
+        if _kind(target) in grown and before.get(fd) != target
+    ]
+
+
+def _kind(target: str) -> str:
+    return target.partition(":[")[0]

@@ -1,0 +1,127 @@
+"""What the system's own tools say of a namespace: the truth that netkit is compared with.
+
+Each runs through nsenter(1) on the namespace's descriptor, so that nothing depends on how netkit names
+or registers it.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+RTNLGRP_ALL = 0x7FFFFFFF  # the groups 1 to 31 as bind(2)'s mask: netlink(7)
+
+
+class HasFd(Protocol):
+    """A netkit.Namespace, or anything else that holds a namespace open."""
+
+    def fileno(self) -> int: ...
+
+
+def run_in(ns: HasFd, *argv: str, input: str | None = None, timeout: float = 30) -> str:
+    """The standard output of a command in the namespace; a failure shows its error output."""
+    done = _nsenter(ns, argv, input, timeout)
+    if done.returncode:
+        raise AssertionError(f"{' '.join(argv)}: status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def succeeds(ns: HasFd, *argv: str, timeout: float = 30) -> bool:
+    """Whether a command ends with status 0 in the namespace."""
+    return _nsenter(ns, argv, None, timeout).returncode == 0
+
+
+def _nsenter(
+    ns: HasFd, argv: tuple[str, ...], input: str | None, timeout: float
+) -> subprocess.CompletedProcess[str]:
+    fd = ns.fileno()
+    command = ["nsenter", f"--net=/proc/self/fd/{fd}", "--", *argv]
+    return subprocess.run(
+        command, pass_fds=[fd], input=input or "", capture_output=True, text=True, timeout=timeout
+    )
+
+
+def ip(ns: HasFd, *words: str) -> list[dict[str, Any]]:
+    """`ip -j -d WORDS`, parsed: `ip(ns, "-6", "route", "show", "table", "all")`."""
+    # iproute2 prints an empty list as nothing, or as [{}] with a filter that matches nothing.
+    return [item for item in json.loads(run_in(ns, "ip", "-j", "-d", *words) or "[]") if item]
+
+
+def link(ns: HasFd, name: str) -> dict[str, Any]:
+    """`ip -j -d link show NAME`."""
+    (found,) = ip(ns, "link", "show", name)
+    return found
+
+
+def addresses(ns: HasFd, name: str) -> list[str]:
+    """The addresses of a link as `10.0.0.1/24`, without IPv6 link-local ones."""
+    (found,) = ip(ns, "address", "show", name)
+    return [
+        f"{info['local']}/{info['prefixlen']}" for info in found["addr_info"] if info["scope"] != "link"
+    ]
+
+
+def nft(ns: HasFd) -> list[dict[str, Any]]:
+    """`nft -j list ruleset`, parsed, without the version line."""
+    items = json.loads(run_in(ns, "nft", "-j", "list", "ruleset"))["nftables"]
+    return [item for item in items if "metainfo" not in item]
+
+
+def nft_text(ns: HasFd) -> str:
+    """`nft list ruleset` without counters."""
+    return run_in(ns, "nft", "--stateless", "list", "ruleset")
+
+
+def iptables_legacy(ns: HasFd, table: str = "nat", family: int = 4) -> list[str]:
+    """`iptables-legacy -t TABLE -S` as lines; family 6 asks ip6tables-legacy."""
+    command = "iptables-legacy" if family == 4 else "ip6tables-legacy"
+    return run_in(ns, command, "-w", "-t", table, "-S").splitlines()
+
+
+class NamespaceSocket(Protocol):
+    """A namespace that opens sockets: netkit.Namespace.socket."""
+
+    def socket(self, family: int, type: int, proto: int) -> socket.socket: ...
+
+
+class Events:
+    """Wakes up at rtnetlink events of a namespace: what a test does instead of sleeping.
+
+    >>> with Events(ns) as events:
+    ...     events.wait_until(lambda: link(ns, "eth0")["operstate"] == "UP")
+    """
+
+    def __init__(self, ns: NamespaceSocket) -> None:
+        self._socket = ns.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._socket.bind((0, RTNLGRP_ALL))
+        self._socket.setblocking(False)
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float = 5.0) -> None:
+        """Return when `condition()` is true, asking again after each event; fail after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._socket], [], [], left)[0]:
+                raise AssertionError(f"not true after {timeout} s and the last event: {condition}")
+            self._drain()
+
+    def _drain(self) -> None:
+        while True:
+            try:
+                self._socket.recv(65536)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != 105:  # ENOBUFS: events were lost, the condition is asked again anyway
+                    raise
+
+    def __enter__(self) -> Events:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()

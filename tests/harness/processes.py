@@ -1,0 +1,72 @@
+"""Which processes came out of this one, and waiting for those that are ending."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from pathlib import Path
+
+
+def leftovers(mark: str, *, except_for: set[int], grace: float) -> list[str]:
+    """Processes that descend from this one or carry `mark` in their environment and go on living."""
+    ignored = except_for | {os.getpid()}
+    deadline = time.monotonic() + grace
+    return [line for pid in sorted(family(mark) - ignored) if (line := wait(pid, deadline))]
+
+
+def family(mark: str) -> set[int]:
+    """Descendants by parent, and orphans (a daemon's parent is init) by environment."""
+    parents = {pid: parent for pid in _pids() if (parent := _parent(pid)) is not None}
+    found = {pid for pid in parents if _has_mark(pid, mark)}
+    wanted = {os.getpid()}
+    while wanted:
+        wanted = {pid for pid, parent in parents.items() if parent in wanted}
+        found |= wanted
+    return found
+
+
+def children() -> dict[int, str]:
+    """This process's living children, with their command lines."""
+    return {pid: command(pid) for pid in _pids() if _parent(pid) == os.getpid()}
+
+
+def command(pid: int) -> str:
+    """The command line, empty for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _parent(pid: int) -> int | None:
+    """None for one that is gone or a zombie, which holds nothing any more."""
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except (OSError, ValueError):
+        return None
+    return None if state in "ZX" else int(parent)
+
+
+def _has_mark(pid: int, mark: str) -> bool:
+    try:
+        return mark.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def wait(pid: int, deadline: float) -> str:
+    """Empty if the process ends before the deadline, else what it is."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return ""
+    try:
+        ended, _, _ = select.select([fd], [], [], max(0.0, deadline - time.monotonic()))
+    finally:
+        os.close(fd)
+    return "" if ended else f"{pid} {command(pid)}"

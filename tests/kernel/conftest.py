@@ -1,0 +1,41 @@
+"""Kernel tests: a fresh namespace plays the host, and each test gives back all it took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import NOT_ISOLATED
+from tests.harness.leaks import Held, leaks
+
+
+@pytest.fixture(scope="session")
+def netkit_is_warm() -> None:
+    """Make what netkit keeps for the life of a process, so that it is no test's leak."""
+    if NOT_ISOLATED:
+        return
+    import netkit
+
+    with netkit.Namespace("warm-up") as ns:
+        ns.links["lo"]
+        list(netkit.Namespace.current().links)
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing(netkit_is_warm: None) -> Iterator[None]:
+    """Fail a test that leaves an open file, a thread, a child or a registered namespace."""
+    before = Held.now()
+    yield
+    found = leaks(before)
+    if found:
+        pytest.fail("the test left behind:\n" + "\n".join(found), pytrace=False)
+
+
+@pytest.fixture
+def host() -> Iterator[object]:
+    """A fresh namespace as the test's host."""
+    import netkit
+
+    with netkit.Namespace() as ns:
+        yield ns

@@ -1,0 +1,380 @@
+"""The one reused netlink socket of a namespace and protocol.
+
+The kernel has done its work when `send` returns, so a request costs one send and one
+receive. One lock covers both: several threads may share the socket. Each request has a
+sequence number of its own, and whatever answers an older one is dropped, so an interrupt
+in the middle (Ctrl-C) costs nothing but that request.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket as _socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from struct import pack
+from threading import Lock
+
+from netkit._netlink.policy import attribute_at
+from netkit._netlink.wire import (
+    HEADER_SIZE,
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLM_F_DUMP_INTR,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    NLMSG_MIN_TYPE,
+    Refusal,
+    Request,
+    messages,
+    parse_acknowledgement,
+    parse_done,
+)
+from netkit.errors import KernelError, ProtocolError, StateError, WaitTimeout, kernel_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol, TypeVar
+
+    T = TypeVar("T")
+
+    class Transport(Protocol):
+        """What is used of a socket; netkit.testing has one that is no socket."""
+
+        def fileno(self) -> int: ...
+        def close(self) -> None: ...
+        def send(self, data: bytes, /) -> int: ...
+        def setblocking(self, flag: bool, /) -> None: ...
+        def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None: ...
+        def recvmsg_into(
+            self, buffers: list[bytearray], ancillary_size: int, flags: int, /
+        ) -> tuple[int, Any, int, Any]: ...
+
+NETLINK_ROUTE = 0
+NETLINK_NETFILTER = 12
+
+_SOL_NETLINK = 270
+_NETLINK_CAP_ACK = 10
+_NETLINK_EXT_ACK = 11
+_NETLINK_GET_STRICT_CHK = 12
+
+# A default receive buffer of 208 KiB loses acknowledgements at 300 of them; 128 are safe.
+LARGEST_BATCH = 128
+LARGEST_SEND = 64 * 1024
+# The kernel fills at most 32 KiB per dump datagram; single replies are rarely longer.
+_BUFFER_SIZE = 64 * 1024
+_PATIENCE = 60  # seconds; deleting 10 000 links holds the kernel's lock for most of one
+_READ_TRIES = 8
+_SEQUENCE_MASK = 0x7FFFFFFF
+
+Reply = tuple[int, memoryview, int, int]
+"""Type of the message, the datagram, and where in it the body begins and ends."""
+
+
+class _LostError(Exception):
+    """Answers were lost to a full receive buffer, or did not fit: reading may be done again."""
+
+
+class NetlinkSocket:
+    """A netlink socket that was opened inside the namespace it speaks to.
+
+    It takes over the file descriptor of `sock` and sets extended and capped ACKs and
+    strict checking. `label` is how error messages call the namespace; `capability` tells
+    which capability the caller lacks when the kernel answers EPERM.
+    """
+
+    def __init__(
+        self,
+        sock: Transport,
+        label: str | None = None,
+        missing_capability: Callable[[], str | None] | None = None,
+    ) -> None:
+        self._sock: Transport | None = sock
+        self._lock = Lock()
+        self._sequence = int.from_bytes(os.urandom(3), "little")
+        self._buffer = bytearray(_BUFFER_SIZE)
+        self._pid = os.getpid()
+        self._dirty = False
+        self.label = label
+        self._missing_capability = missing_capability
+        _set_options(sock)
+
+    @property
+    def closed(self) -> bool:
+        """True after close()."""
+        return self._sock is None
+
+    def fileno(self) -> int:
+        """The descriptor, -1 when closed."""
+        return self._sock.fileno() if self._sock is not None else -1
+
+    def close(self) -> None:
+        """Release the descriptor; a second call does nothing."""
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
+
+    # -- requests ---------------------------------------------------------------
+
+    def request(self, request: Request) -> list[Reply]:
+        """Send one message, wait for its ACK, and return what came with it (usually nothing)."""
+        return self.transact([request])
+
+    def get(self, request: Request) -> Reply:
+        """Send one message, without NLM_F_ACK, that the kernel answers with exactly one object."""
+        for _ in range(_READ_TRIES):
+            try:
+                refusal, reply = self._exchange([request], self._collect_one)
+            except _LostError:
+                continue
+            if refusal is not None:
+                raise self.explain(request, refusal)
+            if reply is None:
+                raise ProtocolError(f"the kernel acknowledged '{request.operation}' without an answer")
+            return reply
+        raise ProtocolError(f"the answer to '{request.operation}' was lost {_READ_TRIES} times")
+
+    def batch(self, requests: Sequence[Request]) -> list[KernelError | None]:
+        """Send many messages at once; one outcome per message, in order.
+
+        The kernel goes on after a refused message: the caller decides what is undone.
+        """
+        outcomes: list[KernelError | None] = []
+        for part in _split(requests):
+            refusals, _ = self._exchange(part, self._collect_writing)
+            outcomes += [
+                None if refusal is None else self.explain(request, refusal)
+                for request, refusal in zip(part, refusals, strict=True)
+            ]
+        return outcomes
+
+    def transact(self, requests: Sequence[Request]) -> list[Reply]:
+        """Like batch, in one send however long; returns the answers, raises the first refusal.
+
+        For what the kernel takes as a whole, such as an nfnetlink batch. There, an error on
+        a message that wants no ACK (the batch's begin) is the only answer that comes.
+        """
+        refusals, replies = self._exchange(requests, self._collect_writing)
+        for request, refusal in zip(requests, refusals, strict=True):
+            if refusal is not None:
+                raise self.explain(request, refusal)
+        return replies
+
+    def dump(self, request: Request) -> list[Reply]:
+        """All objects of a kind, read again when the list changed meanwhile or was lost in part.
+
+        Raises BusyError when that happened every time.
+        """
+        for _ in range(_READ_TRIES):
+            try:
+                refusal, replies, interrupted = self._exchange([request], self._collect_dump, NLM_F_DUMP)
+            except _LostError:
+                continue
+            if refusal is not None:
+                raise self.explain(request, refusal)
+            if not interrupted:
+                return replies
+        raise kernel_error(
+            request.operation,
+            errno.EAGAIN,
+            netns=self.label,
+            extack=f"the list changed during each of {_READ_TRIES} reads (NLM_F_DUMP_INTR)",
+        )
+
+    def explain(self, request: Request, refusal: Refusal) -> KernelError:
+        """Turn a refusal into the exception that says what was asked, of whom, and why not."""
+        attribute = None
+        if refusal.offset is not None:
+            offset = refusal.offset - HEADER_SIZE
+            attribute = attribute_at(request.policy, request.body, request.header_size, offset)
+        elif refusal.missing is not None and request.policy is not None:
+            row = request.policy.get(refusal.missing)
+            attribute = f"{row.name} is missing" if row is not None else None
+        lacking = None
+        if refusal.errno in (errno.EPERM, errno.EACCES) and self._missing_capability is not None:
+            lacking = self._missing_capability()
+        return kernel_error(
+            request.operation,
+            refusal.errno,
+            extack=refusal.text,
+            attribute=attribute,
+            netns=self.label,
+            deleting=request.deleting,
+            missing_capability=lacking,
+        )
+
+    # -- the exchange itself ------------------------------------------------------
+
+    def _exchange(
+        self, requests: Sequence[Request], collect: Callable[[Sequence[Request], int], T], flags: int = 0
+    ) -> T:
+        flags |= NLM_F_REQUEST
+        with self._lock:
+            sock = self._ready()
+            first = self._sequence
+            self._sequence = (first + len(requests)) & _SEQUENCE_MASK
+            self._dirty = True
+            data = b"".join([r.pack((first + n) & _SEQUENCE_MASK, flags) for n, r in enumerate(requests)])
+            _send(sock, data, requests[0].operation, self.label)
+            result = collect(requests, first)
+            self._dirty = False
+            return result
+
+    def _collect_writing(
+        self, requests: Sequence[Request], first: int
+    ) -> tuple[list[Refusal | None], list[Reply]]:
+        """One outcome for each message that asked for an ACK."""
+        refusals: list[Refusal | None] = [None] * len(requests)
+        waiting = {
+            (first + n) & _SEQUENCE_MASK for n, request in enumerate(requests) if request.flags & NLM_F_ACK
+        }
+        replies: list[Reply] = []
+        operation = requests[0].operation
+        while waiting:
+            data = self._receive_answer(operation)
+            for kind, flags, sequence, start, end in messages(data):
+                index = (sequence - first) & _SEQUENCE_MASK
+                if index >= len(requests):
+                    continue  # answers a request that was interrupted earlier
+                if kind == NLMSG_ERROR:
+                    refusals[index] = refusal = parse_acknowledgement(data, flags, start, end)
+                    if sequence not in waiting and refusal is not None:
+                        return refusals, replies
+                    waiting.discard(sequence)
+                elif kind >= NLMSG_MIN_TYPE:
+                    replies.append((kind, memoryview(bytes(data)), start, end))
+        return refusals, replies
+
+    def _collect_one(self, requests: Sequence[Request], first: int) -> tuple[Refusal | None, Reply | None]:
+        """The one object, or the refusal, that answers a request without ACK."""
+        while True:
+            data = self._receive(requests[0].operation)
+            for kind, flags, sequence, start, end in messages(data):
+                if sequence != first:
+                    continue
+                if kind == NLMSG_ERROR:
+                    return parse_acknowledgement(data, flags, start, end), None
+                if kind >= NLMSG_MIN_TYPE:
+                    return None, (kind, memoryview(bytes(data)), start, end)
+
+    def _collect_dump(
+        self, requests: Sequence[Request], first: int
+    ) -> tuple[Refusal | None, list[Reply], bool]:
+        """Every object up to NLMSG_DONE, and whether the list changed meanwhile."""
+        replies: list[Reply] = []
+        interrupted = False
+        while True:
+            data = memoryview(bytes(self._receive(requests[0].operation)))
+            for kind, flags, sequence, start, end in messages(data):
+                if sequence != first:
+                    continue
+                interrupted = interrupted or bool(flags & NLM_F_DUMP_INTR)
+                if kind >= NLMSG_MIN_TYPE:
+                    replies.append((kind, data, start, end))
+                elif kind == NLMSG_DONE:
+                    return parse_done(data, flags, start, end), replies, interrupted
+                elif kind == NLMSG_ERROR:
+                    return parse_acknowledgement(data, flags, start, end), replies, interrupted
+
+    def _receive_answer(self, operation: str) -> memoryview:
+        try:
+            return self._receive(operation)
+        except _LostError as problem:
+            raise ProtocolError(
+                f"the outcome of '{operation}' is unknown: {problem}. Read back what exists"
+            ) from problem
+
+    def _ready(self) -> Transport:
+        sock = self._sock
+        if sock is None:
+            raise StateError(f"the netlink socket of {self.label or 'this namespace'} is closed")
+        if self._pid != os.getpid():
+            raise StateError(
+                "this netlink socket was opened before fork(): two processes would read each "
+                "other's answers. Open the namespace again in the child"
+            )
+        if self._dirty:
+            _drain(sock, self._buffer)
+            self._dirty = False
+        return sock
+
+    def _receive(self, operation: str) -> memoryview:
+        """The next datagram that comes from the kernel (port id 0), whole."""
+        sock = self._sock
+        while sock is not None:
+            size, flags, sender = _receive_into(sock, self._buffer, operation)
+            if sender[0] != 0:
+                continue  # another process may send to our port; only the kernel is believed
+            if flags & _socket.MSG_TRUNC:
+                self._buffer = bytearray(2 * size)
+                raise _LostError(f"an answer of {size} bytes did not fit")
+            return memoryview(self._buffer)[:size]
+        raise StateError(f"the netlink socket was closed during '{operation}'")
+
+
+def _receive_into(
+    sock: Transport, buffer: bytearray, operation: str
+) -> tuple[int, int, tuple[int, int]]:
+    try:
+        size, _, flags, sender = sock.recvmsg_into([buffer], 0, _socket.MSG_TRUNC)
+        return size, flags, sender
+    except BlockingIOError as problem:
+        raise WaitTimeout(f"no answer to '{operation}' within {_PATIENCE} seconds") from problem
+    except OSError as problem:
+        if problem.errno == errno.ENOBUFS:
+            raise _LostError("the kernel dropped answers, for the socket's receive buffer was full") from problem
+        raise
+
+
+def subscribe(sock: _socket.socket, groups: Iterable[int]) -> None:
+    """Join multicast groups (RTNLGRP_...), for a socket that only listens."""
+    for group in groups:
+        sock.setsockopt(_SOL_NETLINK, 1, group)
+
+
+def _set_options(sock: Transport) -> None:
+    # Each may be unknown to an old kernel; without it, less is explained but nothing breaks.
+    for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK, _NETLINK_GET_STRICT_CHK):
+        try:
+            sock.setsockopt(_SOL_NETLINK, option, 1)
+        except OSError as problem:
+            if problem.errno != errno.ENOPROTOOPT:
+                raise
+    # A timeout of the kernel's, since Python's own would cost a poll() per receive.
+    sock.setblocking(True)
+    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("=qq", _PATIENCE, 0))
+
+
+def _send(sock: Transport, data: bytes, operation: str, label: str | None) -> None:
+    try:
+        sock.send(data)
+    except OSError as problem:
+        raise kernel_error(operation, problem.errno or errno.EIO, netns=label) from problem
+
+
+def _drain(sock: Transport, buffer: bytearray) -> None:
+    """Read away what an interrupted request left; an unfinished dump ends this way too."""
+    while True:
+        try:
+            sock.recvmsg_into([buffer], 0, _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError as problem:
+            if problem.errno != errno.ENOBUFS:
+                raise
+
+
+def _split(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
+    """Parts that one receive buffer holds the acknowledgements of."""
+    part: list[Request] = []
+    size = 0
+    for request in requests:
+        length = HEADER_SIZE + len(request.body)
+        if part and (len(part) == LARGEST_BATCH or size + length > LARGEST_SEND):
+            yield part
+            part, size = [], 0
+        part.append(request)
+        size += length
+    if part:
+        yield part

@@ -1,0 +1,33 @@
+# Each target does all of its own set-up: see scripts/setup.
+.PHONY: demo test test-all lint format docs bench clean
+.NOTPARALLEL:
+
+PYTHON_IN_VENV = $(or $(VENV),.venv)/bin/python
+
+demo: ## play the five scenes: make demo ARGS="--backend iptables"
+	@scripts/setup
+	@$(PYTHON_IN_VENV) -m netkit demo $(ARGS)
+
+test: ## make test ARGS="-k bridge -x"
+	@scripts/test $(ARGS)
+
+test-all: ## every Python from 3.11 up on this machine
+	@scripts/test-all $(ARGS)
+
+lint:
+	@scripts/lint
+
+format:
+	@scripts/setup test dev
+	@$(PYTHON_IN_VENV) -m ruff check --fix . ; $(PYTHON_IN_VENV) -m ruff format .
+
+docs: ## into site/
+	@scripts/setup test dev
+	@$(PYTHON_IN_VENV) -m mkdocs build --strict
+
+bench: ## make bench ARGS="--quick"
+	@scripts/setup test
+	@$(PYTHON_IN_VENV) -m benchmarks $(ARGS)
+
+clean:
+	rm -rf .venv .venv-* site build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,51 @@
+"""Which family is meant, when several values could say so."""
+
+from __future__ import annotations
+
+from netkit._spec.addresses import ip_address
+from netkit._spec.value import shown
+from netkit.errors import SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._spec.addresses import IPAddress, IPNetwork
+
+
+def checked_family(family: object) -> int | None:
+    """4, 6 or None; nothing else."""
+    if family is None:
+        return None
+    if isinstance(family, bool) or not isinstance(family, int) or family not in (4, 6):
+        raise SpecError(f"family {shown(family)} is neither 4 nor 6")
+    return family
+
+
+def found_family(family: object, *named: tuple[str, IPAddress | IPNetwork | None]) -> int | None:
+    """The one family of all the values that have one, or None; SpecError if they differ."""
+    chosen = checked_family(family)
+    by = f"family={chosen}"
+    for what, value in named:
+        if value is None:
+            continue
+        if chosen is None:
+            chosen, by = value.version, f"{what} '{value}'"
+        elif value.version != chosen:
+            raise SpecError(
+                f"{what} '{value}' is IPv{value.version}, but {by} is IPv{chosen}: choose one family"
+            )
+    return chosen
+
+
+def agreed_family(family: object, *named: tuple[str, IPAddress | IPNetwork | None]) -> int:
+    """As found_family, and 4 where nothing says so."""
+    return found_family(family, *named) or 4
+
+
+def checked_via(value: object, what: str = "via") -> IPAddress:
+    """A gateway: an address that a host can have."""
+    address = ip_address(value, what)
+    if address.is_unspecified:
+        raise SpecError(f"{what} '{address}' is the unspecified address: nothing can be sent to it")
+    if address.is_multicast:
+        raise SpecError(f"{what} '{address}' is a multicast address: it is nobody's own")
+    return address

@@ -1,0 +1,152 @@
+"""One address of a device, as the kernel reports it."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from netkit._spec.value import Value, shown
+from netkit.errors import SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+_set = object.__setattr__
+_NO_FLAGS: frozenset[str] = frozenset()
+
+
+class Address(Value):
+    """An address with its prefix length on a device, such as ``10.0.0.1/24``; frozen.
+
+    Equal to its text, to the same ``ipaddress.ip_interface`` and to another Address with the same
+    address and prefix length; scope, label, flags and lifetimes do not count. It hashes as its text
+    does, so it can be looked up in a set of texts (not in a set of ``ipaddress`` objects).
+
+    ``packed`` is the address in network byte order, 4 or 16 bytes; ``broadcast`` and ``peer`` too.
+    Use ``Address.parse("10.0.0.1/24")`` for text. Twin: one line of ``ip address show``.
+
+    >>> from netkit._spec.address import Address
+    >>> address = Address.parse("10.0.0.1/24")
+    >>> address == "10.0.0.1/24", address.prefixlen, str(address.ip)
+    (True, 24, '10.0.0.1')
+    """
+
+    __slots__ = _fields = (
+        "packed",
+        "prefixlen",
+        "scope",
+        "label",
+        "flags",
+        "packed_broadcast",
+        "packed_peer",
+        "preferred_lifetime",
+        "valid_lifetime",
+    )
+    _compared = ("packed", "prefixlen")
+
+    packed: bytes
+    prefixlen: int
+    scope: str
+    label: str | None
+    flags: frozenset[str]
+    packed_broadcast: bytes | None
+    packed_peer: bytes | None
+    preferred_lifetime: int | None
+    valid_lifetime: int | None
+
+    # Dumps make thousands of these: bytes are kept, and ipaddress objects are made when asked for.
+    def __init__(
+        self,
+        packed: bytes,
+        prefixlen: int,
+        scope: str = "universe",
+        label: str | None = None,
+        flags: frozenset[str] = _NO_FLAGS,
+        broadcast: bytes | None = None,
+        peer: bytes | None = None,
+        preferred_lifetime: int | None = None,
+        valid_lifetime: int | None = None,
+    ) -> None:
+        _set(self, "packed", packed)
+        _set(self, "prefixlen", prefixlen)
+        _set(self, "scope", scope)
+        _set(self, "label", label)
+        _set(self, "flags", flags)
+        _set(self, "packed_broadcast", broadcast)
+        _set(self, "packed_peer", peer)
+        _set(self, "preferred_lifetime", preferred_lifetime)
+        _set(self, "valid_lifetime", valid_lifetime)
+
+    @classmethod
+    def parse(cls, value: object) -> Address:
+        """An Address from text such as ``"10.0.0.1/24"`` or an ``ipaddress`` interface.
+
+        Raises SpecError for what is no address with a prefix length.
+        """
+        from netkit._spec.addresses import ip_interface
+
+        interface = ip_interface(value)
+        return cls(interface.packed, interface.network.prefixlen)
+
+    @property
+    def version(self) -> Literal[4, 6]:
+        """4 or 6."""
+        return 4 if len(self.packed) == 4 else 6
+
+    @property
+    def interface(self) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
+        """The same as an ``ipaddress`` interface: address and prefix length."""
+        if len(self.packed) == 4:
+            return ipaddress.IPv4Interface((self.packed, self.prefixlen))
+        return ipaddress.IPv6Interface((self.packed, self.prefixlen))
+
+    @property
+    def ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+        """The address alone."""
+        return _unpacked(self.packed)
+
+    @property
+    def network(self) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+        """The network that the address is in."""
+        return self.interface.network
+
+    @property
+    def broadcast(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The broadcast address (IFA_BROADCAST), or None."""
+        return None if self.packed_broadcast is None else _unpacked(self.packed_broadcast)
+
+    @property
+    def peer(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The other end of a point-to-point address (IFA_ADDRESS where it differs), or None."""
+        return None if self.packed_peer is None else _unpacked(self.packed_peer)
+
+    def __str__(self) -> str:
+        packed = self.packed
+        if len(packed) == 4:
+            return f"{packed[0]}.{packed[1]}.{packed[2]}.{packed[3]}/{self.prefixlen}"
+        return f"{ipaddress.IPv6Address(packed)}/{self.prefixlen}"
+
+    def __repr__(self) -> str:
+        more = f", label={self.label!r}" if self.label else ""
+        more += f", flags={sorted(self.flags)}" if self.flags else ""
+        return f"<Address {self} scope={self.scope!r}{more}>"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Address):
+            return self.packed == other.packed and self.prefixlen == other.prefixlen
+        if isinstance(other, str):
+            return str(self) == other
+        if isinstance(other, (ipaddress.IPv4Interface, ipaddress.IPv6Interface)):
+            return self.interface == other
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+def _unpacked(packed: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    if len(packed) == 4:
+        return ipaddress.IPv4Address(packed)
+    if len(packed) == 16:
+        return ipaddress.IPv6Address(packed)
+    raise SpecError(f"address {shown(packed)} has {len(packed)} bytes: 4 or 16")

@@ -1,0 +1,178 @@
+"""IP addresses, networks and MAC addresses as users write them."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from netkit._spec.address import Address as Address
+from netkit._spec.value import shown
+from netkit.errors import SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeAlias
+
+    IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+    IPNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+    IPInterface: TypeAlias = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+    AddressLike: TypeAlias = str | int | IPAddress
+    NetworkLike: TypeAlias = str | int | IPAddress | IPNetwork
+    InterfaceLike: TypeAlias = str | IPInterface | Address
+
+_ADDRESSES = (ipaddress.IPv4Address, ipaddress.IPv6Address)
+_NETWORKS = (ipaddress.IPv4Network, ipaddress.IPv6Network)
+_INTERFACES = (ipaddress.IPv4Interface, ipaddress.IPv6Interface)
+
+
+def ip_address(value: object, what: str = "address") -> IPAddress:
+    """An address without prefix length, from a str, an int or an ipaddress object."""
+    if isinstance(value, _INTERFACES + _NETWORKS + (Address,)):
+        alone = value.network_address if isinstance(value, _NETWORKS) else value.ip
+        raise SpecError(f"{what} '{value}' has a prefix length: write '{alone}'")
+    if isinstance(value, _ADDRESSES):
+        return _without_zone(value, what)
+    plain = _str_or_int(value, what, "an address")
+    try:
+        return _without_zone(ipaddress.ip_address(plain), what)
+    except ValueError:
+        raise SpecError(f"{what} {shown(value)} is no IP address{_address_hint(value)}") from None
+
+
+def _address_hint(value: object) -> str:
+    if not isinstance(value, str):
+        return ": an int is 0 to 2**128-1"
+    try:
+        return f": write '{ipaddress.ip_interface(value).ip}', without the prefix length"
+    except ValueError:
+        return _zero_hint(value)
+
+
+def _zero_hint(value: str) -> str:
+    # 010.0.0.1 is octal to inet_aton and decimal to others, so ipaddress refuses it.
+    octets = value.partition("/")[0].split(".")
+    if len(octets) == 4 and any(octet[:1] == "0" and len(octet) > 1 for octet in octets):
+        return ": a leading zero is ambiguous, leave it out"
+    return ""
+
+
+def _str_or_int(value: object, what: str, wanted: str) -> str | int:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        kind = type(value).__name__
+        raise SpecError(
+            f"{what} {shown(value)} is a {kind}: {wanted} is a str, an int or an ipaddress object"
+        )
+    return value
+
+
+def _without_zone(address: IPAddress, what: str) -> IPAddress:
+    zone = getattr(address, "scope_id", None)
+    if zone is not None:
+        alone = str(address).partition("%")[0]
+        raise SpecError(f"{what} '{address}' names a device: write '{alone}' and dev={zone!r}")
+    return address
+
+
+def ip_network(value: object, what: str = "network") -> IPNetwork:
+    """A network, from a str, an int or an ipaddress object; an address alone is a /32 or /128.
+
+    Host bits are refused, as the kernel does ("Invalid prefix for given prefix length").
+    """
+    if isinstance(value, _NETWORKS):
+        _without_zone(value.network_address, what)
+        return value
+    if isinstance(value, Address):
+        value = value.interface
+    plain = value if isinstance(value, _ADDRESSES) else _str_or_int(value, what, "a network")
+    try:
+        network = ipaddress.ip_network(plain)
+    except ValueError:
+        raise SpecError(_network_refusal(plain, what)) from None
+    _without_zone(network.network_address, what)
+    return network
+
+
+def _network_refusal(value: str | int | IPAddress, what: str) -> str:
+    try:
+        right = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        hint = _zero_hint(value) if isinstance(value, str) else ": an int is 0 to 2**128-1"
+        return f"{what} {shown(value)} is no IP network{hint}"
+    return f"{what} '{value}' has bits set behind its prefix length: write '{right}'"
+
+
+def ip_interface(value: object, what: str = "address") -> IPInterface:
+    """An address with its prefix length, from a str, an ipaddress interface or an Address."""
+    if isinstance(value, Address):
+        return value.interface
+    interface = value if isinstance(value, _INTERFACES) else _parsed_interface(value, what)
+    _without_zone(interface.ip, what)
+    if interface.ip.is_unspecified:
+        raise SpecError(f"{what} '{interface}' is the unspecified address: no device can have it")
+    if interface.ip.is_multicast:
+        raise SpecError(f"{what} '{interface}' is a multicast address: no device can have it as its own")
+    return interface
+
+
+def _parsed_interface(value: object, what: str) -> IPInterface:
+    if isinstance(value, _NETWORKS):
+        raise SpecError(f"{what} '{value}' is a network: give one address of it, such as '{_first(value)}'")
+    if isinstance(value, str) and "/" in value:
+        try:
+            return ipaddress.ip_interface(value)
+        except ValueError:
+            hint = _zero_hint(value)
+            raise SpecError(f"{what} {shown(value)} is no IP address with a prefix length{hint}") from None
+    address = ip_address(value, what)
+    usual = 24 if address.version == 4 else 64
+    raise SpecError(
+        f"{what} {shown(value)} has no prefix length: write '{address}/{usual}' (with its network) "
+        f"or '{address}/{address.max_prefixlen}' (the address alone)"
+    )
+
+
+def _first(network: IPNetwork) -> str:
+    offset = 1 if network.num_addresses > 1 else 0
+    return f"{network.network_address + offset}/{network.prefixlen}"
+
+
+def one_or_many(
+    value: InterfaceLike | Iterable[InterfaceLike] | None, what: str = "address"
+) -> tuple[IPInterface, ...]:
+    """The addresses of an ``address=`` parameter: None, one, or several of either family."""
+    if value is None:
+        return ()
+    # A network is iterable too: 16 million addresses for a /8.
+    single = (str, int, bytes, Address, *_ADDRESSES, *_NETWORKS)
+    if isinstance(value, single) or not hasattr(type(value), "__iter__"):
+        return (ip_interface(value, what),)
+    found: list[IPInterface] = []
+    for item in value:
+        interface = ip_interface(item, what)
+        if interface in found:
+            raise SpecError(f"{what} '{interface}' is given twice")
+        found.append(interface)
+    return tuple(found)
+
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def mac(value: object, what: str = "mac", unicast: bool = True) -> str:
+    """A MAC address in lower case with colons, from that, ``-`` separators, or 12 hex digits."""
+    if not isinstance(value, str):
+        raise SpecError(f"{what} {shown(value)} is a {type(value).__name__}: a MAC address is a str")
+    digits = value.lower()
+    for separator in ":-":
+        if separator in digits:
+            parts = digits.split(separator)
+            digits = "".join(parts) if len(parts) == 6 and all(len(part) == 2 for part in parts) else ""
+    if len(digits) != 12 or not _HEX.issuperset(digits):
+        raise SpecError(f"{what} {shown(value)} is no MAC address: write it as '02:00:00:00:00:01'")
+    text = ":".join([digits[index : index + 2] for index in range(0, 12, 2)])
+    if unicast and int(digits[:2], 16) & 1:
+        mended = f"{int(digits[:2], 16) & 0xFE:02x}{text[2:]}"
+        raise SpecError(f"{what} {value!r} is multicast: no device can have it; {mended!r} is unicast")
+    if unicast and not int(digits, 16):
+        raise SpecError(f"{what} {value!r} is all zero: no device can have it; '02:00:00:00:00:01' would do")
+    return text

@@ -1,0 +1,283 @@
+"""Routes and their next hops. Rule is here too for those who look for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from netkit._spec import numbers
+from netkit._spec._family import agreed_family, checked_via
+from netkit._spec.addresses import ip_address, ip_network
+from netkit._spec.names import (
+    NETKIT_PROTOCOL,
+    device,
+    protocol_name,
+    protocol_number,
+    route_type,
+    scope_name,
+    scope_number,
+    table_name,
+    table_number,
+)
+from netkit._spec.neighbours import FdbEntry as FdbEntry
+from netkit._spec.neighbours import Neighbour as Neighbour
+from netkit._spec.rules import Rule as Rule
+from netkit._spec.value import Value, shown
+from netkit.errors import SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal, Protocol, TypeAlias
+
+    from netkit._spec.addresses import AddressLike, IPAddress, IPNetwork, NetworkLike
+
+    class HasName(Protocol):
+        """A Link, or whatever else has the name of a device."""
+
+        @property
+        def name(self) -> str: ...
+
+    DeviceLike: TypeAlias = str | HasName
+    Destination: TypeAlias = IPNetwork | Literal["default"]
+
+_set = object.__setattr__
+_NO_FLAGS: frozenset[str] = frozenset()
+
+
+class NextHop(Value):
+    """One way of a multipath route: a gateway, a device, or both, and a weight of 1 to 256.
+
+    Twin: ``nexthop via ADDRESS dev DEVICE weight NUMBER`` of ip-route(8).
+
+    >>> from netkit import NextHop
+    >>> NextHop(via="10.0.0.2", weight=3).weight
+    3
+    """
+
+    __slots__ = _fields = ("via", "dev", "weight", "flags")
+    _compared = ("via", "dev", "weight")
+
+    via: IPAddress | None
+    dev: str | None
+    weight: int
+    flags: frozenset[str]
+
+    def __init__(
+        self,
+        via: AddressLike | None = None,
+        dev: DeviceLike | None = None,
+        weight: int = 1,
+        flags: frozenset[str] = _NO_FLAGS,
+    ) -> None:
+        if via is None and dev is None:
+            raise SpecError("a next hop leads nowhere: give via=, dev= or both")
+        _set(self, "via", None if via is None else checked_via(via))
+        _set(self, "dev", None if dev is None else device(dev))
+        _set(self, "weight", numbers.weight(weight))
+        _set(self, "flags", flags)
+
+
+class Route(Value):
+    """A route, frozen; equal by everything but ``flags`` (``linkdown``, ``dead``, ``offload`` ...).
+
+    ``Route(...)`` takes its fields as they are, unchecked and cheap: for what the kernel reported.
+    ``Route.build(...)`` is for what a user asks for. Twin: one line of ``ip route show``.
+    """
+
+    __slots__ = _fields = (
+        "dst",
+        "via",
+        "dev",
+        "src",
+        "metric",
+        "scope",
+        "protocol",
+        "mtu",
+        "onlink",
+        "type",
+        "table",
+        "family",
+        "nexthops",
+        "flags",
+    )
+    _compared = _fields[:-1]
+
+    dst: Destination
+    via: IPAddress | None
+    dev: str | None
+    src: IPAddress | None
+    metric: int | None
+    scope: str
+    protocol: str
+    mtu: int | None
+    onlink: bool
+    type: str
+    table: int
+    family: int
+    nexthops: tuple[NextHop, ...]
+    flags: frozenset[str]
+
+    def __init__(
+        self,
+        dst: Destination,
+        family: int,
+        *,
+        via: IPAddress | None = None,
+        dev: str | None = None,
+        src: IPAddress | None = None,
+        metric: int | None = None,
+        scope: str = "universe",
+        protocol: str = "boot",
+        mtu: int | None = None,
+        onlink: bool = False,
+        type: str = "unicast",  # noqa: A002 - the word of ip-route(8)
+        table: int = 254,
+        nexthops: tuple[NextHop, ...] = (),
+        flags: frozenset[str] = _NO_FLAGS,
+    ) -> None:
+        _set(self, "dst", dst)
+        _set(self, "family", family)
+        _set(self, "via", via)
+        _set(self, "dev", dev)
+        _set(self, "src", src)
+        _set(self, "metric", metric)
+        _set(self, "scope", scope)
+        _set(self, "protocol", protocol)
+        _set(self, "mtu", mtu)
+        _set(self, "onlink", onlink)
+        _set(self, "type", type)
+        _set(self, "table", table)
+        _set(self, "nexthops", nexthops)
+        _set(self, "flags", flags)
+
+    @classmethod
+    def build(
+        cls,
+        dst: NetworkLike,
+        *,
+        via: AddressLike | None = None,
+        dev: DeviceLike | None = None,
+        src: AddressLike | None = None,
+        metric: int | None = None,
+        scope: str | int | None = None,
+        proto: str | int | None = None,
+        mtu: int | None = None,
+        onlink: bool = False,
+        type: str = "unicast",  # noqa: A002 - the word of ip-route(8)
+        nexthops: Iterable[NextHop] | None = None,
+        table: int | str = 254,
+        family: int | None = None,
+    ) -> Route:
+        """Check what a user asks for, and fill in what ip-route(8) would.
+
+        ``dst`` is ``"default"`` or a network; the family of ``default`` is that of ``via``, the next
+        hops or ``src``, else ``family``, else 4. ``metric`` 0 is the kernel's default, as None is.
+        ``mtu`` is in bytes. Raises SpecError.
+
+        >>> from netkit._spec.routes import Route
+        >>> str(Route.build("10.9.0.0/16", via="172.18.0.1", metric=50))
+        '10.9.0.0/16 via 172.18.0.1 proto netkit metric 50'
+        """
+        kind = route_type(type)
+        target = _destination(dst)
+        gateway = None if via is None else checked_via(via)
+        hops = _next_hops(nexthops)
+        prefsrc = None if src is None else ip_address(src, "src")
+        chosen = agreed_family(
+            family,
+            ("dst", None if target == "default" else target),
+            ("via", gateway),
+            *[("next hop via", hop.via) for hop in hops],
+            ("src", prefsrc),
+        )
+        outgoing = None if dev is None else device(dev)
+        _check_way(kind, gateway, outgoing, hops, numbers.boolean(onlink, "onlink"))
+        return cls(
+            "default" if target != "default" and not target.prefixlen else target,
+            chosen,
+            via=gateway,
+            dev=outgoing,
+            src=prefsrc,
+            metric=None if metric is None else numbers.metric(metric) or None,
+            scope=_scope(scope, kind, chosen, gateway, hops),
+            protocol=protocol_name(NETKIT_PROTOCOL if proto is None else protocol_number(proto)),
+            mtu=None if mtu is None else numbers.mtu(mtu, low=68 if chosen == 4 else 1280),
+            onlink=onlink,
+            type=kind,
+            table=table_number(table),
+            nexthops=hops,
+        )
+
+    def in_table(self, table: int) -> Route:
+        """The same route in another table (a number)."""
+        fields = {name: getattr(self, name) for name in self._fields}
+        fields["table"] = table
+        return Route(**fields)
+
+    def __str__(self) -> str:
+        words = [] if self.type == "unicast" else [self.type]
+        words.append(str(self.dst))
+        words += _way(self.via, self.dev)
+        if self.table != 254:
+            words += ["table", table_name(self.table)]
+        words += ["proto", self.protocol]
+        if self.scope != "universe":
+            words += ["scope", self.scope]
+        for word, value in (("src", self.src), ("metric", self.metric), ("mtu", self.mtu)):
+            if value is not None:
+                words += [word, str(value)]
+        if self.onlink:
+            words.append("onlink")
+        for hop in self.nexthops:
+            words += ["nexthop", *_way(hop.via, hop.dev), "weight", str(hop.weight)]
+        return " ".join(words)
+
+
+def _way(via: IPAddress | None, dev: str | None) -> list[str]:
+    words = [] if via is None else ["via", str(via)]
+    return words if dev is None else [*words, "dev", dev]
+
+
+def _destination(dst: object) -> Destination:
+    return "default" if isinstance(dst, str) and dst == "default" else ip_network(dst, "dst")
+
+
+def _next_hops(nexthops: object) -> tuple[NextHop, ...]:
+    if nexthops is None:
+        return ()
+    if not isinstance(nexthops, Iterable) or isinstance(nexthops, (str, bytes)):
+        raise SpecError(f"nexthops {shown(nexthops)} is no list of NextHop(via=, dev=, weight=)")
+    given: Iterable[object] = nexthops
+    hops = tuple([_next_hop(hop) for hop in given])
+    if not hops:
+        raise SpecError("nexthops is empty: give at least one NextHop, or via= or dev=")
+    return hops
+
+
+def _next_hop(hop: object) -> NextHop:
+    if not isinstance(hop, NextHop):
+        raise SpecError(f"next hop {shown(hop)} is a {type(hop).__name__}: give NextHop(via=, dev=)")
+    return hop
+
+
+def _check_way(
+    kind: str, via: IPAddress | None, dev: str | None, hops: tuple[NextHop, ...], onlink: bool
+) -> None:
+    if kind != "unicast":
+        if via is not None or dev is not None or hops:
+            raise SpecError(f"a {kind} route leads nowhere: leave out via=, dev= and nexthops=")
+    elif hops and (via is not None or dev is not None):
+        raise SpecError("nexthops= with via= or dev=: put them into a NextHop(via=, dev=)")
+    elif not hops and via is None and dev is None:
+        raise SpecError("a unicast route needs via=, dev= or nexthops= (or type='blackhole')")
+    if onlink and (via is None or dev is None):
+        raise SpecError("onlink=True needs via= and dev=: the gateway is taken to be on that link")
+
+
+def _scope(
+    scope: str | int | None, kind: str, family: int, via: IPAddress | None, hops: tuple[NextHop, ...]
+) -> str:
+    if scope is not None:
+        return scope_name(scope_number(scope))
+    # As ip-route(8): link for what is reached directly. IPv6 routes have no scope but universe.
+    direct = kind == "unicast" and via is None and not hops
+    return "link" if direct and family == 4 else "universe"

@@ -34,9 +34,10 @@ def ip_address(value: object, what: str = "address") -> IPAddress:
         return _without_zone(value, what)
     plain = _str_or_int(value, what, "an address")
     try:
-        return _without_zone(ipaddress.ip_address(plain), what)
+        address = ipaddress.ip_address(plain)
     except ValueError:
         raise SpecError(f"{what} {shown(value)} is no IP address{_address_hint(value)}") from None
+    return _without_zone(address, what)
 
 
 def _address_hint(value: object) -> str:
@@ -106,7 +107,7 @@ def ip_interface(value: object, what: str = "address") -> IPInterface:
     if isinstance(value, Address):
         return value.interface
     interface = value if isinstance(value, _INTERFACES) else _parsed_interface(value, what)
-    _without_zone(interface.ip, what)
+    _without_zone(interface, what)
     if interface.ip.is_unspecified:
         raise SpecError(f"{what} '{interface}' is the unspecified address: no device can have it")
     if interface.ip.is_multicast:

@@ -246,7 +246,7 @@ def _next_hops(nexthops: object) -> tuple[NextHop, ...]:
         return ()
     if not isinstance(nexthops, Iterable) or isinstance(nexthops, (str, bytes)):
         raise SpecError(f"nexthops {shown(nexthops)} is no list of NextHop(via=, dev=, weight=)")
-    given: Iterable[object] = nexthops
+    given: Iterable[object] = nexthops  # pyright: ignore[reportUnknownVariableType]
     hops = tuple([_next_hop(hop) for hop in given])
     if not hops:
         raise SpecError("nexthops is empty: give at least one NextHop, or via= or dev=")

@@ -23,7 +23,7 @@ format:
 
 docs: ## into site/
 	@scripts/setup test dev
-	@$(PYTHON_IN_VENV) -m mkdocs build --strict
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON_IN_VENV) -m mkdocs build --strict
 
 bench: ## make bench ARGS="--quick"
 	@scripts/setup test

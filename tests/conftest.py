@@ -10,19 +10,28 @@ import os
 import sys
 
 import pytest
+from hypothesis import settings
 
 from tests.harness.baseline import Baseline
 from tests.harness.isolation import isolate
 
 _is_worker = "PYTEST_XDIST_WORKER" in os.environ
 _baseline = None if _is_worker else Baseline()  # a worker's machine is its controller's business
+IS_ROOT = os.geteuid() == 0  # asked before isolate(): in a user namespace everybody is
 NOT_ISOLATED = isolate()
 _CHANGES: pytest.StashKey[list[str]] = pytest.StashKey()
+
+# Modest by default: the whole suite is meant to end within minutes. NETKIT_TEST_EXAMPLES=1000 digs deeper.
+settings.register_profile(
+    "netkit", deadline=None, max_examples=int(os.environ.get("NETKIT_TEST_EXAMPLES", "100"))
+)
+settings.load_profile("netkit")
 
 
 def pytest_report_header() -> str:
     """One line in the header, so that a log shows what the kernel tests stood on."""
-    return f"isolation: {NOT_ISOLATED or 'own network and mount namespaces, private /run'}"
+    user = "" if IS_ROOT else " in a user namespace"
+    return f"isolation: {NOT_ISOLATED or 'own network and mount namespaces, private /run' + user}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,8 +56,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     session.config.stash[_CHANGES] = changes
     if changes:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -34,7 +34,9 @@ class Baseline:
         """A line for each thing that is not what it was; processes that are ending get `grace` seconds."""
         found = [
             f"process left: {line}"
-            for line in processes.leftovers(f"{_MARK}={self.mark}", except_for={self._helper.pid}, grace=grace)
+            for line in processes.leftovers(
+                f"{_MARK}={self.mark}", except_for={self._helper.pid}, grace=grace
+            )
         ]
         after = self._read()
         for kind, before in self._before.items():

@@ -21,7 +21,9 @@ def read() -> dict[str, dict[str, str]]:
     return {
         "link": _by_name(_ip("link", "show")),
         "address": _by_name(_ip("address", "show")),
-        "route": _by_text(_ip("-4", "route", "show", "table", "all") + _ip("-6", "route", "show", "table", "all")),
+        "route": _by_text(
+            _ip("-4", "route", "show", "table", "all") + _ip("-6", "route", "show", "table", "all")
+        ),
         "rule": _by_text(_ip("-4", "rule", "show") + _ip("-6", "rule", "show")),
         "neighbour": _by_text(_static(_ip("neighbour", "show"))),
         "nft": _numbered(_output(["nft", "--stateless", "list", "ruleset"])),
@@ -79,8 +81,14 @@ def _iptables(command: str, tables: str) -> dict[str, str]:
         names = Path(tables).read_text().split()
     except OSError:
         return {}
-    text = "".join(f"*{name}\n{_output([command, '-w', '-t', name, '-S'])}" for name in sorted(names))
-    return _numbered(text)
+    rules = [f"{name} {rule}" for name in sorted(names) for rule in _rules(command, name)]
+    return _numbered("\n".join(rules))
+
+
+def _rules(command: str, table: str) -> list[str]:
+    """A table that appears with nothing but its built-in chains was loaded, not changed."""
+    lines = _output([command, "-w", "-t", table, "-S"]).splitlines()
+    return [line for line in lines if not (line.startswith("-P ") and line.endswith(" ACCEPT"))]
 
 
 def _directory(path: str) -> dict[str, str]:

@@ -61,9 +61,7 @@ def link(ns: HasFd, name: str) -> dict[str, Any]:
 def addresses(ns: HasFd, name: str) -> list[str]:
     """The addresses of a link as `10.0.0.1/24`, without IPv6 link-local ones."""
     (found,) = ip(ns, "address", "show", name)
-    return [
-        f"{info['local']}/{info['prefixlen']}" for info in found["addr_info"] if info["scope"] != "link"
-    ]
+    return [f"{info['local']}/{info['prefixlen']}" for info in found["addr_info"] if info["scope"] != "link"]
 
 
 def nft(ns: HasFd) -> list[dict[str, Any]]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import NOT_ISOLATED
 from tests.harness.leaks import Held, leaks
+
+if TYPE_CHECKING:
+    from netkit import Namespace
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +37,7 @@ def leaves_nothing(netkit_is_warm: None) -> Iterator[None]:
 
 
 @pytest.fixture
-def host() -> Iterator[object]:
+def host() -> Iterator[Namespace]:
     """A fresh namespace as the test's host."""
     import netkit
 

@@ -1,0 +1,116 @@
+"""The public surface is pinned: adding or dropping a name is a decision, made here and in CHANGELOG.md."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import netkit
+
+EXPORTS = """
+    AccessError Address BackendError Bridge BusyError CommandError ExistsError KernelError Link Namespace
+    NatRule Neighbour NetkitError NextHop NotFoundError PingResult ProtocolError Route RouteTable Rule Scope
+    Snapshot SpecError StateError TeardownError UnsupportedError VethPair WaitTimeout
+    __version__ shutdown
+""".split()
+
+# Typed by ParamSpec or like subprocess's own: the only signatures with a star.
+STARRED = {"Namespace.call": "fn, *args, **kwargs", "Namespace.call_async": "fn, *args, **kwargs"}
+
+PARENTS = {
+    "SpecError": ValueError,
+    "StateError": RuntimeError,
+    "KernelError": OSError,
+    "ExistsError": FileExistsError,
+    "NotFoundError": KeyError,
+    "AccessError": PermissionError,
+    "CommandError": __import__("subprocess").CalledProcessError,
+    "WaitTimeout": TimeoutError,
+    "TeardownError": ExceptionGroup,
+}
+
+
+def test_exports_are_what_they_were() -> None:
+    assert sorted(netkit.__all__) == sorted(EXPORTS)
+
+
+def test_dir_shows_the_exports() -> None:
+    assert set(EXPORTS) <= set(dir(netkit))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Namespaces"):
+        netkit.Namespaces  # type: ignore[attr-defined] # noqa: B018
+
+
+@pytest.mark.parametrize(("name", "parent"), PARENTS.items())
+def test_errors_are_the_builtin_kind_too(name: str, parent: type[Exception]) -> None:
+    error = getattr(netkit, name)
+    assert issubclass(error, parent)
+    assert issubclass(error, netkit.NetkitError)
+
+
+def test_kernel_errors_are_kernel_errors() -> None:
+    for name in ("ExistsError", "NotFoundError", "BusyError", "AccessError", "UnsupportedError"):
+        assert issubclass(getattr(netkit, name), netkit.KernelError)
+
+
+def _functions() -> Iterator[tuple[str, Any]]:
+    """Every public function and method, with its dotted name; properties as their getter."""
+    for name in EXPORTS:
+        value = getattr(netkit, name)
+        if inspect.isclass(value):
+            yield from _methods(name, value)
+        elif callable(value):
+            yield name, value
+
+
+def _methods(name: str, cls: type) -> Iterator[tuple[str, Any]]:
+    for base in cls.__mro__:
+        if base.__module__.startswith("netkit"):
+            for attribute, value in vars(base).items():
+                function = _unwrapped(value)
+                if inspect.isfunction(function) and (
+                    attribute == "__init__" or not attribute.startswith("_")
+                ):
+                    yield f"{name}.{attribute}", function
+
+
+def _unwrapped(value: Any) -> Any:
+    if isinstance(value, property):
+        return value.fget
+    return getattr(value, "__func__", value)
+
+
+FUNCTIONS = dict(_functions())
+
+
+@pytest.mark.parametrize("name", [name for name in EXPORTS if not name.startswith("__")])
+def test_public_names_say_what_they_are(name: str) -> None:
+    assert inspect.getdoc(vars(getattr(netkit, name)).get("__doc__") or getattr(netkit, name))
+    assert getattr(netkit, name).__doc__, f"{name} has no docstring of its own"
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if not name.endswith("__init__")])
+def test_public_methods_say_what_they_do(name: str) -> None:
+    assert FUNCTIONS[name].__doc__
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_public_signatures_are_typed_and_closed(name: str) -> None:
+    signature = inspect.signature(FUNCTIONS[name])
+    parameters = [each for each in signature.parameters.values() if each.name not in ("self", "cls")]
+    untyped = [each.name for each in parameters if each.annotation is each.empty]
+    assert not untyped
+    assert signature.return_annotation is not signature.empty
+    if name not in STARRED:
+        assert not [each.name for each in parameters if each.kind is each.VAR_KEYWORD]
+
+
+def test_an_unknown_keyword_is_a_type_error() -> None:
+    for make in (netkit.Namespace, netkit.VethPair, netkit.Bridge, netkit.RouteTable, netkit.NatRule.dnat):
+        with pytest.raises(TypeError):
+            make(colour="red")  # type: ignore[call-overload]

@@ -1,0 +1,66 @@
+"""`import netkit` is light: it loads the standard library's small modules only, and starts nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import netkit
+
+ROOT = Path(__file__).parents[2]
+HEAVY = """
+    IPython asyncio concurrent ctypes dataclasses http hypothesis inspect ipaddress iptc json logging
+    multiprocessing pyroute2 pytest re selectors subprocess tempfile typing typing_extensions urllib
+""".split()
+# DESIGN's reasons are time; ipaddress (with re) is on every API value, so it is allowed where it is needed.
+ALLOWED = {"ipaddress", "re", "ctypes"}
+
+
+def _fresh(code: str, *flags: str) -> str:
+    """Run code in a bare interpreter (-S: no site packages, whose .pth files import things themselves)."""
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-W", "error", *flags, "-c", program], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def loaded() -> set[str]:
+    code = "before = set(sys.modules)\nimport netkit\nafter = set(sys.modules)\nimport json\n"
+    return set(json.loads(_fresh(code + "print(json.dumps(sorted(after - before)))")))
+
+
+@pytest.mark.parametrize("module", [name for name in HEAVY if name not in ALLOWED])
+def test_import_does_not_load(loaded: set[str], module: str) -> None:
+    assert module not in {name.split(".")[0] for name in loaded}
+
+
+def test_import_starts_nothing_and_opens_nothing() -> None:
+    code = (
+        "import os\n"
+        "state = lambda: (os.listdir('/proc/self/fd'), os.listdir('/proc/self/task'))\n"
+        "before = state()\nimport netkit\nprint(before == state())"
+    )
+    assert _fresh(code) == "True\n"
+
+
+@pytest.mark.parametrize("name", [name for name in netkit.__all__ if not name.startswith("__")])
+def test_each_name_can_be_the_first_one_used(name: str) -> None:
+    """Lazy exports must not depend on another having been loaded before."""
+    assert _fresh(f"from netkit import {name}; print({name}.__name__)") == f"{name}\n"
+
+
+def test_the_version_is_the_distribution_s() -> None:
+    assert netkit.__version__ == metadata.version("netkit-linux")
+
+
+def test_the_types_are_shipped() -> None:
+    assert files("netkit").joinpath("py.typed").is_file()

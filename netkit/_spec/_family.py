@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netkit._spec.addresses import ip_address
+from netkit._spec.addresses import ip_address, not_a_hosts
 from netkit._spec.value import shown
 from netkit.errors import SpecError
 
@@ -44,8 +44,7 @@ def agreed_family(family: object, *named: tuple[str, IPAddress | IPNetwork | Non
 def checked_via(value: object, what: str = "via") -> IPAddress:
     """A gateway: an address that a host can have."""
     address = ip_address(value, what)
-    if address.is_unspecified:
-        raise SpecError(f"{what} '{address}' is the unspecified address: nothing can be sent to it")
-    if address.is_multicast:
-        raise SpecError(f"{what} '{address}' is a multicast address: it is nobody's own")
+    kind = not_a_hosts(address)
+    if kind:
+        raise SpecError(f"{what} '{address}' is {kind}: no host has it as its own")
     return address

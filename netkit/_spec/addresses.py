@@ -108,11 +108,20 @@ def ip_interface(value: object, what: str = "address") -> IPInterface:
         return value.interface
     interface = value if isinstance(value, _INTERFACES) else _parsed_interface(value, what)
     _without_zone(interface, what)
-    if interface.ip.is_unspecified:
-        raise SpecError(f"{what} '{interface}' is the unspecified address: no device can have it")
-    if interface.ip.is_multicast:
-        raise SpecError(f"{what} '{interface}' is a multicast address: no device can have it as its own")
+    kind = not_a_hosts(interface)
+    if kind:
+        raise SpecError(f"{what} '{interface}' is {kind}: no device can have it as its own")
     return interface
+
+
+def not_a_hosts(address: IPAddress) -> str | None:
+    """Why no host can have the address (it is unspecified or multicast), or None if one can."""
+    number = int(address)
+    if not number:
+        return "the unspecified address"
+    # 224.0.0.0/4 and ff00::/8, without building the network objects that is_multicast compares with.
+    multicast = number >> 28 == 0xE if address.version == 4 else number >> 120 == 0xFF
+    return "a multicast address" if multicast else None
 
 
 def _parsed_interface(value: object, what: str) -> IPInterface:

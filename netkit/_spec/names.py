@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from binascii import crc32
-
 from netkit._spec.numbers import U32, integer
 from netkit._spec.value import shown
 from netkit.errors import SpecError
@@ -89,6 +87,8 @@ def _called(byte: int) -> str:
 
 def shortened(name: str) -> str:
     """``name`` cut to what fits a device, the same for the same name: 10 bytes and 5 hex digits."""
+    from binascii import crc32  # a shared object to load, and names are seldom too long
+
     return name.encode()[:10].decode(errors="ignore") + f"{crc32(name.encode()) & 0xFFFFF:05x}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netkit._spec import numbers
-from netkit._spec.addresses import ip_address
+from netkit._spec.addresses import ip_address, not_a_hosts
 from netkit._spec.addresses import mac as checked_mac
 from netkit._spec.names import device
 from netkit._spec.value import Value, shown
@@ -146,8 +146,8 @@ class FdbEntry(Value):
 def neighbour_address(value: object) -> IPAddress:
     """An address that a neighbour can have."""
     address = ip_address(value)
-    if address.is_unspecified or address.is_multicast:
-        kind = "unspecified" if address.is_unspecified else "multicast"
+    kind = not_a_hosts(address)
+    if kind:
         raise SpecError(f"address '{address}' is {kind}: no neighbour has it")
     return address
 

@@ -129,7 +129,7 @@ class Route(Value):
         protocol: str = "boot",
         mtu: int | None = None,
         onlink: bool = False,
-        type: str = "unicast",  # noqa: A002 - the word of ip-route(8)
+        type: str = "unicast",
         table: int = 254,
         nexthops: tuple[NextHop, ...] = (),
         flags: frozenset[str] = _NO_FLAGS,
@@ -162,7 +162,7 @@ class Route(Value):
         proto: str | int | None = None,
         mtu: int | None = None,
         onlink: bool = False,
-        type: str = "unicast",  # noqa: A002 - the word of ip-route(8)
+        type: str = "unicast",
         nexthops: Iterable[NextHop] | None = None,
         table: int | str = 254,
         family: int | None = None,
@@ -264,7 +264,7 @@ def _check_way(
 ) -> None:
     if kind != "unicast":
         if via is not None or dev is not None or hops:
-            raise SpecError(f"a {kind} route leads nowhere: leave out via=, dev= and nexthops=")
+            raise SpecError(f"type={kind!r} leads nowhere: leave out via=, dev= and nexthops=")
     elif hops and (via is not None or dev is not None):
         raise SpecError("nexthops= with via= or dev=: put them into a NextHop(via=, dev=)")
     elif not hops and via is None and dev is None:

@@ -84,7 +84,22 @@ def test_alternative_names_are_longer() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", ".", "..", ".hidden", "-rf", "a/b", "../../tmp/x", "/abs", "a b", "a\0b", "a\n", "x" * 256, "a\u2003b", 3],
+    [
+        "",
+        ".",
+        "..",
+        ".hidden",
+        "-rf",
+        "a/b",
+        "../../tmp/x",
+        "/abs",
+        "a b",
+        "a\0b",
+        "a\n",
+        "x" * 256,
+        "a\u2003b",
+        3,
+    ],
 )
 def test_bad_namespace_names(value: object) -> None:
     with pytest.raises(SpecError, match="namespace name"):
@@ -128,7 +143,8 @@ def test_devices_by_name_or_object() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "number"), [("main", 254), ("local", 255), ("default", 253), (100, 100), ("100", 100), (2**32 - 1,) * 2]
+    ("value", "number"),
+    [("main", 254), ("local", 255), ("default", 253), (100, 100), ("100", 100), (2**32 - 1,) * 2],
 )
 def test_tables(value: object, number: int) -> None:
     assert names.table_number(value) == number

@@ -52,7 +52,9 @@ def test_port_ranges(value: object, wanted: tuple[int, int]) -> None:
     assert numbers.port_range(value) == wanted
 
 
-@pytest.mark.parametrize("bad", ["2-1", (2, 1), (1,), (1, 2, 3), "1-", "-", "1-2-3", (True, 2), 80.0, None, ""])
+@pytest.mark.parametrize(
+    "bad", ["2-1", (2, 1), (1,), (1, 2, 3), "1-", "-", "1-2-3", (True, 2), 80.0, None, ""]
+)
 def test_bad_port_ranges(bad: object) -> None:
     with pytest.raises(SpecError, match="port"):
         numbers.port_range(bad)

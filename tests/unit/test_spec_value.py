@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from netkit._spec.value import Value, shown
+
+_set = object.__setattr__
+
+
+class Point(Value):
+    __slots__ = _fields = ("x", "y", "note")
+    _compared = ("x", "y")
+
+    def __init__(self, x: int, y: int, note: str = "") -> None:
+        _set(self, "x", x)
+        _set(self, "y", y)
+        _set(self, "note", note)
+
+
+class Pair(Value):
+    __slots__ = _fields = ("x", "y")
+
+    def __init__(self, x: int, y: int) -> None:
+        _set(self, "x", x)
+        _set(self, "y", y)
+
+
+def test_equality_leaves_out_what_is_not_compared() -> None:
+    assert Point(1, 2, "a") == Point(1, 2, "b")
+    assert hash(Point(1, 2, "a")) == hash(Point(1, 2, "b"))
+    assert Point(1, 2) != Point(2, 1)
+    assert Pair(1, 2) != Point(1, 2)
+    assert Pair(1, 2) != (1, 2)
+    assert Pair(1, 2) != Pair(1, 3)
+
+
+def test_frozen() -> None:
+    point = Point(1, 2)
+    for name in ("x", "z"):
+        with pytest.raises(AttributeError, match=f"Point is frozen: cannot set '{name}'"):
+            setattr(point, name, 3)
+        with pytest.raises(AttributeError, match=f"Point is frozen: cannot delete '{name}'"):
+            delattr(point, name)
+    assert not hasattr(point, "__dict__")
+
+
+def test_repr_copy_and_pickle() -> None:
+    point = Point(1, 2, "a")
+    assert repr(point) == "Point(x=1, y=2, note='a')"
+    assert copy.copy(point) is point
+    assert copy.deepcopy([point])[0] is point
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        again = pickle.loads(pickle.dumps(point, protocol))
+        assert again == point
+        assert again.note == "a"
+
+
+def test_what_a_message_shows_is_short_and_never_raises() -> None:
+    class Broken:
+        def __repr__(self) -> str:
+            raise RuntimeError("no")
+
+    assert shown("x") == "'x'"
+    assert len(shown("x" * 1000)) == 100
+    assert shown(Broken()) == "a Broken (its repr fails: RuntimeError)"
+    assert shown(10**5000).startswith("a int")

@@ -225,7 +225,7 @@ def test_an_address_is_frozen_and_copies() -> None:
     with pytest.raises(AttributeError, match="frozen"):
         del address.scope
     with pytest.raises(AttributeError):
-        address.nonsense = 1  # type: ignore[attr-defined]
+        address.nonsense = 1
     assert copy.deepcopy(address) is address
     again = pickle.loads(pickle.dumps(address))
     assert again == address

@@ -1,0 +1,1 @@
+"""Namespaces, threads, processes and sysctls of one machine; knows nothing of netlink messages."""

@@ -1,0 +1,340 @@
+"""Threads that enter network namespaces, so that the caller's own thread never does.
+
+A setns on the caller's thread would leave user code in the wrong namespace after a Ctrl-C, an
+asyncio switch or an abandoned generator. So: one shared worker thread for short internal calls
+(`inside`, `create_namespace`), a fresh thread per user call (`fresh`), and `entered`, the one
+explicit exception.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from _thread import LockType, allocate_lock, start_new_thread
+from contextvars import copy_context
+from queue import SimpleQueue
+
+from netkit._system.nsfs import open_current
+from netkit._system.privilege import missing_capability
+from netkit._system.syscalls import CLONE_NEWNET, setns, unshare
+from netkit.errors import KernelError, StateError, kernel_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+    S = TypeVar("S")
+
+_LAST_PREPARED_FD = 1023
+
+
+class _Job:
+    """One call on another thread: what it is, how it ended, and who takes the result."""
+
+    __slots__ = ("call", "claim", "discard", "done", "error", "result", "served")
+
+    def __init__(self, call: Callable[[], Any], discard: Callable[[Any], object] | None) -> None:
+        self.call = call
+        self.discard = discard
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.served = False
+        self.claim: dict[str, bool] = {}
+        self.done: LockType = allocate_lock()
+        self.done.acquire()
+
+    def perform(self) -> None:
+        """On the other thread: make the call and keep its outcome."""
+        self.served = True
+        try:
+            self.result = self.call()
+        except BaseException as error:
+            self.error = error
+
+    def finish(self) -> None:
+        """On the other thread: hand the outcome over, or throw it away if nobody waits."""
+        # setdefault is atomic: whoever comes second sees what the first one decided.
+        abandoned = self.claim.setdefault("abandoned", False)
+        self.done.release()
+        if abandoned:
+            self._throw_away()
+
+    def wait(self) -> None:
+        """On the caller's thread: wait until the other thread has finished with the job."""
+        try:
+            self.done.acquire()
+        except BaseException:  # KeyboardInterrupt, or whatever a signal handler raises
+            if self.claim.setdefault("abandoned", True) is False:
+                self._throw_away()
+            raise
+
+    def outcome(self) -> Any:
+        """Return or raise what the call did."""
+        if self.error is None:
+            return self.result
+        try:
+            raise self.error
+        finally:
+            self.error = None  # its traceback refers to this frame: no cycle
+
+    def _throw_away(self) -> None:
+        if self.error is None and self.discard is not None:
+            self.discard(self.result)
+
+
+class Worker:
+    """One thread for short internal calls, started on first use and again after a fork."""
+
+    def __init__(self) -> None:
+        self._home = -1
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """In a child the thread does not exist: the next call starts another."""
+        home, self._home = self._home, -1
+        if home >= 0:
+            os.close(home)
+        self._lock = allocate_lock()
+        self._jobs: SimpleQueue[_Job] | None = None
+
+    def run(self, call: Callable[[], T], discard: Callable[[T], object] | None = None) -> T:
+        """Make the call on the worker thread, which afterwards goes back to its own namespace.
+
+        If the wait is interrupted, the call still ends and ``discard(result)`` disposes of it.
+        """
+        job = _Job(call, discard)
+        while not job.served:
+            with self._lock:
+                jobs = self._jobs or self._start()
+                if jobs is not None:
+                    jobs.put(job)
+            if jobs is None:
+                return _there_and_back(call)
+            job.wait()
+            if not job.served:  # the thread was given up before it came to this job
+                job.done = allocate_lock()
+                job.done.acquire()
+        result: T = job.outcome()
+        return result
+
+    def _start(self) -> SimpleQueue[_Job] | None:
+        import signal
+
+        _prepare_descriptor_table()
+        jobs: SimpleQueue[_Job] = SimpleQueue()
+        home = open_current()
+        # The thread inherits the mask: signals are for the program's own threads.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            start_new_thread(self._serve, (jobs, home))
+        except RuntimeError as error:
+            os.close(home)
+            if _shutting_down(error):
+                return None
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._home, self._jobs = home, jobs
+        return jobs
+
+    def _serve(self, jobs: SimpleQueue[_Job], home: int) -> None:
+        at_home = True
+        while at_home:
+            job = jobs.get()
+            job.perform()
+            try:
+                setns(home, CLONE_NEWNET)
+            except OSError:
+                at_home = False
+                self._give_up(jobs, home)
+            job.finish()
+            del job  # its result must not live until the next job
+
+    def _give_up(self, jobs: SimpleQueue[_Job], home: int) -> None:
+        """The thread is stuck in a foreign namespace: let the next caller start another one."""
+        with self._lock:
+            if self._jobs is jobs:
+                self._jobs, self._home = None, -1
+                os.close(home)
+            while not jobs.empty():
+                jobs.get().finish()  # not served: its caller tries again
+
+
+_worker = Worker()
+os.register_at_fork(after_in_child=_worker.after_fork)
+
+
+def inside(fd: int, call: Callable[[], T], discard: Callable[[T], object] | None = None) -> T:
+    """Run a short function of ours in the network namespace ``fd``, on the worker thread.
+
+    An exception of any kind comes back with its traceback. Needs CAP_SYS_ADMIN (setns(2)).
+    """
+
+    def there() -> T:
+        enter(fd)
+        return call()
+
+    return _worker.run(there, discard)
+
+
+def create_namespace(setup: Callable[[], T], discard: Callable[[T], object] | None = None) -> tuple[int, T]:
+    """Make a network namespace and run ``setup`` inside it: its descriptor and what setup returned.
+
+    The `ip` twin is ``ip netns add`` without a name. Needs CAP_SYS_ADMIN. If setup fails the
+    namespace is gone; if the wait is interrupted too, after ``discard`` of what setup returned.
+    """
+
+    def make() -> tuple[int, T]:
+        try:
+            unshare(CLONE_NEWNET)
+        except OSError as error:
+            raise _refused("create a network namespace", error, None) from None
+        fd = open_current()
+        try:
+            return fd, setup()
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def dispose(made: tuple[int, T]) -> None:
+        os.close(made[0])
+        if discard is not None:
+            discard(made[1])
+
+    return _worker.run(make, dispose)
+
+
+def fresh(fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a user's function in the network namespace ``fd``, on a thread of its own.
+
+    The function sees the caller's context variables and signal mask; its result comes back, and
+    so does an exception of any kind, with its traceback. A KeyboardInterrupt ends the wait, not
+    the function. Needs CAP_SYS_ADMIN (setns(2)).
+    """
+    context = copy_context()
+    return run_fresh(fd, lambda: context.run(function, *args, **kwargs))
+
+
+def run_fresh(fd: int, call: Callable[[], T], discard: Callable[[T], object] | None = None) -> T:
+    """`fresh` for calls of ours: ``discard`` disposes of a result that nobody waits for."""
+
+    def there() -> T:
+        enter(fd)
+        return call()
+
+    job = _Job(there, discard)
+
+    def serve() -> None:
+        job.perform()
+        job.finish()
+
+    try:
+        threading.Thread(target=serve, name="netkit-call", daemon=True).start()
+    except RuntimeError as error:
+        if not _shutting_down(error):
+            raise
+        return _there_and_back(there)
+    job.wait()
+    result: T = job.outcome()
+    return result
+
+
+def enter(fd: int) -> None:
+    """Move the calling thread into the network namespace ``fd``; KernelError if refused."""
+    try:
+        setns(fd, CLONE_NEWNET)
+    except OSError as error:
+        raise _refused("enter the network namespace", error, fd) from None
+
+
+class entered:  # noqa: N801
+    """``with entered(fd):`` the calling thread itself is in the namespace, for code that opens sockets.
+
+    StateError in a thread whose event loop runs (an ``await`` would take other tasks along), and
+    if the thread cannot go back.
+    """
+
+    __slots__ = ("_fd", "_home", "_thread")
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._home = -1
+        self._thread = 0
+
+    def __enter__(self) -> None:
+        if self._home >= 0:
+            raise StateError("this entered() block is already open: make another one")
+        if _loop_runs():
+            raise StateError(
+                "entered() inside a running event loop would take other tasks into the namespace: "
+                "use call(), run() or socket()"
+            )
+        home = open_current()
+        try:
+            enter(self._fd)
+        except BaseException:
+            os.close(home)
+            raise
+        self._home, self._thread = home, threading.get_ident()
+
+    def __exit__(self, *exc: object) -> None:
+        if threading.get_ident() != self._thread:
+            raise StateError("entered() ends on another thread than it began on: that one is still inside")
+        home, self._home = self._home, -1
+        try:
+            enter(home)
+        except KernelError as error:
+            raise StateError(f"this thread is still in the namespace it entered: {error}") from error
+        finally:
+            os.close(home)
+
+
+def _there_and_back(call: Callable[[], T]) -> T:
+    """For atexit: Python 3.12 and later start no thread then, and no user code is left to confuse."""
+    home = open_current()
+    try:
+        try:
+            return call()
+        finally:
+            enter(home)
+    finally:
+        os.close(home)
+
+
+def _shutting_down(error: RuntimeError) -> bool:
+    return "shutdown" in str(error)  # the other reason is a limit: "can't start new thread"
+
+
+def _loop_runs() -> bool:
+    import sys
+
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+def _refused(operation: str, error: OSError, namespace: int | None) -> KernelError:
+    missing = missing_capability("CAP_SYS_ADMIN")
+    if missing is None and namespace is not None:
+        missing = missing_capability("CAP_SYS_ADMIN", namespace)
+    return kernel_error(operation, error.errno or 0, missing_capability=missing)
+
+
+def _prepare_descriptor_table() -> None:
+    """Let the kernel's descriptor table grow while the process has one thread.
+
+    With two it waits for an RCU grace period, 8 to 19 ms at 64, 256, 512 and 1024 descriptors
+    (expand_fdtable in fs/file.c); alone it takes 16 us.
+    """
+    if threading.active_count() > 1:
+        return
+    fd = open_current()
+    try:
+        os.close(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LAST_PREPARED_FD))
+    except OSError:
+        return  # RLIMIT_NOFILE is lower: the table cannot grow that far anyway
+    finally:
+        os.close(fd)

@@ -21,9 +21,10 @@ ROOT = Path(__file__).parents[2]
 
 LEAVES_ALL = """
 import os, subprocess
-machine = f"/proc/{os.getppid()}/ns/"
+machine = f"/proc/{os.getppid()}"
 def on_machine(command):
-    enter = ["nsenter", f"--net={machine}net", f"--mount={machine}mnt"]
+    # Its root too: in a chroot the mount namespace's own root is somebody else's.
+    enter = ["nsenter", f"--net={machine}/ns/net", f"--mount={machine}/ns/mnt", f"--root={machine}/root"]
     subprocess.run([*enter, "sh", "-ec", command], check=True)
 
 def test_leaves_all():

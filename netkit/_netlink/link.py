@@ -1,0 +1,328 @@
+"""Requests about links: create, change, read, delete (rtnetlink(7), RTM_NEWLINK and its kin).
+
+Each function makes one message. ``operation`` is how an error calls what was asked; where it is
+left out, the link is called by its index.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from netkit._netlink.link_policy import IFINFOMSG_SIZE, LINK_POLICY, VETH_INFO_PEER
+from netkit._netlink.link_record import LinkRecord as LinkRecord
+from netkit._netlink.link_record import LinkStats as LinkStats
+from netkit._netlink.link_record import parse_link as parse_link
+from netkit._netlink.wire import (
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    Request,
+    attribute,
+    nested,
+    text,
+    u32,
+)
+from netkit.errors import SpecError
+
+RTM_NEWLINK = 16
+RTM_DELLINK = 17
+RTM_GETLINK = 18
+RTM_SETLINK = 19
+RTM_NEWLINKPROP = 108
+RTM_DELLINKPROP = 109
+
+IFF_UP = 0x1
+IFF_BROADCAST = 0x2
+IFF_LOOPBACK = 0x8
+IFF_POINTOPOINT = 0x10
+IFF_RUNNING = 0x40
+IFF_NOARP = 0x80
+IFF_PROMISC = 0x100
+IFF_ALLMULTI = 0x200
+IFF_MULTICAST = 0x1000
+IFF_LOWER_UP = 0x10000
+IFF_DORMANT = 0x20000
+
+IFLA_ADDRESS = 1
+IFLA_IFNAME = 3
+IFLA_MTU = 4
+IFLA_LINK = 5
+IFLA_MASTER = 10
+IFLA_TXQLEN = 13
+IFLA_LINKINFO = 18
+IFLA_IFALIAS = 20
+IFLA_GROUP = 27
+IFLA_NET_NS_FD = 28
+IFLA_EXT_MASK = 29
+IFLA_NUM_TX_QUEUES = 31
+IFLA_NUM_RX_QUEUES = 32
+IFLA_PROP_LIST = 52
+IFLA_ALT_IFNAME = 53
+IFLA_INFO_KIND = 1
+IFLA_INFO_DATA = 2
+RTEXT_FILTER_SKIP_STATS = 8
+
+_HEADER = Struct("=BxHiII")  # family, ARPHRD type, index, flags, change
+_CREATE = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK
+_WITHOUT_STATS = u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+_VETH_KIND = text(IFLA_INFO_KIND, "veth")
+
+
+def link_request(
+    kind: int, flags: int, operation: str, *members: bytes, index: int = 0, up: bool | None = None
+) -> Request:
+    """A message about one link: header and attributes. ``up`` None leaves IFF_UP alone."""
+    change = 0 if up is None else IFF_UP
+    body = _HEADER.pack(0, 0, index, IFF_UP if up else 0, change) + b"".join(members)
+    return Request(kind, flags, body, operation, LINK_POLICY, IFINFOMSG_SIZE)
+
+
+def mac_bytes(mac: str) -> bytes:
+    """The bytes of a link-layer address such as ``02:00:00:00:00:01``."""
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def settings(
+    *,
+    name: str | None = None,
+    mtu: int | None = None,
+    mac: str | None = None,
+    alias: str | None = None,
+    txqlen: int | None = None,
+    group: int | None = None,
+    link: int | None = None,
+    master: int | None = None,
+    netns_fd: int | None = None,
+    queues: int | None = None,
+) -> bytes:
+    """The attributes that any kind of link has, for those that are given."""
+    parts: list[bytes] = []
+    if name is not None:
+        parts.append(text(IFLA_IFNAME, name))
+    if mac is not None:
+        parts.append(attribute(IFLA_ADDRESS, mac_bytes(mac)))
+    if alias is not None:
+        # Without a NUL: an empty alias is what removes it.
+        parts.append(attribute(IFLA_IFALIAS, alias.encode()))
+    for kind, value in (
+        (IFLA_MTU, mtu),
+        (IFLA_TXQLEN, txqlen),
+        (IFLA_GROUP, group),
+        (IFLA_LINK, link),
+        (IFLA_MASTER, master),
+        (IFLA_NET_NS_FD, netns_fd),
+        (IFLA_NUM_TX_QUEUES, queues),
+        (IFLA_NUM_RX_QUEUES, queues),
+    ):
+        if value is not None:
+            parts.append(u32(kind, value))
+    return b"".join(parts)
+
+
+# -- reading -------------------------------------------------------------------
+
+
+def get_link(index: int | None = None, name: str | None = None, stats: bool = False) -> Request:
+    """Ask for one link, by index or by name (alternative names too); for ``socket.get``."""
+    if index is None and name is None:
+        raise SpecError("get_link needs index= or name=")
+    members = b"" if stats else _WITHOUT_STATS
+    if index is not None:
+        return link_request(RTM_GETLINK, 0, f"read link {index}", members, index=index)
+    members += _named(name or "")
+    return link_request(RTM_GETLINK, 0, f"find link '{name}'", members)
+
+
+def _named(name: str) -> bytes:
+    # The kernel looks for IFLA_IFNAME among alternative names as well, but takes 15 bytes of it.
+    return text(IFLA_IFNAME if len(name.encode()) <= 15 else IFLA_ALT_IFNAME, name)
+
+
+def list_links(kind: str | None = None, master: int | None = None, stats: bool = False) -> Request:
+    """Ask for all links, or those of a kind or with a master; for ``socket.dump``.
+
+    A kernel that does not know the kind ignores the filter: compare ``.kind`` where that matters.
+    """
+    members = b"" if stats else _WITHOUT_STATS
+    if master is not None:
+        members += u32(IFLA_MASTER, master)
+    if kind is not None:
+        members += nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind))
+    return link_request(RTM_GETLINK, 0, "list links", members)
+
+
+# -- creating -------------------------------------------------------------------
+
+
+def veth(
+    name: str,
+    peer_name: str,
+    *,
+    index: int = 0,
+    peer_index: int = 0,
+    netns_fd: int | None = None,
+    peer_netns_fd: int | None = None,
+    mtu: int | None = None,
+    peer_mtu: int | None = None,
+    mac: str | None = None,
+    peer_mac: str | None = None,
+    group: int | None = None,
+    peer_group: int | None = None,
+    master: int | None = None,
+    txqlen: int | None = None,
+    peer_txqlen: int | None = None,
+    queues: int | None = None,
+    up: bool = False,
+    operation: str | None = None,
+) -> Request:
+    """Create both ends of a veth, each in its place, in one message.
+
+    Index 0 lets the kernel choose. ``up`` is for the near end only: with the far end up in the
+    same message the kernel answers ENOTCONN. Twin: ``ip link add NAME type veth peer name PEER``.
+    """
+    peer = settings(
+        name=peer_name,
+        mtu=peer_mtu,
+        mac=peer_mac,
+        group=peer_group,
+        txqlen=peer_txqlen,
+        netns_fd=peer_netns_fd,
+        queues=queues,
+    )
+    data = attribute(VETH_INFO_PEER, _HEADER.pack(0, 0, peer_index, 0, 0) + peer)
+    near = settings(
+        name=name,
+        mtu=mtu,
+        mac=mac,
+        group=group,
+        txqlen=txqlen,
+        master=master,
+        netns_fd=netns_fd,
+        queues=queues,
+    )
+    info = nested(IFLA_LINKINFO, _VETH_KIND, nested(IFLA_INFO_DATA, data))
+    what = operation or f"create veth '{name}' with peer '{peer_name}'"
+    return link_request(RTM_NEWLINK, _CREATE, what, near, info, index=index, up=up or None)
+
+
+def new_link(
+    name: str,
+    kind: str,
+    data: bytes | None = None,
+    *,
+    index: int = 0,
+    link: int | None = None,
+    mtu: int | None = None,
+    mac: str | None = None,
+    group: int | None = None,
+    master: int | None = None,
+    txqlen: int | None = None,
+    netns_fd: int | None = None,
+    up: bool = False,
+    operation: str | None = None,
+) -> Request:
+    """Create a link of any kind; ``data`` is the content of IFLA_INFO_DATA (see link_kinds.py).
+
+    ``link`` is the index of the device it is put upon. Twin: ``ip link add NAME type KIND``.
+    """
+    common = settings(
+        name=name,
+        mtu=mtu,
+        mac=mac,
+        group=group,
+        link=link,
+        master=master,
+        txqlen=txqlen,
+        netns_fd=netns_fd,
+    )
+    parts = [text(IFLA_INFO_KIND, kind)]
+    if data is not None:
+        parts.append(nested(IFLA_INFO_DATA, data))
+    what = operation or f"create {kind} '{name}'"
+    info = nested(IFLA_LINKINFO, *parts)
+    return link_request(RTM_NEWLINK, _CREATE, what, common, info, index=index, up=up or None)
+
+
+# -- changing -------------------------------------------------------------------
+
+
+def set_link(
+    index: int,
+    *,
+    up: bool | None = None,
+    mtu: int | None = None,
+    mac: str | None = None,
+    alias: str | None = None,
+    txqlen: int | None = None,
+    group: int | None = None,
+    name: str | None = None,
+    master: int | None = None,
+    netns_fd: int | None = None,
+    operation: str | None = None,
+) -> Request:
+    """Change what is given. ``name`` renames, ``master`` 0 releases, ``netns_fd`` moves.
+
+    Twin: ``ip link set dev NAME ...``.
+    """
+    members = settings(
+        name=name,
+        mtu=mtu,
+        mac=mac,
+        alias=alias,
+        txqlen=txqlen,
+        group=group,
+        master=master,
+        netns_fd=netns_fd,
+    )
+    what = operation or f"change link {index}"
+    return link_request(RTM_NEWLINK, NLM_F_ACK, what, members, index=index, up=up)
+
+
+def set_group_alias(group: int, alias: str, *, operation: str | None = None) -> Request:
+    """Give all links of a group the same alias, in one message (group 0 is everybody's)."""
+    members = settings(group=group, alias=alias)
+    return link_request(RTM_NEWLINK, NLM_F_ACK, operation or f"tag the links of group {group}", members)
+
+
+def add_alternative_name(index: int, name: str, *, operation: str | None = None) -> Request:
+    """Give a link another name besides its own. Twin: ``ip link property add dev LINK altname NAME``."""
+    members = nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, name))
+    flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK
+    what = operation or f"add alternative name '{name}' to link {index}"
+    return link_request(RTM_NEWLINKPROP, flags, what, members, index=index)
+
+
+def delete_alternative_name(index: int, name: str, *, operation: str | None = None) -> Request:
+    """Take an alternative name away. Twin: ``ip link property del dev LINK altname NAME``."""
+    members = nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, name))
+    what = operation or f"delete alternative name '{name}' of link {index}"
+    return link_request(RTM_DELLINKPROP, NLM_F_ACK, what, members, index=index)
+
+
+# -- deleting -------------------------------------------------------------------
+
+
+def delete_link(
+    index: int | None = None, name: str | None = None, *, operation: str | None = None
+) -> Request:
+    """Delete a link; of a veth, both ends. Twin: ``ip link delete NAME``."""
+    if index is None and name is None:
+        raise SpecError("delete_link needs index= or name=")
+    members = b"" if index is not None else _named(name or "")
+    what = operation or (f"delete link '{name}'" if name is not None else f"delete link {index}")
+    request = link_request(RTM_DELLINK, NLM_F_ACK, what, members, index=index or 0)
+    request.deleting = True
+    return request
+
+
+def delete_group(group: int, *, operation: str | None = None) -> Request:
+    """Delete all links of a group, which takes the kernel as long as one link does.
+
+    Group 0 holds every link that nobody put elsewhere, and is refused here.
+    """
+    if not group:
+        raise SpecError("group 0 is the group of all links: it is not deleted as a whole")
+    what = operation or f"delete the links of group {group}"
+    request = link_request(RTM_DELLINK, NLM_F_ACK, what, u32(IFLA_GROUP, group))
+    request.deleting = True
+    return request

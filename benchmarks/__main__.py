@@ -1,0 +1,66 @@
+"""`python -m benchmarks [CLAIM ...]`: every claim, or the named ones, each beside its peers."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from .floor import compile_floor
+from .harness import Unavailable
+from .isolate import enter
+from .report import Result
+
+ROUNDS = {"demo_build": 15, "read_links": 15, "import_first": 15}
+
+
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("claims", nargs="*", metavar="CLAIM", help=f"of {', '.join(ROUNDS)}; default: all")
+    parser.add_argument("--rounds", type=int, help="rounds per claim")
+    parser.add_argument("--quick", action="store_const", const=5, dest="rounds", help="5 rounds per claim")
+    parser.add_argument("--json", metavar="FILE", help="write every measured second there too; - is stdout")
+    parser.add_argument("--check", action="store_true", help="status 1 if a claim does not hold")
+    options = parser.parse_args(argv)
+    unknown = set(options.claims) - set(ROUNDS)
+    if unknown:
+        parser.error(f"no such claim: {', '.join(sorted(unknown))}")
+    return options
+
+
+def measure(claims: list[str], rounds: int | None) -> list[Result]:
+    """Run them one after the other, printing each table as it is there."""
+    results = []
+    with tempfile.TemporaryDirectory() as directory:
+        floor = compile_floor(Path(directory))
+        for claim in claims:
+            module = importlib.import_module(f"benchmarks.{claim}")
+            for result in module.run(floor, rounds or ROUNDS[claim]):
+                print(result.table(), end="\n\n", flush=True)
+                results.append(result)
+    return results
+
+
+def main(argv: list[str]) -> int:
+    """The program."""
+    options = arguments(argv)
+    enter(argv)
+    print(f"Linux {platform.release()}, Python {platform.python_version()}; warm-up rounds are left out\n")
+    try:
+        results = measure(options.claims or list(ROUNDS), options.rounds)
+    except Unavailable as reason:
+        sys.exit(f"cannot measure: {reason}")
+    if options.json:
+        text = json.dumps([result.json() for result in results], indent=1)
+        print(text) if options.json == "-" else Path(options.json).write_text(text + "\n")
+    refuted = [claim for result in results for claim in result.claims if claim.held is False]
+    return 1 if options.check and refuted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,34 @@
+"""Who takes part. Each builds the same network by its own means, in its own process, timing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+NAMES = ("ns1", "ns2", "host", "box", "outside")
+
+
+class Demo(Protocol):
+    """The demo's network as one contestant makes it; build and teardown alternate."""
+
+    def build(self) -> None:
+        """From nothing to everything configured."""
+
+    def teardown(self) -> None:
+        """Back to nothing."""
+
+    def namespaces(self) -> Mapping[str, str]:
+        """Paths that `nsenter --net=` takes, while it stands."""
+
+
+class Reader(Protocol):
+    """Reads links from one namespace."""
+
+    def open(self, name: str) -> None:
+        """Get ready to read from the namespace of this name."""
+
+    def all(self) -> tuple[int, int]:
+        """Read every link with its addresses: how many of each."""
+
+    def one(self, name: str) -> int:
+        """Read one link by name: its index."""

@@ -1,0 +1,176 @@
+/* Scenes 1, 3, 4 and 5 of the demo as one build: five namespaces, three veth pairs, a bridge, NAT. */
+#define _GNU_SOURCE
+#include "demo.h"
+#include "nft.h"
+#include "rtnl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { NS1, NS2, HOST, BOX, OUTSIDE, NAMESPACES };
+enum { LOOPBACK = 1, BRIDGE = 100, UPLINK, PORT, FAR };  /* indexes: the namespaces are ours alone */
+
+static const char *const NAMES[NAMESPACES] = { "ns1", "ns2", "host", "box", "outside" };
+
+static struct place { int fd, rtnl; struct batch batch; } places[NAMESPACES];
+static int nft_socket;
+
+int namespace_current(void)
+{
+    int fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        fail("open namespace", errno);
+    return fd;
+}
+
+int namespace_new(void)
+{
+    if (unshare(CLONE_NEWNET) < 0)
+        fail("unshare(CLONE_NEWNET)", errno);
+    return namespace_current();
+}
+
+void namespace_enter(int fd)
+{
+    if (setns(fd, CLONE_NEWNET) < 0)
+        fail("setns", errno);
+}
+
+/* /proc/sys/net is that of the namespace the thread is in. */
+static void sysctl_write(const char *path, const char *value)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0 || write(fd, value, strlen(value)) < 0)
+        fail(path, errno);
+    close(fd);
+}
+
+/* IPv6 addresses are to be usable at once: no duplicate address detection in namespaces of our own. */
+static void namespace_create(struct place *place)
+{
+    place->fd = namespace_new();
+    place->rtnl = netlink_open(NETLINK_ROUTE, 0);
+    sysctl_write("/proc/sys/net/ipv6/conf/all/accept_dad", "0");
+    sysctl_write("/proc/sys/net/ipv6/conf/default/accept_dad", "0");
+    batch_begin(&place->batch);
+    link_up(&place->batch, LOOPBACK);
+}
+
+static void namespaces_create(void)
+{
+    int home = namespace_current();
+
+    for (int i = 0; i < NAMESPACES; i++) {
+        namespace_create(&places[i]);
+        if (i == HOST) {
+            sysctl_write("/proc/sys/net/ipv4/ip_forward", "1");
+            nft_socket = netlink_open(NETLINK_NETFILTER, 0);
+        }
+    }
+    namespace_enter(home);
+    close(home);
+}
+
+/* The kernel has done the work when send returns; the answers are looked at once, at the end. */
+static void send_place(int which)
+{
+    batch_send(places[which].rtnl, &places[which].batch);
+}
+
+static void scene_veth(void)
+{
+    struct batch *ns1 = &places[NS1].batch, *ns2 = &places[NS2].batch;
+
+    link_veth(ns1, (struct end){ "veth0", PORT, 0 }, (struct end){ "veth1", FAR, 0 }, places[NS2].fd);
+    address_add(ns1, PORT, "172.18.0.2", 24);
+    route_add(ns1, PORT, NULL, 0);
+    link_up(ns2, FAR);
+    address_add(ns2, FAR, "172.18.0.3", 24);
+    route_add(ns2, FAR, NULL, 0);
+    send_place(NS1);
+    send_place(NS2);
+}
+
+static void scene_host(void)
+{
+    struct batch *host = &places[HOST].batch;
+
+    link_bridge(host, "br0", BRIDGE);
+    link_veth(host, (struct end){ "enp1s0", UPLINK, 0 }, (struct end){ "eth0", FAR, 0 }, places[OUTSIDE].fd);
+    address_add(host, UPLINK, "192.168.122.220", 24);
+    link_veth(host, (struct end){ "veth0", PORT, BRIDGE }, (struct end){ "veth1", FAR, 0 }, places[BOX].fd);
+    route_add(host, BRIDGE, "172.18.0.0", 24);
+    send_place(HOST);
+}
+
+/*
+ * ns1's only route is by device, so it asks for every address by ARP: the host is to answer for those
+ * it can forward to. The key exists once the bridge does, and is seen from inside only.
+ */
+static void proxy_arp(void)
+{
+    int home = namespace_current();
+
+    namespace_enter(places[HOST].fd);
+    sysctl_write("/proc/sys/net/ipv4/conf/br0/proxy_arp", "1");
+    namespace_enter(home);
+    close(home);
+}
+
+static void scene_far_ends(void)
+{
+    struct batch *box = &places[BOX].batch, *outside = &places[OUTSIDE].batch;
+
+    link_up(box, FAR);
+    address_add(box, FAR, "172.18.0.2", 24);
+    route_add(box, FAR, NULL, 0);
+    link_up(outside, FAR);
+    address_add(outside, FAR, "192.168.122.1", 24);
+    send_place(BOX);
+    send_place(OUTSIDE);
+}
+
+static void scene_nat(void)
+{
+    static struct batch batch;
+
+    batch_begin(&batch);
+    nat_rules(&batch);
+    batch_send(nft_socket, &batch);
+    batch_check(nft_socket, &batch, "nft");
+}
+
+void demo_build(void)
+{
+    namespaces_create();
+    scene_veth();
+    scene_host();
+    proxy_arp();
+    scene_far_ends();
+    scene_nat();
+    for (int i = 0; i < NAMESPACES; i++)
+        batch_check(places[i].rtnl, &places[i].batch, NAMES[i]);
+}
+
+void demo_print_namespaces(void)
+{
+    for (int i = 0; i < NAMESPACES; i++)
+        printf("%s\"%s\": \"/proc/%d/fd/%d\"", i ? ", " : "{", NAMES[i], getpid(), places[i].fd);
+    printf("}\n");
+}
+
+/* The last reference gone, the kernel takes the namespace and its links down by itself. */
+void demo_teardown(void)
+{
+    close(nft_socket);
+    for (int i = 0; i < NAMESPACES; i++) {
+        close(places[i].rtnl);
+        close(places[i].fd);
+    }
+}

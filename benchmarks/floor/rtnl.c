@@ -1,0 +1,114 @@
+#include "rtnl.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+
+/* Queues per veth end; one builds faster than the kernel's default of one per processor. 0: default. */
+unsigned veth_queues = 1;
+
+static struct ifinfomsg up(int index)
+{
+    return (struct ifinfomsg){ .ifi_index = index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP };
+}
+
+static void link_message(struct batch *batch, uint16_t flags, struct ifinfomsg header)
+{
+    *(struct ifinfomsg *)message_begin(batch, RTM_NEWLINK, NLM_F_ACK | flags, sizeof header) = header;
+}
+
+void link_up(struct batch *batch, int index)
+{
+    link_message(batch, 0, up(index));
+}
+
+static void end_attributes(struct batch *batch, struct end end)
+{
+    attribute_string(batch, IFLA_IFNAME, end.name);
+    if (end.master)
+        attribute_u32(batch, IFLA_MASTER, (uint32_t)end.master);
+    if (veth_queues) {
+        attribute_u32(batch, IFLA_NUM_TX_QUEUES, veth_queues);
+        attribute_u32(batch, IFLA_NUM_RX_QUEUES, veth_queues);
+    }
+}
+
+static void peer(struct batch *batch, struct end far, int far_namespace)
+{
+    struct nlattr *nest = nest_begin(batch, VETH_INFO_PEER);
+    struct ifinfomsg *header = nest_header(batch, sizeof *header);
+
+    header->ifi_index = far.index;
+    end_attributes(batch, far);
+    attribute_u32(batch, IFLA_NET_NS_FD, (uint32_t)far_namespace);
+    nest_end(batch, nest);
+}
+
+/* Both ends, each in its namespace with its index, the near one up and a port: one message. */
+void link_veth(struct batch *batch, struct end near, struct end far, int far_namespace)
+{
+    struct nlattr *info, *data;
+
+    link_message(batch, NLM_F_CREATE | NLM_F_EXCL, up(near.index));
+    end_attributes(batch, near);
+    info = nest_begin(batch, IFLA_LINKINFO);
+    attribute_string(batch, IFLA_INFO_KIND, "veth");
+    data = nest_begin(batch, IFLA_INFO_DATA);
+    peer(batch, far, far_namespace);
+    nest_end(batch, data);
+    nest_end(batch, info);
+}
+
+/* With a MAC given at birth: otherwise the bridge's MAC changes as ports join. */
+void link_bridge(struct batch *batch, const char *name, int index)
+{
+    static const unsigned char mac[6] = { 0x02, 0, 0, 0, 0, 0x01 };
+    struct nlattr *info;
+
+    link_message(batch, NLM_F_CREATE | NLM_F_EXCL, up(index));
+    attribute_string(batch, IFLA_IFNAME, name);
+    attribute(batch, IFLA_ADDRESS, mac, sizeof mac);
+    info = nest_begin(batch, IFLA_LINKINFO);
+    attribute_string(batch, IFLA_INFO_KIND, "bridge");
+    nest_end(batch, info);
+}
+
+static struct in_addr parse(const char *text)
+{
+    struct in_addr address;
+
+    if (inet_pton(AF_INET, text, &address) != 1)
+        fail(text, EINVAL);
+    return address;
+}
+
+void address_add(struct batch *batch, int index, const char *address, unsigned char prefix)
+{
+    struct in_addr value = parse(address);
+    struct ifaddrmsg *header =
+        message_begin(batch, RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, sizeof *header);
+
+    *header = (struct ifaddrmsg){ .ifa_family = AF_INET, .ifa_prefixlen = prefix, .ifa_index = (uint32_t)index };
+    attribute(batch, IFA_LOCAL, &value, sizeof value);
+    attribute(batch, IFA_ADDRESS, &value, sizeof value);
+}
+
+/* By device only, so of scope link; a null network is the default route. */
+void route_add(struct batch *batch, int index, const char *network, unsigned char prefix)
+{
+    struct rtmsg *header =
+        message_begin(batch, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, sizeof *header);
+
+    *header = (struct rtmsg){
+        .rtm_family = AF_INET, .rtm_dst_len = prefix, .rtm_table = RT_TABLE_MAIN,
+        .rtm_protocol = RTPROT_STATIC, .rtm_scope = RT_SCOPE_LINK, .rtm_type = RTN_UNICAST,
+    };
+    if (network) {
+        struct in_addr value = parse(network);
+        attribute(batch, RTA_DST, &value, sizeof value);
+    }
+    attribute_u32(batch, RTA_OIF, (uint32_t)index);
+}

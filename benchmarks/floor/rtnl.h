@@ -1,0 +1,20 @@
+/* The route netlink messages the demo network is made of. */
+#ifndef FLOOR_RTNL_H
+#define FLOOR_RTNL_H
+
+#include "netlink.h"
+
+/* One end of a veth pair. The far end is never up at birth: the kernel refuses that with ENOTCONN. */
+struct end {
+    const char *name;
+    int index;
+    int master;  /* 0: not a bridge port */
+};
+
+void link_up(struct batch *batch, int index);
+void link_veth(struct batch *batch, struct end near, struct end far, int far_namespace);
+void link_bridge(struct batch *batch, const char *name, int index);
+void address_add(struct batch *batch, int index, const char *address, unsigned char prefix);
+void route_add(struct batch *batch, int index, const char *network, unsigned char prefix);
+
+#endif

@@ -1,0 +1,86 @@
+"""Claims: `import netkit` costs under 30 ms; its first namespace is there before pyroute2's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from .harness import Child, Unavailable, interleave
+from .report import Claim, Result
+
+IMPORT_BOUND = 0.030
+BARE = "python -c pass"
+
+PROGRAMS = {
+    BARE: "pass",
+    "import netkit": "import netkit",
+    "netkit, first namespace": "import netkit\nwith netkit.Namespace(): pass",
+    "netkit, first named namespace": "import netkit\nwith netkit.Namespace('first'): pass",
+    "import pyroute2": "import pyroute2",
+    "pyroute2, first namespace": (
+        "from pyroute2 import IPRoute, netns\nnetns.create('first')\nnetns.remove('first')"
+    ),
+}
+
+
+def _measure(program: str) -> Callable[[], float]:
+    def whole_process() -> float:
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+        seconds = time.perf_counter() - began
+        if done.returncode:
+            raise Unavailable(done.stderr.strip().rpartition("\n")[2])
+        return seconds
+
+    return whole_process
+
+
+def above_bare(times: dict[str, list[float]], name: str) -> list[float] | None:
+    """Round by round, what it took beyond an interpreter that does nothing."""
+    if name not in times or BARE not in times:
+        return None
+    return [own - bare for own, bare in zip(times[name], times[BARE], strict=True)]
+
+
+def _claims(times: dict[str, list[float]]) -> list[Claim]:
+    own = above_bare(times, "import netkit")
+    first, peer = (above_bare(times, f"{library}, first namespace") for library in ("netkit", "pyroute2"))
+    quotient = median([a / b for a, b in zip(first, peer, strict=True)]) if first and peer else None
+    bound = IMPORT_BOUND * 1e3
+    return [
+        Claim(
+            f"import netkit takes at most {bound:.0f} ms above bare Python",
+            median(own) * 1e3 if own else None,
+            bound,
+        ),
+        Claim(
+            "netkit's first namespace is there in less time than pyroute2's, both above bare", quotient, 1.0
+        ),
+    ]
+
+
+def run(floor: Path, rounds: int) -> list[Result]:
+    """Whole processes, byte code cached by the warm-up round."""
+    settler = Child([str(floor)])
+    try:
+        programs = {name: _measure(program) for name, program in PROGRAMS.items()}
+        times, failed = interleave(programs, rounds, between=lambda: settler.ask("settle"))
+    finally:
+        settler.close()
+    above = {name: above_bare(times, name) for name in times if name != BARE}
+    beyond = ", ".join(f"{name} {median(extra) * 1e3:.1f}" for name, extra in above.items() if extra)
+    return [
+        Result(
+            "import_first: from the start of the process to its end",
+            times,
+            failed,
+            base=BARE,
+            claims=_claims(times),
+            notes=[f"above bare Python, median ms: {beyond}"],
+            extra={"above_bare_seconds": above},
+        )
+    ]

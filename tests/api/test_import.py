@@ -52,7 +52,9 @@ def test_import_starts_nothing_and_opens_nothing() -> None:
     assert _fresh(code) == "True\n"
 
 
-@pytest.mark.parametrize("name", [name for name in getattr(netkit, "__all__", []) if not name.startswith("__")])
+@pytest.mark.parametrize(
+    "name", [name for name in getattr(netkit, "__all__", []) if not name.startswith("__")]
+)
 def test_each_name_can_be_the_first_one_used(name: str) -> None:
     """Lazy exports must not depend on another having been loaded before."""
     assert _fresh(f"from netkit import {name}; print({name}.__name__)") == f"{name}\n"

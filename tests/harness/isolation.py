@@ -55,6 +55,9 @@ def _enter_user_namespace() -> None:
     Path("/proc/self/setgroups").write_text("deny")  # else gid_map is refused: user_namespaces(7)
     Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
     Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+    os.environ["LOGNAME"] = (
+        f"uid-{uid}"  # getpass.getuser() would say root, whose /tmp/pytest-of-root is not ours
+    )
 
 
 def _private_run() -> None:

@@ -1,0 +1,29 @@
+"""The kernel's layout of a NAT rule, IPv4 and IPv6.
+
+linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h and
+linux/netfilter/{x_tables,xt_tcpudp,xt_sctp,nf_nat}.h; revisions are those that iptables 1.8 uses.
+"""
+
+from __future__ import annotations
+
+import struct
+
+# struct ipt_ip and ip6t_ip6 up to the protocol are alike but for the length of an address.
+HEAD = {4: "@4s4s4s4s16s16s16s16sHBB", 6: "@16s16s16s16s16s16s16s16sHBBB3x"}
+REST = "IHHIQQ0Q"  # nfcache, target_offset, next_offset, comefrom, packets, bytes
+# Native alignment counts from the start of the entry, so both parts are one layout.
+HEAD_SIZE = {family: struct.calcsize(layout) for family, layout in HEAD.items()}
+ENTRY = {family: struct.Struct(layout + REST) for family, layout in HEAD.items()}
+EXTENSION = struct.Struct("@H29sB")  # struct xt_entry_match and xt_entry_target
+
+INVERT = {"in_interface": 0x01, "out_interface": 0x02, "src": 0x08, "dst": 0x10, "protocol": 0x40}
+IP6T_F_PROTO = 0x01
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp", 132: "sctp"}
+PROTOCOL_NUMBERS = {name: number for number, name in PROTOCOLS.items()}
+
+MAP_IPS, PROTO_SPECIFIED, PROTO_OFFSET = 0x01, 0x02, 0x20
+RANGE4 = struct.Struct("@II4s4s2s2s")  # nf_nat_ipv4_multi_range_compat with one range
+RANGE = struct.Struct("@I16s16s2s2s0I")  # nf_nat_range
+RANGE2 = struct.Struct("@I16s16s2s2s2s2x")  # nf_nat_range2
+SCTP_LAYOUT = "@4H256sI12siII"  # dpts, spts, chunkmap (a bit per chunk type, but in words: 256 bytes)
+SCTP_FLAGS = b"\xff\0\0" * 4  # flag_info: no chunk type chosen

@@ -1,0 +1,184 @@
+"""A NAT rule in iptables' terms: made from a NatSpec, shown as ``iptables -S`` shows it."""
+
+from __future__ import annotations
+
+from functools import cache
+from ipaddress import ip_network
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal, NotRequired, TypedDict
+
+    from netkit._spec._nat_match import Match
+    from netkit._spec.nat import NatSpec
+
+    class Rule(TypedDict):
+        """What goes to the worker as JSON. A match that begins with ``!`` is negated.
+
+        ``to`` is an address or ``low-high``; ``to_ports`` is ``80``, ``80-90`` or, DNAT only,
+        ``100-102/9000``: port 9000 goes to 100, 9001 to 101 (``--to-destination`` of iptables 1.8).
+        """
+
+        family: int
+        table: str
+        chain: str
+        position: Literal["append", "insert"]
+        target: str
+        src: NotRequired[str]
+        dst: NotRequired[str]
+        in_interface: NotRequired[str]
+        out_interface: NotRequired[str]
+        protocol: NotRequired[str]
+        sport: NotRequired[str]
+        dport: NotRequired[str]
+        to: NotRequired[str]
+        to_ports: NotRequired[str]
+
+
+_TARGETS = {"masquerade": "MASQUERADE", "snat": "SNAT", "dnat": "DNAT", "redirect": "REDIRECT"}
+_PROTOCOLS = {"icmpv6": "ipv6-icmp"}  # as /etc/protocols and so iptables have it
+_OPTIONS = (
+    ("src", "-s"),
+    ("dst", "-d"),
+    ("in_interface", "-i"),
+    ("out_interface", "-o"),
+    ("protocol", "-p"),
+)
+
+
+def rules_for(spec: NatSpec) -> list[Rule]:
+    """The iptables rules that do what the spec says: one, or two for ``local=True``."""
+    chains = [spec.hook.upper()] + (["OUTPUT"] if spec.local else [])
+    return [_rule(spec, chain) for chain in chains]
+
+
+def _rule(spec: NatSpec, chain: str) -> Rule:
+    rule: Rule = {
+        "family": spec.family or 4,
+        "table": "nat",
+        "chain": chain,
+        "position": "append",
+        "target": _TARGETS[spec.kind],
+    }
+    matches = (
+        ("src", _match_text(spec.saddr)),
+        ("dst", _match_text(spec.daddr)),
+        ("in_interface", _match_text(spec.iif)),
+        ("out_interface", _match_text(spec.oif)),
+        ("protocol", _match_text(spec.proto)),
+        ("sport", _port_text(spec.sport)),
+        ("dport", _port_text(spec.dport)),
+        ("to", _address_text(spec)),
+        ("to_ports", _target_ports(spec)),
+    )
+    for field, text in matches:
+        if text:
+            rule[field] = text  # type: ignore[literal-required]
+    return rule
+
+
+def _match_text(match: Match[object] | None) -> str:
+    if match is None:
+        return ""
+    text = str(match.value)
+    return ("!" if match.negated else "") + _PROTOCOLS.get(text, text)
+
+
+def _port_text(match: Match[tuple[int, int]] | None) -> str:
+    return "" if match is None else ("!" if match.negated else "") + _range(match.value, ":")
+
+
+def _range(ends: tuple[int, int], separator: str) -> str:
+    low, high = ends
+    return str(low) if low == high else f"{low}{separator}{high}"
+
+
+def _address_text(spec: NatSpec) -> str:
+    if spec.to is None:
+        return ""
+    return str(spec.to) if spec.to_high is None else f"{spec.to}-{spec.to_high}"
+
+
+def _target_ports(spec: NatSpec) -> str:
+    if spec.to_ports is None:
+        return ""
+    text = _range(spec.to_ports, "-")
+    moved = len(spec.one_to_one()) > 1  # the kernel itself does not keep the offset in a range
+    return f"{text}/{spec.dport.value[0]}" if moved and spec.dport is not None else text
+
+
+def rule_text(rule: Rule) -> str:
+    """The rule as ``iptables-legacy -S`` prints it: ``-A POSTROUTING -s 172.18.0.0/24 -j MASQUERADE``."""
+    return " ".join(["-A", rule["chain"], *match_words(rule), "-j", rule["target"], *_target_words(rule)])
+
+
+def command_text(rule: Rule) -> str:
+    """The command a person would type: ``iptables-legacy -t nat -A POSTROUTING ...``."""
+    program = "iptables-legacy" if rule["family"] == 4 else "ip6tables-legacy"
+    text = rule_text(rule)
+    if rule["position"] == "insert":
+        text = "-I" + text[2:]
+    return f"{program} -t {rule['table']} {text}"
+
+
+def match_words(rule: Rule) -> list[str]:
+    """The words before ``-j``."""
+    words: list[str] = []
+    for field, option in _OPTIONS:
+        text = str(rule.get(field, ""))
+        if field in ("src", "dst"):
+            text = _network_text(text)
+        elif field == "protocol":
+            text = _protocol_text(text)
+        words += _words(option, text)
+    if "sport" in rule or "dport" in rule:
+        words += ["-m", rule.get("protocol", "")]
+    return words + _words("--sport", rule.get("sport", "")) + _words("--dport", rule.get("dport", ""))
+
+
+def _network_text(text: str) -> str:
+    if not text:
+        return ""
+    try:
+        network = ip_network(text.lstrip("!"), strict=False)
+    except ValueError:  # a mask with holes, in somebody else's rule
+        return text
+    if text.startswith("!"):
+        return f"!{network}"
+    return str(network) if network.prefixlen else ""  # any address: iptables prints nothing
+
+
+def _protocol_text(text: str) -> str:
+    sign, name = text[: text.startswith("!")], text.lstrip("!")
+    return sign + (_names_by_number().get(name, name) if name.isdigit() else name)
+
+
+@cache
+def _names_by_number() -> dict[str, str]:
+    """/etc/protocols, from which iptables takes the names; Python cannot ask by number."""
+    names: dict[str, str] = {}
+    try:
+        with open("/etc/protocols", encoding="utf-8", errors="replace") as file:
+            lines = [line.split("#")[0].split() for line in file]
+    except OSError:
+        return names  # iptables shows numbers, too
+    for words in lines:
+        if len(words) > 1:
+            names.setdefault(words[1], words[0])
+    return names
+
+
+def _words(option: str, text: str) -> list[str]:
+    if not text:
+        return []
+    return ["!", option, text[1:]] if text.startswith("!") else [option, text]
+
+
+def _target_words(rule: Rule) -> list[str]:
+    to, ports = rule.get("to", ""), rule.get("to_ports", "")
+    if rule["target"] in ("MASQUERADE", "REDIRECT"):
+        return ["--to-ports", ports] if ports else []
+    option = "--to-source" if rule["target"] == "SNAT" else "--to-destination"
+    if rule["family"] == 6 and ports and to:
+        to = f"[{to}]"
+    return [option, f"{to}:{ports}" if ports else to]

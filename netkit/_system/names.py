@@ -1,0 +1,167 @@
+"""Names of namespaces in /run/netns: made, repaired when stale, and removed only while they are ours.
+
+Two forms, both followed by `ip netns exec`, `ip -n` and `nsenter --net=`: a symlink to a descriptor
+of this process, which ends with the process, and the bind mount of `ip netns add`, which stays.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from contextlib import contextmanager
+
+from netkit._system import nsfs
+from netkit._system.syscalls import MNT_DETACH, MS_BIND, MS_REC, MS_SHARED, mount, umount2
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Final
+
+# After a crash the pid and descriptor of a link can come back in another process, and few have
+# descriptors as high as these. Up to 1023 the table is prepared (worker._prepare_descriptor_table).
+_FIRST_FD, _RANDOM_FD, _RANDOM_FDS = 300, 512, 512
+
+
+class RegisteredName:
+    """A name in /run/netns that this process made."""
+
+    __slots__ = ("_fd", "_target", "identity", "mounted", "name", "path")
+
+    def __init__(self, name: str, identity: tuple[int, int], fd: int, target: str) -> None:
+        self.name: Final = name
+        self.path: Final = nsfs.registered_path(name)
+        self.identity: Final = identity
+        self.mounted: Final = fd < 0
+        self._fd = fd
+        self._target = target
+
+    def __repr__(self) -> str:
+        return f"<RegisteredName {self.path} {'mount' if self.mounted else '-> ' + self._target}>"
+
+    @property
+    def holds(self) -> bool:
+        """Whether the path still is what was made here: not removed, not made anew by another."""
+        if self.mounted:
+            return nsfs.path_identity(self.path) == self.identity
+        try:
+            return os.readlink(self.path) == self._target
+        except OSError:
+            return False
+
+    def remove(self) -> None:
+        """Take the name away if it is still ours; needs no new descriptor.
+
+        The link goes before the descriptor: in between it would name whatever takes the number.
+        """
+        try:
+            if self.holds:
+                if self.mounted:
+                    umount2(self.path, MNT_DETACH)
+                os.unlink(self.path)
+        except FileNotFoundError:
+            return  # somebody was quicker
+        except OSError as error:
+            raise nsfs.refused(f"remove the name of namespace '{self.name}'", error, self.path) from None
+        finally:
+            self.forget()
+
+    def forget(self) -> None:
+        """Close the descriptor and leave the path alone, as a child after a fork must."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def register_symlink(name: str, fd: int) -> RegisteredName:
+    """Name the namespace by a symlink to a new descriptor of this process.
+
+    A live name is ExistsError, a stale one is repaired; of several processes exactly one wins.
+    Needs write access to /run/netns.
+    """
+    path, operation = nsfs.registered_path(name), f"create namespace '{name}'"
+    held = _high_duplicate(fd, operation)
+    try:
+        # Not getpid(): /proc may belong to another pid namespace than ours.
+        target = f"/proc/{os.readlink('/proc/self')}/fd/{held}"
+        _make_directory()
+        try:
+            os.symlink(target, path)
+        except FileExistsError:
+            with _locked_directory():
+                _clear_stale(path)
+                os.symlink(target, path)
+    except OSError as error:
+        os.close(held)
+        raise nsfs.refused(operation, error, path) from None
+    return RegisteredName(name, nsfs.identity(fd), held, target)
+
+
+def register_mount(name: str, fd: int) -> RegisteredName:
+    """Name the namespace by a bind mount, as ``ip netns add`` does: it outlives this process.
+
+    A live name is ExistsError, a stale one is repaired. Needs CAP_SYS_ADMIN (mount(2)).
+    """
+    path, operation = nsfs.registered_path(name), f"create namespace '{name}'"
+    try:
+        _make_directory()
+        # The lock also keeps others from taking the file for a stale one before it is mounted on.
+        with _locked_directory():
+            _share_directory()
+            _clear_stale(path)
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+            try:
+                mount(f"/proc/self/fd/{fd}", path, MS_BIND)
+            except OSError:
+                os.unlink(path)
+                raise
+    except OSError as error:
+        raise nsfs.refused(operation, error, path) from None
+    return RegisteredName(name, nsfs.identity(fd), -1, "")
+
+
+def _high_duplicate(fd: int, operation: str) -> int:
+    start = _RANDOM_FD + int.from_bytes(os.urandom(2), "little") % _RANDOM_FDS
+    for lowest in (start, _FIRST_FD):
+        try:
+            return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, lowest)
+        except OSError as error:
+            # EINVAL: RLIMIT_NOFILE is not above `lowest`; EMFILE: nothing free from there on.
+            if error.errno not in (errno.EINVAL, errno.EMFILE):
+                raise nsfs.refused(operation, error, f"/proc/self/fd/{fd}") from None
+    limit = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    raise nsfs.refused(operation, limit, "/proc/self/fd")
+
+
+def _make_directory() -> None:
+    os.makedirs(nsfs.NETNS_DIRECTORY, 0o755, exist_ok=True)
+
+
+@contextmanager
+def _locked_directory() -> Generator[None, None, None]:
+    """One repair or mount at a time; iproute2 takes the same lock (ip/ipnetns.c)."""
+    directory = os.open(nsfs.NETNS_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _clear_stale(path: str) -> None:
+    """Remove a stale name; whatever else has the path stays, and is met again as EEXIST."""
+    if nsfs.is_stale(path):
+        os.unlink(path)
+
+
+def _share_directory() -> None:
+    """Make /run/netns a shared mount, so that mounts in it, and their ends, reach other mount namespaces."""
+    directory = nsfs.NETNS_DIRECTORY
+    try:
+        mount("", directory, MS_SHARED | MS_REC)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        mount(directory, directory, MS_BIND | MS_REC)
+        mount("", directory, MS_SHARED | MS_REC)

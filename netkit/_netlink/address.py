@@ -1,0 +1,268 @@
+"""Addresses of links: Address <-> RTM_NEWADDR (rtnetlink(7), include/uapi/linux/if_addr.h)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from struct import Struct, error
+
+from netkit._netlink.policy import Attribute, Policy, binary, ip, s32, text, u8, u32
+from netkit._netlink.wire import (
+    NLA_TYPE_MASK,
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    Request,
+    attribute,
+)
+from netkit._netlink.wire import text as text_attribute
+from netkit._netlink.wire import u8 as u8_attribute
+from netkit._netlink.wire import u32 as u32_attribute
+from netkit._spec.address import Address
+from netkit._spec.names import NETKIT_PROTOCOL, scope_name, scope_number
+from netkit.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._netlink.socket import Reply
+    from netkit._spec.addresses import IPInterface
+
+RTM_NEWADDR = 20
+RTM_DELADDR = 21
+RTM_GETADDR = 22
+
+IFA_ADDRESS = 1
+IFA_LOCAL = 2
+IFA_LABEL = 3
+IFA_BROADCAST = 4
+IFA_CACHEINFO = 6
+IFA_FLAGS = 8
+IFA_RT_PRIORITY = 9
+IFA_PROTO = 11
+IFA_F_NODAD = 0x02
+IFA_F_NOPREFIXROUTE = 0x200
+
+ADDRESS_POLICY: Policy = {
+    1: Attribute("IFA_ADDRESS", ip),
+    2: Attribute("IFA_LOCAL", ip),
+    3: Attribute("IFA_LABEL", text),
+    4: Attribute("IFA_BROADCAST", ip),
+    5: Attribute("IFA_ANYCAST", ip),
+    6: Attribute("IFA_CACHEINFO", binary),
+    7: Attribute("IFA_MULTICAST", ip),
+    8: Attribute("IFA_FLAGS", u32),
+    9: Attribute("IFA_RT_PRIORITY", u32),
+    10: Attribute("IFA_TARGET_NETNSID", s32),
+    11: Attribute("IFA_PROTO", u8),
+}
+
+AF_INET = 2
+AF_INET6 = 10
+FAMILIES = {0: 0, 4: AF_INET, 6: AF_INET6}
+_LENGTHS = {AF_INET: 4, AF_INET6: 16}
+
+# As ip-address(8) calls them; bit 0 is "temporary" for IPv6.
+_FLAG_NAMES = (
+    "secondary",
+    "nodad",
+    "optimistic",
+    "dadfailed",
+    "homeaddress",
+    "deprecated",
+    "tentative",
+    "permanent",
+    "mngtmpaddr",
+    "noprefixroute",
+    "autojoin",
+    "stable-privacy",
+)
+_KNOWN_FLAGS = (1 << len(_FLAG_NAMES)) - 1
+
+_HEADER = Struct("=BBBBI")  # family, prefix length, flags, scope, index of the link
+_CACHEINFO = Struct("=IIII")  # preferred, valid, created, updated
+_ATTRIBUTE = Struct("=HH").unpack_from
+_U32 = Struct("=I").unpack
+_FOREVER = 0xFFFFFFFF
+
+
+def add_address(
+    index: int,
+    address: Address | IPInterface,
+    *,
+    replace: bool = False,
+    nodad: bool = True,
+    noprefixroute: bool = False,
+    label: str | None = None,
+    scope: str | int | None = None,
+    broadcast: bytes | str | None = None,
+    peer: bytes | None = None,
+    valid_lifetime: int | None = None,
+    preferred_lifetime: int | None = None,
+    metric: int | None = None,
+    operation: str | None = None,
+) -> Request:
+    """Add an address to the link of this index, or with ``replace`` change it.
+
+    ``broadcast`` is four bytes, or ``"+"`` for the last address of the network; without it there
+    is none, as with ip-address(8). Lifetimes are seconds, None for ever. ``nodad`` is for IPv6.
+    """
+    packed, prefixlen = _packed(address)
+    flags = (IFA_F_NODAD if nodad and len(packed) == 16 else 0) | (
+        IFA_F_NOPREFIXROUTE if noprefixroute else 0
+    )
+    parts = [
+        attribute(IFA_LOCAL, packed),
+        attribute(IFA_ADDRESS, packed if peer is None else peer),
+        u8_attribute(IFA_PROTO, NETKIT_PROTOCOL),
+    ]
+    if flags:
+        parts.append(u32_attribute(IFA_FLAGS, flags))
+    if broadcast == "+":
+        broadcast = _last_address(packed, prefixlen)
+    if isinstance(broadcast, bytes):
+        parts.append(attribute(IFA_BROADCAST, broadcast))
+    if label is not None:
+        parts.append(text_attribute(IFA_LABEL, label))
+    if metric is not None:
+        parts.append(u32_attribute(IFA_RT_PRIORITY, metric))
+    if valid_lifetime is not None or preferred_lifetime is not None:
+        parts.append(_lifetimes(valid_lifetime, preferred_lifetime))
+    family = AF_INET if len(packed) == 4 else AF_INET6
+    header = _HEADER.pack(family, prefixlen, flags & 0xFF, _scope(scope, packed), index)
+    what = operation or f"add address {address} to link {index}"
+    how = NLM_F_CREATE | NLM_F_ACK | (NLM_F_REPLACE if replace else NLM_F_EXCL)
+    return Request(RTM_NEWADDR, how, header + b"".join(parts), what, ADDRESS_POLICY, _HEADER.size)
+
+
+def delete_address(
+    index: int, address: Address | IPInterface, *, operation: str | None = None
+) -> Request:
+    """Take an address from the link of this index."""
+    packed, prefixlen = _packed(address)
+    peer = address.packed_peer if isinstance(address, Address) else None
+    family = AF_INET if len(packed) == 4 else AF_INET6
+    body = (
+        _HEADER.pack(family, prefixlen, 0, 0, index)
+        + attribute(IFA_LOCAL, packed)
+        + attribute(IFA_ADDRESS, packed if peer is None else peer)
+    )
+    what = operation or f"delete address {address} of link {index}"
+    return Request(RTM_DELADDR, NLM_F_ACK, body, what, ADDRESS_POLICY, _HEADER.size, deleting=True)
+
+
+def list_addresses(family: int = 0, index: int | None = None) -> Request:
+    """Ask for the addresses of a family (4, 6, or 0 for both), of one link or all; for ``socket.dump``."""
+    body = _HEADER.pack(FAMILIES[family], 0, 0, 0, index or 0)
+    what = "list addresses" if index is None else f"list the addresses of link {index}"
+    return Request(RTM_GETADDR, 0, body, what, ADDRESS_POLICY, _HEADER.size)
+
+
+def _packed(address: Address | IPInterface) -> tuple[bytes, int]:
+    if isinstance(address, Address):
+        return address.packed, address.prefixlen
+    return address.packed, address.network.prefixlen
+
+
+def _scope(scope: str | int | None, packed: bytes) -> int:
+    if scope is not None:
+        return scope_number(scope)
+    # As ip-address(8): 127.0.0.0/8 is of scope host. The kernel itself finds the scope of an IPv6 address.
+    return 254 if len(packed) == 4 and packed[0] == 127 else 0
+
+
+def _last_address(packed: bytes, prefixlen: int) -> bytes | None:
+    if len(packed) != 4 or prefixlen > 30:
+        return None
+    value = int.from_bytes(packed, "big") | ((1 << (32 - prefixlen)) - 1)
+    return value.to_bytes(4, "big")
+
+
+def _lifetimes(valid: int | None, preferred: int | None) -> bytes:
+    lasting = _FOREVER if valid is None else valid
+    # Nothing is preferred for longer than it is valid: the kernel would refuse it.
+    fresh = lasting if preferred is None else preferred
+    return attribute(IFA_CACHEINFO, _CACHEINFO.pack(fresh, lasting, 0, 0))
+
+
+# -- reading -------------------------------------------------------------------
+
+
+def parse_address(reply: Reply) -> tuple[int, Address]:
+    """Read an RTM_NEWADDR: the index of its link, and the address. Raises ProtocolError."""
+    _, data, start, end = reply
+    message = bytes(data[start:end])
+    try:
+        return _address(message)
+    except (error, KeyError, UnicodeDecodeError) as problem:
+        raise ProtocolError(f"a malformed address: {problem!r}") from problem
+
+
+def parse_addresses(replies: Iterable[Reply]) -> list[tuple[int, Address]]:
+    """Read a dump, leaving out what is neither IPv4 nor IPv6."""
+    return [parse_address(reply) for reply in replies if _family(reply) in _LENGTHS]
+
+
+def _family(reply: Reply) -> int:
+    _, data, start, end = reply
+    return data[start] if end > start else 0
+
+
+def _address(message: bytes) -> tuple[int, Address]:
+    family, prefixlen, flags, scope, index = _HEADER.unpack_from(message)
+    length = _LENGTHS[family]
+    payloads = _payloads(message)
+    address = payloads.get(IFA_ADDRESS)
+    local = payloads.get(IFA_LOCAL, address)
+    if address is None:
+        address = local
+    if local is None or address is None or len(local) != length or len(address) != length:
+        raise ProtocolError("an address without its bytes")
+    if prefixlen > 8 * length:
+        raise ProtocolError(f"an address with the prefix length {prefixlen}")
+    if IFA_FLAGS in payloads:
+        flags = _U32(payloads[IFA_FLAGS])[0]
+    preferred = valid = None
+    if IFA_CACHEINFO in payloads:
+        preferred, valid, _, _ = _CACHEINFO.unpack_from(payloads[IFA_CACHEINFO])
+    label = payloads.get(IFA_LABEL)
+    return index, Address(
+        local,
+        prefixlen,
+        scope_name(scope),
+        None if label is None else label.rstrip(b"\0").decode("utf-8", "replace"),
+        flag_names(flags, family),
+        payloads.get(IFA_BROADCAST),
+        None if address == local else address,
+        None if preferred == _FOREVER else preferred,
+        None if valid == _FOREVER else valid,
+    )
+
+
+def _payloads(message: bytes) -> dict[int, bytes]:
+    payloads: dict[int, bytes] = {}
+    unpack, stop, start, end = _ATTRIBUTE, 0, _HEADER.size, len(message)
+    while start < end:
+        length, kind = unpack(message, start)
+        if length < 4:
+            break
+        stop = start + length
+        payloads[kind & NLA_TYPE_MASK] = message[start + 4 : stop]
+        start += (length + 3) & ~3
+    if start < end or stop > end:
+        raise ProtocolError("an attribute of an address is longer than its message")
+    return payloads
+
+
+_flag_sets: dict[tuple[int, int], frozenset[str]] = {}
+
+
+def flag_names(flags: int, family: int) -> frozenset[str]:
+    """The names of IFA_F_... bits; the same few sets come again and again, so they are kept."""
+    key = flags & _KNOWN_FLAGS, family
+    names = _flag_sets.get(key)
+    if names is None:
+        found = [name for bit, name in enumerate(_FLAG_NAMES) if flags >> bit & 1]
+        if family == AF_INET6 and found[:1] == ["secondary"]:
+            found[0] = "temporary"
+        names = _flag_sets[key] = frozenset(found)
+    return names

@@ -1,1 +1,105 @@
-"""netkit."""
+"""Linux virtual networking as objects: namespaces, veth pairs, bridges, routes and NAT.
+
+    _namespace.py  Namespace          _link.py    Link, Links          _veth.py  VethPair
+    _bridge.py     Bridge             _route.py   RouteTable           _nat/     NatRule
+    _lifecycle/    Scope, and the verbs that all resources share
+    _runtime.py    what a process keeps per namespace: descriptor, sockets, helpers
+    _netlink/      bytes and sockets  _system/    threads, processes, /run and /proc
+    _spec/         the frozen values  errors.py   every exception
+
+>>> from netkit import Namespace, VethPair
+>>> with Namespace("red") as red, Namespace("blue") as blue:                # doctest: +SKIP
+...     with VethPair(red, blue, name="eth0", peer_name="eth0",
+...                   address="10.0.0.1/24", peer_address="10.0.0.2/24"):
+...         print(red.ping("10.0.0.2").received)
+1
+"""
+
+from __future__ import annotations
+
+from netkit import errors
+from netkit._bridge import Bridge
+from netkit._lifecycle import Resource, Scope
+from netkit._link import Link
+from netkit._namespace import Namespace
+from netkit._nat.rule import NatRule
+from netkit._netlink.link import LinkStats
+from netkit._route import RouteTable
+from netkit._shutdown import shutdown
+from netkit._spec.address import Address
+from netkit._spec.nat import NatSpec
+from netkit._spec.neighbours import FdbEntry, Neighbour
+from netkit._spec.routes import NextHop, Route
+from netkit._spec.rules import Rule
+from netkit._system.icmp import PingResult
+from netkit._veth import VethPair
+from netkit.errors import (
+    AccessError,
+    BackendError,
+    BusyError,
+    ExistsError,
+    KernelError,
+    NetkitError,
+    NotFoundError,
+    ProtocolError,
+    SpecError,
+    StateError,
+    TeardownError,
+    UnsupportedError,
+    WaitTimeout,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._snapshot import Snapshot
+    from netkit.errors import CommandError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AccessError",
+    "Address",
+    "BackendError",
+    "Bridge",
+    "BusyError",
+    "CommandError",
+    "ExistsError",
+    "FdbEntry",
+    "KernelError",
+    "Link",
+    "LinkStats",
+    "Namespace",
+    "NatRule",
+    "NatSpec",
+    "Neighbour",
+    "NetkitError",
+    "NextHop",
+    "NotFoundError",
+    "PingResult",
+    "ProtocolError",
+    "Resource",
+    "Route",
+    "RouteTable",
+    "Rule",
+    "Scope",
+    "Snapshot",
+    "SpecError",
+    "StateError",
+    "TeardownError",
+    "UnsupportedError",
+    "VethPair",
+    "WaitTimeout",
+    "errors",
+    "shutdown",
+]
+
+
+def __getattr__(name: str) -> object:
+    # These two need modules that are slow to import (subprocess, dataclasses).
+    if name == "CommandError":
+        return errors.CommandError
+    if name == "Snapshot":
+        from netkit._snapshot import Snapshot
+
+        return Snapshot
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

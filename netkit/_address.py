@@ -1,0 +1,112 @@
+"""The addresses of one link."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netkit._netlink.address import add_address, delete_address, list_addresses, parse_address
+from netkit._netlink.wire import Request
+from netkit._spec.address import Address
+from netkit._spec.addresses import one_or_many
+from netkit.errors import NotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._link import Link
+    from netkit._spec.addresses import InterfaceLike
+
+
+def parse_addresses(value: object) -> tuple[Address, ...]:
+    """The Address values of an ``address=`` parameter: None, one, or several, v4 and v6 mixed."""
+    return () if value is None else tuple([Address.parse(each) for each in one_or_many(value)])
+
+
+def add_requests(index: int, addresses: tuple[Address, ...]) -> list[Request]:
+    """The messages that give a new link its addresses."""
+    return [add_address(index, address) for address in addresses]
+
+
+class Addresses:
+    """The addresses of a link: iterate for a fresh read, `add`, `replace`, `remove`.
+
+    Twin: ``ip address show dev LINK``.
+
+    >>> from netkit import Namespace
+    >>> with Namespace() as box:                               # doctest: +SKIP
+    ...     lo = box.links["lo"]
+    ...     lo.addresses.add("10.0.0.1/32")
+    ...     "10.0.0.1/32" in lo.addresses
+    True
+    """
+
+    __slots__ = ("_link",)
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def __iter__(self) -> Iterator[Address]:
+        index = self._link.ifindex
+        replies = self._link._runtime.route.dump(list_addresses(0, index))
+        parsed = [parse_address(reply) for reply in replies]
+        return iter([address for owner, address in parsed if owner == index])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, address: object) -> bool:
+        return any(each == address for each in self)
+
+    def __repr__(self) -> str:
+        return f"<Addresses of {self._link!r}>"
+
+    def add(
+        self,
+        address: InterfaceLike,
+        *,
+        label: str | None = None,
+        scope: str | int | None = None,
+        nodad: bool = True,
+    ) -> Address:
+        """Add an address with its prefix length, such as ``"10.0.0.1/24"``.
+
+        An IPv6 address can be used at once (``nodad=True``: the kernel does not look for
+        duplicates first, which takes up to two seconds). ``label`` is for IPv4 only.
+
+        Twin: ``ip address add 10.0.0.1/24 dev LINK``. Needs CAP_NET_ADMIN over the namespace.
+        Raises SpecError without a prefix length, ExistsError when it is there already.
+        Source: rtnetlink(7), RTM_NEWADDR.
+        """
+        return self._send(address, label, scope, nodad, replace=False)
+
+    def replace(
+        self,
+        address: InterfaceLike,
+        *,
+        label: str | None = None,
+        scope: str | int | None = None,
+        nodad: bool = True,
+    ) -> Address:
+        """Add an address, or change it when it is there. Twin: ``ip address replace``."""
+        return self._send(address, label, scope, nodad, replace=True)
+
+    def remove(self, address: InterfaceLike | Address) -> None:
+        """Remove an address. NotFoundError when it is not there. Twin: ``ip address del``."""
+        value = address if isinstance(address, Address) else Address.parse(address)
+        self._link._runtime.route.request(delete_address(self._link.ifindex, value))
+
+    def _send(
+        self,
+        address: InterfaceLike | Address,
+        label: str | None,
+        scope: str | int | None,
+        nodad: bool,
+        replace: bool,
+    ) -> Address:
+        value = address if isinstance(address, Address) else Address.parse(address)
+        index = self._link.ifindex
+        request = add_address(index, value, replace=replace, nodad=nodad, label=label, scope=scope)
+        self._link._runtime.route.request(request)
+        for each in self:
+            if each == value:
+                return each
+        raise NotFoundError(f"read back address {value}", 99)

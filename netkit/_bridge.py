@@ -1,0 +1,356 @@
+"""Bridge: a software switch, its ports, and what it connects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netkit._address import add_requests, parse_addresses
+from netkit._fdb import ForwardingDatabase
+from netkit._lifecycle import LINKS, Holder, Resource, Teardown, Undo
+from netkit._link import Link, link_by_name, require_link
+from netkit._netlink.bridge import set_port
+from netkit._netlink.link import bridge as new_bridge
+from netkit._netlink.link import delete_link, get_link, list_links, parse_link, set_link
+from netkit._netlink.wire import Request
+from netkit._runtime import Runtime, random_group
+from netkit._spec import names, numbers
+from netkit._spec.address import Address
+from netkit._spec.addresses import mac as parse_mac
+from netkit._spec.routes import Route
+from netkit._veth import VethPair, _random_mac
+from netkit.errors import NotFoundError, SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._namespace import Namespace
+    from netkit._veth import Addresses
+
+
+class Bridge(Resource, Holder):
+    """A software Ethernet switch in a namespace (IEEE 802.1D), whose ports are links.
+
+    The MAC is pinned at creation: a bridge that chooses its own takes the lowest of its
+    ports', and changes it when a port comes or goes. Ports that are not ours are released
+    at the end, never deleted.
+
+    Twin: ``ip link add NAME type bridge ...``. Source: ip-link(8), bridge(8). Needs
+    CAP_NET_ADMIN over the namespace and CONFIG_BRIDGE.
+
+    Args:
+        ns: the namespace it lives in.
+        name: 1 to 15 bytes.
+        address: one address with prefix length or several, v4 and v6 mixed.
+        mac: link-layer address; a random local one when left out.
+        mtu: in bytes.
+        stp: the spanning tree protocol (off: a port forwards at once).
+        forward_delay, hello_time, max_age, ageing_time: in seconds.
+        mcast_snooping: forward multicast only where it is asked for.
+        vlan_filtering: needs CONFIG_BRIDGE_VLAN_FILTERING.
+        up: set it up.
+
+    >>> from netkit import Bridge, Namespace
+    >>> with Namespace() as host, Namespace("box") as box:                   # doctest: +SKIP
+    ...     with Bridge(host, "br0", address="10.0.0.1/24") as bridge:
+    ...         veth = bridge.connect(box, name="veth0", peer_name="eth0",
+    ...                               peer_address="10.0.0.2/24", default_route=True)
+    ...         print(box.ping("10.0.0.1").received)
+    1
+    """
+
+    _stage = LINKS
+
+    def __init__(
+        self,
+        ns: Namespace,
+        name: str,
+        *,
+        address: Addresses | None = None,
+        mac: str | None = None,
+        mtu: int | None = None,
+        stp: bool = False,
+        forward_delay: float | None = None,
+        hello_time: float | None = None,
+        max_age: float | None = None,
+        ageing_time: float | None = None,
+        mcast_snooping: bool | None = None,
+        vlan_filtering: bool | None = None,
+        up: bool = True,
+    ) -> None:
+        Resource.__init__(self)
+        Holder.__init__(self)
+        from netkit._namespace import require_namespace
+
+        self._netns = require_namespace(ns, "ns")
+        self._name = names.interface_name(name)
+        self._addresses: tuple[Address, ...] = parse_addresses(address)
+        self._mac = None if mac is None else parse_mac(mac)
+        self._mtu = None if mtu is None else numbers.mtu(mtu)
+        self._stp = bool(stp)
+        self._forward_delay = numbers.timer(forward_delay, "forward_delay")
+        self._hello_time = numbers.timer(hello_time, "hello_time")
+        self._max_age = numbers.timer(max_age, "max_age")
+        self._ageing_time = numbers.timer(ageing_time, "ageing_time")
+        self._mcast_snooping = mcast_snooping
+        self._vlan_filtering = vlan_filtering
+        self._up = bool(up)
+        self._index = 0
+        self._runtime: Runtime | None = None
+        self._strangers: set[int] = set()
+
+    @classmethod
+    def open(cls, ns: Namespace, name: str) -> Bridge:
+        """A bridge that exists, borrowed: netkit does not delete it.
+
+        Raises NotFoundError when there is none of this name, SpecError when it is no bridge.
+        """
+        bridge = cls(ns, name)
+        link = link_by_name(bridge._netns, bridge._name)
+        kind = link.kind
+        if kind != "bridge":
+            raise SpecError(f"'{name}' is a {kind or 'device'}, not a bridge: use ns.links['{name}']")
+        bridge._index = link.ifindex
+        bridge._runtime = bridge._netns._live_runtime()
+        bridge._addresses = tuple([a for a in link.addresses if a.scope != "link"])
+        bridge._state = "borrowed"
+        return bridge
+
+    # -- reading ------------------------------------------------------------------
+
+    @property
+    def link(self) -> Link:
+        """The bridge's own device."""
+        self._check_live()
+        return Link(self._netns, self._index, self._name)
+
+    @property
+    def ports(self) -> list[Link]:
+        """The links that are ports now, from a fresh read."""
+        self._check_live()
+        replies = self._open().route.dump(list_links(master=self._index))
+        records = [parse_link(reply) for reply in replies]
+        return [Link(self._netns, r.index, r.name) for r in records if r.master == self._index]
+
+    @property
+    def fdb(self) -> ForwardingDatabase:
+        """The forwarding database: iterate, ``.add(mac, dev=)``, ``.delete(mac, dev=)``."""
+        self._check_live()
+        return ForwardingDatabase(self._netns, self._index, self._name)
+
+    # -- ports --------------------------------------------------------------------
+
+    def add_port(
+        self,
+        link: Link,
+        *,
+        hairpin: bool | None = None,
+        isolated: bool | None = None,
+        learning: bool | None = None,
+        flood: bool | None = None,
+        cost: int | None = None,
+        priority: int | None = None,
+    ) -> Link:
+        """Make a link of the same namespace a port, with these options; returns the link.
+
+        It is released again when the bridge is deleted by netkit. ``cost`` is 1 to 65535,
+        ``priority`` 0 to 63; options left out keep the kernel's value.
+
+        Twin: ``ip link set LINK master BRIDGE`` and ``bridge link set dev LINK hairpin on ...``.
+        Raises SpecError for a link of another namespace; KernelError with the kernel's words
+        for what cannot be a port (``lo``, another bridge).
+        """
+        self._check_live()
+        port = require_link(link, self._netns, "add_port()")
+        index = port.ifindex
+        options = _port_requests(index, port._called, hairpin, isolated, learning, flood, cost, priority)
+        operation = f"make {port._called} a port of bridge '{self._name}'"
+        runtime = self._open()
+        runtime.route.request(set_link(index, master=self._index, operation=operation))
+        try:
+            for request in options:
+                runtime.route.request(request)
+        except BaseException:
+            self.remove_port(port)
+            raise
+        self._strangers.add(index)
+        self._netns._settle(index)
+        self._netns._settle(self._index)
+        return port
+
+    def remove_port(self, link: Link) -> None:
+        """Release a port: the link stays. Twin: ``ip link set LINK nomaster``."""
+        self._check_live()
+        port = require_link(link, self._netns, "remove_port()")
+        if port._read().master != self._index:
+            raise NotFoundError(f"remove port: {port._called} is not one of bridge '{self._name}'", 2)
+        self._strangers.discard(port.ifindex)
+        operation = f"release {port._called} from bridge '{self._name}'"
+        self._open().route.request(set_link(port.ifindex, master=0, operation=operation))
+
+    def connect(
+        self,
+        ns: Namespace,
+        *,
+        name: str,
+        peer_name: str = "eth0",
+        peer_address: Addresses | None = None,
+        default_route: bool = False,
+        mtu: int | None = None,
+        mac: str | None = None,
+        peer_mac: str | None = None,
+        queues: int | None = None,
+        hairpin: bool | None = None,
+        isolated: bool | None = None,
+        learning: bool | None = None,
+        flood: bool | None = None,
+        cost: int | None = None,
+        priority: int | None = None,
+    ) -> VethPair:
+        """Join a namespace to the bridge with a veth: ``name`` is the port, ``peer_name`` is in ``ns``.
+
+        The pair is created, belongs to the bridge and is deleted with it, unless a Scope or
+        `detach` takes it. ``default_route=True`` gives ``ns`` one default route per address
+        family by the bridge's first address of it. If any part fails, all of it is undone.
+
+        Raises what VethPair and `add_port` raise; SpecError for ``default_route=True`` on a
+        bridge without addresses.
+        """
+        self._check_live()
+        pair = VethPair(
+            self._netns, ns, name=name, peer_name=peer_name, peer_address=peer_address,
+            mtu=mtu, mac=mac, peer_mac=peer_mac, queues=queues,
+        )  # fmt: skip
+        pair._master = self.link
+        pair._port_options_of = lambda index: _port_requests(
+            index, f"link '{name}'", hairpin, isolated, learning, flood, cost, priority
+        )
+        pair._port_options_of(0)  # bad values are found before anything is made
+        pair._group = self._group
+        if default_route:
+            pair._far.routes = self._default_routes(pair._far.addresses)
+        pair.create()
+        self._hold(pair)
+        return pair
+
+    def _default_routes(self, given: tuple[Address, ...]) -> tuple[Route, ...]:
+        """One per family that the far end gets an address of."""
+        if not self._addresses:
+            raise SpecError(f"default_route=True needs an address on bridge '{self._name}'")
+        routes: list[Route] = []
+        for version in (4, 6):
+            gateway = next((a for a in self._addresses if a.version == version), None)
+            if gateway is not None and any(a.version == version for a in given):
+                routes.append(Route.build("default", via=gateway.ip))
+        if not routes:
+            raise SpecError(
+                f"default_route=True needs a peer_address of a family that bridge '{self._name}' has: "
+                + ", ".join(str(a) for a in self._addresses)
+            )
+        return tuple(routes)
+
+    # -- lifecycle ----------------------------------------------------------------
+
+    def _create(self, undo: Undo) -> None:
+        runtime = self._runtime = self._netns._live_runtime()
+        index = self._index = runtime.new_index()
+        self._group = self._group or random_group()
+        self._given_mac = self._mac or _random_mac()
+        request = new_bridge(
+            self._name,
+            index=index,
+            mac=self._given_mac,
+            mtu=self._mtu,
+            group=self._group,
+            stp=self._stp,
+            forward_delay=self._forward_delay,
+            hello_time=self._hello_time,
+            max_age=self._max_age,
+            ageing_time=self._ageing_time,
+            mcast_snooping=self._mcast_snooping,
+            vlan_filtering=self._vlan_filtering,
+            up=self._up,
+        )
+        undo.add(lambda: runtime.route.request(delete_link(index=index)))
+        outcomes = runtime.route.batch([request, *add_requests(index, self._addresses)])
+        if outcomes[0] is not None:
+            undo.forget()  # what has this index, if anything, is not ours
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+
+    def _remove(self, teardown: Teardown) -> None:
+        runtime = self._runtime
+        if runtime is None or runtime.fd < 0 or runtime in teardown.doomed:
+            return
+        if self._is_ours(runtime):
+            self._release_strangers(runtime)
+            teardown.delete_link(self, runtime, self._index)
+
+    def _release_strangers(self, runtime: Runtime) -> None:
+        for index in sorted(self._strangers):
+            try:
+                if parse_link(runtime.route.get(get_link(index=index))).master == self._index:
+                    runtime.route.request(set_link(index, master=0, operation=f"release port {index}"))
+            except NotFoundError:
+                continue
+        self._strangers.clear()
+
+    def _is_ours(self, runtime: Runtime) -> bool:
+        try:
+            record = parse_link(runtime.route.get(get_link(index=self._index)))
+        except NotFoundError:
+            return False
+        mine = record.group == self._group or record.mac == self._given_mac
+        return record.kind == "bridge" and (mine or self._state == "borrowed")
+
+    def _exists(self) -> bool:
+        return self._runtime is not None and self._is_ours(self._runtime)
+
+    def _detach(self) -> None:
+        self._regroup(0, "detach")
+
+    def _adopt(self) -> None:
+        self._given_mac = self.link.mac
+        self._regroup(random_group(), "adopt")
+
+    def _regroup(self, group: int, verb: str) -> None:
+        operation = f"{verb} bridge '{self._name}'"
+        self._open().route.request(set_link(self._index, group=group, operation=operation))
+        self._group = group
+
+    def _open(self) -> Runtime:
+        assert self._runtime is not None  # _check_live() came first
+        return self._runtime
+
+    _given_mac: str | None = None
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter(self.ports)
+
+    def __repr__(self) -> str:
+        return f"<Bridge '{self._name}' in {self._netns._called()}>"
+
+
+def _port_requests(
+    index: int,
+    called: str,
+    hairpin: bool | None,
+    isolated: bool | None,
+    learning: bool | None,
+    flood: bool | None,
+    cost: int | None,
+    priority: int | None,
+) -> list[Request]:
+    """The message that sets a port's options, if any is given."""
+    if hairpin is isolated is learning is flood is cost is priority is None:
+        return []
+    request = set_port(
+        index,
+        hairpin=hairpin,
+        isolated=isolated,
+        learning=learning,
+        flood=flood,
+        cost=None if cost is None else numbers.port_cost(cost),
+        priority=None if priority is None else numbers.port_priority(priority),
+    )
+    request.operation = f"set bridge port options of {called}"
+    return [request]

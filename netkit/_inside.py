@@ -1,0 +1,190 @@
+"""What runs inside a namespace: commands, functions, sockets and pings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from socket import AF_INET, SOCK_STREAM
+
+from netkit._runtime import Runtime
+from netkit._spec import numbers
+from netkit._sysctl import Sysctls
+from netkit._system import icmp, worker
+from netkit._system.icmp import PingResult
+from netkit.errors import SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket as _socket
+    import subprocess
+    from typing import Any, ParamSpec, TypeVar
+
+    from netkit._spec.addresses import AddressLike
+    from netkit._system.process import Argument, Command, Directory, Environment, Processes, Stream
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+
+class Inside:
+    """The part of a Namespace that runs things in it. Nothing here moves the caller's own
+    thread into the namespace, but `entered`, which says so."""
+
+    def _live_runtime(self) -> Runtime:
+        raise NotImplementedError
+
+    @property
+    def sysctl(self) -> Sysctls:
+        """The sysctls: ``ns.sysctl["net.ipv4.ip_forward"]``, assignment, ``.override(key, value)``."""
+        return Sysctls(self)  # type: ignore[arg-type]
+
+    def run(
+        self,
+        argv: Command,
+        *,
+        input: str | bytes | None = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
+        check: bool = False,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        cwd: Directory = None,
+        env: Environment = None,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        bufsize: int = -1,
+        executable: Argument | None = None,
+        shell: bool = False,
+        close_fds: bool = True,
+        pass_fds: Sequence[int] = (),
+        restore_signals: bool = True,
+        start_new_session: bool = False,
+        process_group: int | None = None,
+        user: str | int | None = None,
+        group: str | int | None = None,
+        extra_groups: Sequence[str | int] | None = None,
+        umask: int = -1,
+        pipesize: int = -1,
+    ) -> subprocess.CompletedProcess[Any]:
+        """Run a command inside and wait for it: ``subprocess.run``, in this namespace.
+
+        ``check=True`` raises CommandError with the command, its status and its last error
+        output. ``timeout`` in seconds. The child starts from a thread that is inside already,
+        so no ``preexec_fn`` slows it down. Twin: ``ip netns exec NAME COMMAND``.
+        """
+        from netkit._system import process
+
+        return process.run(
+            self._live_runtime().check(), argv, input=input, capture_output=capture_output, timeout=timeout,
+            check=check, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env, text=text,
+            encoding=encoding, errors=errors, bufsize=bufsize, executable=executable, shell=shell,
+            close_fds=close_fds, pass_fds=pass_fds, restore_signals=restore_signals,
+            start_new_session=start_new_session, process_group=process_group, user=user, group=group,
+            extra_groups=extra_groups, umask=umask, pipesize=pipesize, processes=self._processes(),
+        )  # fmt: skip
+
+    def popen(
+        self,
+        argv: Command,
+        *,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        cwd: Directory = None,
+        env: Environment = None,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        bufsize: int = -1,
+        executable: Argument | None = None,
+        shell: bool = False,
+        close_fds: bool = True,
+        pass_fds: Sequence[int] = (),
+        restore_signals: bool = True,
+        start_new_session: bool = False,
+        process_group: int | None = None,
+        user: str | int | None = None,
+        group: str | int | None = None,
+        extra_groups: Sequence[str | int] | None = None,
+        umask: int = -1,
+        pipesize: int = -1,
+    ) -> subprocess.Popen[Any]:
+        """Start a command inside: a ``subprocess.Popen``.
+
+        What still runs when a namespace of ours is deleted is killed with it.
+        """
+        from netkit._system import process
+
+        started = process.popen(
+            self._live_runtime().check(), argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env,
+            text=text, encoding=encoding, errors=errors, bufsize=bufsize, executable=executable, shell=shell,
+            close_fds=close_fds, pass_fds=pass_fds, restore_signals=restore_signals,
+            start_new_session=start_new_session, process_group=process_group, user=user, group=group,
+            extra_groups=extra_groups, umask=umask, pipesize=pipesize,
+        )  # fmt: skip
+        return self._processes().add(started)
+
+    def call(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a function on a thread of its own inside; its result or exception comes back.
+
+        >>> from netkit import Namespace
+        >>> import socket
+        >>> with Namespace() as box:                           # doctest: +SKIP
+        ...     names = box.call(socket.if_nameindex)
+        """
+        if not callable(fn):
+            raise SpecError(f"call() takes a function and its arguments, not {fn!r}")
+        return self._live_runtime().fresh(fn, *args, **kwargs)
+
+    def socket(self, family: int = AF_INET, type: int = SOCK_STREAM, proto: int = 0) -> _socket.socket:
+        """An ordinary socket that lives inside, usable from any thread and event loop."""
+        return self._live_runtime().open_socket(family, type, proto)
+
+    def entered(self) -> AbstractContextManager[None]:
+        """Enter with the calling thread itself, for code that opens its own sockets.
+
+        The one explicit exception: everything the thread does in the block happens in this
+        namespace. StateError inside a running event loop, whose other tasks would be moved too.
+        """
+        return worker.entered(self._live_runtime().check())
+
+    def ping(
+        self,
+        address: AddressLike,
+        count: int = 1,
+        interval: float = 1.0,
+        timeout: float = 2.0,
+        size: int = 56,
+    ) -> PingResult:
+        """Send ICMP echo requests from here; no ping binary is needed.
+
+        ``interval`` and ``timeout`` in seconds, ``size`` of the payload in bytes. An
+        unreachable target is ``loss`` 1.0, not an exception. Twin: ``ping -c COUNT ADDRESS``.
+        Source: RFC 792, RFC 4443. Needs CAP_NET_RAW over the namespace.
+        """
+        return icmp.ping(
+            self._live_runtime().open_socket,
+            address,
+            numbers.integer(count, "count", 1, 1_000_000),
+            numbers.seconds(interval, "interval", 0.0),
+            numbers.seconds(timeout, "timeout", 0.0),
+            numbers.integer(size, "size", 0, 65_000),
+        )
+
+    def _processes(self) -> Processes:
+        from netkit._system.process import Processes
+
+        return self._live_runtime().once("processes", Processes)
+
+    def _end_processes(self, runtime: Runtime) -> None:
+        """Kill what still runs in a namespace that ends; what it would keep alive would stay."""
+        processes = runtime.kept("processes")
+        if processes is not None:
+            from netkit._system.members import kill_members
+            from netkit._system.process import Processes
+
+            assert isinstance(processes, Processes)
+            processes.kill_all()
+            kill_members(runtime.identity)

@@ -1,0 +1,31 @@
+"""Who owns what, and how it is undone: the only undo logic in netkit.
+
+owned.py     Owned and Holder: who belongs to whom
+resource.py  Resource: create / delete / detach / adopt / exists, and `with`
+scope.py     Scope: a block of resources, undone in reverse; the undo at interpreter exit
+teardown.py  Undo (of one half-made resource) and Teardown (of many)
+"""
+
+from __future__ import annotations
+
+from netkit._lifecycle.owned import LINKS, NAMESPACES, NAT, ROOT, ROUTES, Holder, Owned
+from netkit._lifecycle.resource import Resource
+from netkit._lifecycle.scope import Scope, undo_all
+from netkit._lifecycle.teardown import Teardown, Undo, leave_block, undo
+
+__all__ = [
+    "LINKS",
+    "NAMESPACES",
+    "NAT",
+    "ROOT",
+    "ROUTES",
+    "Holder",
+    "Owned",
+    "Resource",
+    "Scope",
+    "Teardown",
+    "Undo",
+    "leave_block",
+    "undo",
+    "undo_all",
+]

@@ -1,0 +1,66 @@
+"""What can be owned, and what owns: a Scope, or any resource that others belong to.
+
+A Bridge holds the veths it connected, a Scope what it was given. What nobody else holds is
+held by ROOT, which is undone when the interpreter exits.
+"""
+
+from __future__ import annotations
+
+from netkit._runtime import Runtime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._lifecycle.teardown import Teardown
+
+# The stages of a teardown: rules before routes, routes before links, namespaces last.
+NAT, ROUTES, LINKS, NAMESPACES = range(4)
+
+
+class Owned:
+    """What a Holder can keep and undo. Subclasses say how."""
+
+    _stage = LINKS
+    _holder: Holder | None = None
+
+    def _doom(self, doomed: set[Runtime]) -> None:
+        """Add the namespaces that end with this object."""
+
+    def _remove(self, teardown: Teardown) -> None:
+        """Remove from the kernel; what is gone already is no error."""
+        raise NotImplementedError
+
+    def _removed(self) -> None:
+        """Note that it is gone."""
+
+    def _members(self) -> list[Owned]:
+        """This object and all that belongs to it, oldest first."""
+        return [self]
+
+    def _let_go(self) -> None:
+        """Leave the present holder."""
+        if self._holder is not None:
+            self._holder._held.pop(self, None)
+            self._holder = None
+
+    def _begin(self, group: int) -> None:
+        """Come to life for a Scope that owns this from now on; its links go into `group`."""
+        raise NotImplementedError
+
+
+class Holder:
+    """Keeps resources in order of arrival."""
+
+    def __init__(self) -> None:
+        self._held: dict[Owned, None] = {}
+
+    def _hold(self, member: Owned) -> None:
+        member._let_go()
+        self._held[member] = None
+        member._holder = self
+
+    def _held_members(self) -> list[Owned]:
+        """Everything held, and what that holds, oldest first."""
+        return [deep for member in list(self._held) for deep in member._members()]
+
+
+ROOT = Holder()

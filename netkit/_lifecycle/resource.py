@@ -1,0 +1,182 @@
+"""Resource: the lifecycle verbs, the same for everything netkit creates in the kernel."""
+
+from __future__ import annotations
+
+import os
+from threading import RLock
+
+from netkit._lifecycle.owned import ROOT, Holder, Owned
+from netkit._lifecycle.teardown import Undo, leave_block, undo
+from netkit.errors import StateError, TeardownError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Literal, Self
+
+    State = Literal["new", "owned", "borrowed", "deleted"]
+
+_PHRASE = {
+    "new": "not created yet (use `with`, or create())",
+    "owned": "created already",
+    "borrowed": "borrowed, not owned (adopt() takes ownership)",
+    "deleted": "deleted",
+}
+
+
+class Resource(Owned):
+    """Something in the kernel that netkit creates and deletes.
+
+    `with` creates it and deletes it; `create()` and `delete()` are the two halves.
+    `detach()` leaves it in place and stops owning it; `adopt()` takes it over.
+    """
+
+    def __init__(self) -> None:
+        self._state: State = "new"
+        self._group: int | None = None
+        self._pid = os.getpid()
+        self._guard = RLock()
+
+    # What a subclass fills in, besides _remove.
+
+    def _create(self, undo: Undo) -> None:
+        raise NotImplementedError
+
+    def _exists(self) -> bool:
+        raise NotImplementedError
+
+    def _detach(self) -> None:
+        """Prepare the kernel object for outliving this process."""
+
+    def _adopt(self) -> None:
+        """Prepare the kernel object for being deleted by this process."""
+
+    # The verbs.
+
+    def create(self) -> Self:
+        """Create it in the kernel and return self; if any part fails, all of it is undone.
+
+        Raises StateError when it exists already, KernelError when the kernel refuses.
+        """
+        with self._guard:
+            self._check_process()
+            if self._state in ("owned", "borrowed"):
+                raise StateError(f"{self!r} is {_PHRASE[self._state]}: it can't be created again")
+            before = self._state
+            undo = Undo()
+            try:
+                self._create(undo)
+                self._state = "owned"
+                if self._holder is None:
+                    ROOT._hold(self)
+            except BaseException as problem:
+                self._state = before
+                undo.run(problem)
+                self._let_go()
+                raise
+        return self
+
+    def delete(self) -> None:
+        """Delete it, and what belongs to it, from the kernel. Gone already is success.
+
+        Raises StateError for what is not owned: borrowed, detached, or deleted before.
+        """
+        with self._guard:
+            self._check_process()
+            self._check_owned("delete")
+            errors = undo(self._members())
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise TeardownError(f"{self!r} could not be removed whole", errors)
+
+    def detach(self) -> Self:
+        """Leave it in place and stop owning it: it outlives the block and the process."""
+        with self._guard:
+            self._check_process()
+            self._check_owned("detach")
+            for member in self._members():
+                if isinstance(member, Resource) and member._state == "owned":
+                    member._detach()
+                    member._state = "borrowed"
+                    if member is not self:
+                        member._let_go()
+            self._let_go()
+        return self
+
+    def adopt(self) -> Self:
+        """Take ownership of what was borrowed, or detached by this or another process."""
+        with self._guard:
+            self._check_process()
+            if self._state != "borrowed":
+                raise StateError(f"{self!r} is {_PHRASE[self._state]}: only what is borrowed can be adopted")
+            self._adopt()
+            self._state = "owned"
+            ROOT._hold(self)
+        return self
+
+    @property
+    def exists(self) -> bool:
+        """Whether it is in the kernel now: a fresh read."""
+        self._check_process()
+        return self._state in ("owned", "borrowed") and self._exists()
+
+    # with
+
+    def __enter__(self) -> Self:
+        return self if self._state == "owned" else self.create()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._pid == os.getpid() and self._state == "owned":
+            with self._guard:
+                leave_block(repr(self), undo(self._members()), problem)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, problem, traceback)
+
+    # For subclasses and holders.
+
+    def _members(self) -> list[Owned]:
+        held = self._held_members() if isinstance(self, Holder) else []
+        return [self, *held]
+
+    def _begin(self, group: int) -> None:
+        if self._state == "borrowed":
+            raise StateError(f"{self!r} is borrowed: adopt() it first, or leave it out of the scope")
+        if self._state != "owned":
+            self._group = group
+            self.create()
+
+    def _removed(self) -> None:
+        if self._state == "owned":
+            self._state = "deleted"
+            self._let_go()
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise StateError(
+                f"{self!r} belongs to the process that made it ({self._pid}), and this is a child "
+                "made by fork(): open the namespace again here"
+            )
+
+    def _check_owned(self, verb: str) -> None:
+        if self._state != "owned":
+            raise StateError(f"cannot {verb} {self!r}: it is {_PHRASE[self._state]}")
+
+    def _check_live(self) -> None:
+        self._check_process()
+        if self._state not in ("owned", "borrowed"):
+            raise StateError(f"{self!r} is {_PHRASE[self._state]}")

@@ -1,0 +1,122 @@
+"""Scope: a block of resources that are undone together."""
+
+from __future__ import annotations
+
+import atexit
+import os
+
+from netkit._lifecycle.owned import ROOT, Holder, Owned
+from netkit._lifecycle.teardown import leave_block, undo
+from netkit._runtime import random_group
+from netkit.errors import SpecError, StateError, TeardownError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Literal, Self, TypeVar
+
+    R = TypeVar("R", bound=Owned)
+
+
+class Scope(Owned, Holder):
+    """A block of resources that are undone together, in reverse.
+
+    `own(resource)` creates a resource and keeps it. What is still kept when the block ends,
+    however it ends, is removed: NAT first, then routes, links and namespaces. Errors do not
+    stop the undoing; they come as a TeardownError, or as notes on the exception that ended
+    the block. Also works as ``async with``.
+
+    >>> from netkit import Namespace, Scope, VethPair
+    >>> with Scope() as lab:                                   # doctest: +SKIP
+    ...     red, blue = lab.own(Namespace()), lab.own(Namespace())
+    ...     veth = lab.own(VethPair(red, blue, name="eth0", peer_name="eth0"))
+    """
+
+    def __init__(self) -> None:
+        Holder.__init__(self)
+        self._state: Literal["new", "open", "closed"] = "new"
+        self._pid = os.getpid()
+        self.group = random_group()
+
+    def own(self, resource: R) -> R:
+        """Create the resource, or take over one that was created, and keep it to the block's end.
+
+        Owning the same one again does nothing. Raises StateError for what is only borrowed,
+        and when the block has ended or not begun.
+        """
+        if self._pid != os.getpid():
+            raise StateError("this Scope belongs to the process that forked this one")
+        if not isinstance(resource, Owned) or isinstance(resource, Scope):
+            raise SpecError(f"a Scope owns netkit's resources, not {resource!r}")
+        if self._state != "open":
+            raise StateError(f"this Scope is {'closed' if self._state == 'closed' else 'not entered yet'}")
+        if resource._holder is not self:
+            resource._begin(self.group)
+            self._hold(resource)
+        return resource
+
+    def __enter__(self) -> Self:
+        if self._state == "open":
+            raise StateError("this Scope is entered already")
+        self._state = "open"
+        ROOT._hold(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._pid != os.getpid():
+            return
+        self._state = "closed"
+        errors = undo(self._held_members())
+        self._let_go()
+        for member in list(self._held):  # what could not be removed is tried again at exit
+            ROOT._hold(member)
+        leave_block("the scope", errors, problem)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, problem, traceback)
+
+    def _members(self) -> list[Owned]:
+        return self._held_members()
+
+    def __repr__(self) -> str:
+        return f"<Scope {self._state} with {len(self._held)} resources>"
+
+
+def undo_all() -> None:
+    """Undo whatever is still owned: at interpreter exit, and in netkit.shutdown()."""
+    members = ROOT._held_members()
+    if not members:
+        return
+    import warnings
+
+    for member in members:
+        warnings.warn(f"{member!r} was still owned at exit", ResourceWarning, stacklevel=1)
+    errors = undo(members)
+    for held in list(ROOT._held):
+        held._let_go()
+    if errors:
+        raise TeardownError("at exit, netkit could not remove everything", errors)
+
+
+def _forget() -> None:
+    """In a forked child: what the parent owns is none of its business."""
+    for member in list(ROOT._held):
+        member._holder = None
+    ROOT._held.clear()
+
+
+atexit.register(undo_all)
+os.register_at_fork(after_in_child=_forget)

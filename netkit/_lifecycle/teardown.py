@@ -1,0 +1,138 @@
+"""Undoing: of what a half-made resource has made, and of everything a holder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from netkit._lifecycle.owned import LINKS, NAMESPACES, Owned
+from netkit._netlink.link import delete_group, delete_link, list_links, parse_link
+from netkit._runtime import Runtime
+from netkit._system.signals import deferred_signals
+from netkit.errors import NotFoundError, TeardownError
+
+
+class Undo:
+    """The steps that take back what a half-made resource has made."""
+
+    __slots__ = ("_steps",)
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], object]] = []
+
+    def add(self, step: Callable[[], object]) -> None:
+        """Note how to take back what is about to be made; taking back what is not there must do no harm."""
+        self._steps.append(step)
+
+    def forget(self) -> None:
+        """Drop the last step: what it would take back was not made."""
+        self._steps.pop()
+
+    def run(self, cause: BaseException) -> None:
+        """Take everything back, last first; what can't be is noted on the cause."""
+        with deferred_signals():
+            while self._steps:
+                try:
+                    self._steps.pop()()
+                except NotFoundError:
+                    continue
+                except Exception as problem:
+                    cause.add_note(f"netkit could not take back: {problem}")
+
+
+class Teardown:
+    """One undoing of many things.
+
+    `doomed` are the namespaces that go with it: what lives only in those is not deleted
+    singly. `errors` are kept while the rest goes on; `failed` are the things still there.
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[Exception] = []
+        self.failed: set[Owned] = set()
+        self.doomed: set[Runtime] = set()
+        self._links: dict[Runtime, dict[int, Owned]] = {}
+
+    def run(self, members: list[Owned]) -> None:
+        """Undo in reverse, stage by stage."""
+        for member in members:
+            member._doom(self.doomed)
+        last_first = members[::-1]
+        for stage in range(NAMESPACES + 1):
+            for member in last_first:
+                if member._stage == stage:
+                    self._attempt(member)
+            if stage == LINKS:
+                self._delete_links()
+        for member in last_first:
+            if member not in self.failed:
+                member._removed()
+
+    def delete_link(self, owner: Owned, runtime: Runtime, index: int) -> None:
+        """Delete a link at the end of its stage, together with the others of its namespace."""
+        self._links.setdefault(runtime, {})[index] = owner
+
+    def _attempt(self, member: Owned) -> None:
+        try:
+            member._remove(self)
+        except NotFoundError:
+            return
+        except Exception as problem:
+            self._keep(problem, [member])
+
+    def _keep(self, problem: Exception, members: list[Owned]) -> None:
+        for member in members:
+            problem.add_note(f"{member!r} may still be there")
+        self.failed.update(members)
+        self.errors.append(problem)
+
+    def _delete_links(self) -> None:
+        for runtime, owners in self._links.items():
+            try:
+                self._delete_in(runtime, owners)
+            except Exception as problem:
+                self._keep(problem, list(owners.values()))
+
+    def _delete_in(self, runtime: Runtime, owners: dict[int, Owned]) -> None:
+        group = _common_group(runtime, set(owners)) if len(owners) > 1 else None
+        if group is not None:
+            runtime.route.request(delete_group(group))
+            return
+        outcomes = runtime.route.batch([delete_link(index) for index in owners])
+        for owner, outcome in zip(owners.values(), outcomes, strict=True):
+            if outcome is not None and not isinstance(outcome, NotFoundError):
+                self._keep(outcome, [owner])
+
+
+def _common_group(runtime: Runtime, indexes: set[int]) -> int | None:
+    """The link group that has exactly these members and no stranger in it.
+
+    One message deletes a group in the time of one link (the kernel waits once).
+    """
+    groups: dict[int, set[int]] = {}
+    for reply in runtime.route.dump(list_links()):
+        link = parse_link(reply)
+        groups.setdefault(link.group, set()).add(link.index)
+    for group, members in groups.items():
+        if group != 0 and indexes <= members:
+            return group if indexes == members else None
+    return None
+
+
+def undo(members: list[Owned]) -> list[Exception]:
+    """Undo these in reverse; signals wait meanwhile. Returns what could not be removed."""
+    teardown = Teardown()
+    with deferred_signals():
+        teardown.run(members)
+    return teardown.errors
+
+
+def leave_block(name: str, errors: list[Exception], cause: BaseException | None) -> None:
+    """End a `with`: the body's exception goes on unchanged, with a note per leftover."""
+    if not errors:
+        return
+    if cause is None:
+        raise TeardownError(f"{name} could not be removed whole", errors)
+    for problem in errors:
+        cause.add_note(f"netkit, leaving {name}: {problem}")
+        for note in getattr(problem, "__notes__", ()):
+            cause.add_note(f"    {note}")

@@ -1,0 +1,390 @@
+"""Link: a handle on one network device, and the collection of a namespace's links.
+
+A handle keeps who the device is (namespace and index), not what it is like: each property
+is a fresh read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from netkit._address import Addresses
+from netkit._netlink.link import (
+    IFF_UP,
+    LinkRecord,
+    LinkStats,
+    add_alternative_name,
+    delete_alternative_name,
+    delete_link,
+    get_link,
+    list_links,
+    parse_link,
+    set_link,
+)
+from netkit._netlink.nsid import get_nsid, parse_nsid
+from netkit._netlink.wire import Request
+from netkit._runtime import Runtime
+from netkit._spec import names, numbers
+from netkit._spec.addresses import mac as parse_mac
+from netkit.errors import NotFoundError, SpecError, StateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    from netkit._namespace import Namespace
+
+    D = TypeVar("D")
+
+_OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
+
+
+class Link:
+    """One network device of a namespace, found by ``ns.links[name]``.
+
+    It follows the device through renames. When the device is gone, each use is a
+    NotFoundError; after `move`, the handle refers to the device in its new namespace.
+
+    Twin: ``ip link show dev NAME``. Reading needs no capability; changing needs
+    CAP_NET_ADMIN over the namespace. Source: rtnetlink(7), ip-link(8).
+
+    >>> from netkit import Namespace
+    >>> with Namespace() as box:                               # doctest: +SKIP
+    ...     print(box.links["lo"].mtu)
+    65536
+    """
+
+    __slots__ = ("__weakref__", "_ifindex", "_last_name", "_netns")
+
+    def __init__(self, netns: Namespace, ifindex: int, name: str) -> None:
+        self._netns = netns
+        self._ifindex = ifindex
+        self._last_name = name
+
+    # -- who it is --------------------------------------------------------------
+
+    @property
+    def netns(self) -> Namespace:
+        """The namespace it is in: the identical object it was asked of."""
+        return self._netns
+
+    @property
+    def ifindex(self) -> int:
+        """The kernel's number for it, unique in its namespace."""
+        return self._ifindex
+
+    @property
+    def name(self) -> str:
+        """Its name now."""
+        self._last_name = self._read().name
+        return self._last_name
+
+    @property
+    def kind(self) -> str | None:
+        """What the kernel calls its type: ``veth``, ``bridge``, ``vxlan``; None for hardware and ``lo``."""
+        return self._read().kind
+
+    @property
+    def exists(self) -> bool:
+        """Whether the device is still there."""
+        try:
+            self._read()
+        except NotFoundError:
+            return False
+        return True
+
+    # -- what it is like ----------------------------------------------------------
+
+    @property
+    def mtu(self) -> int:
+        """The largest packet in bytes, without the Ethernet header."""
+        return self._read().mtu
+
+    @property
+    def mac(self) -> str | None:
+        """The link-layer address in lower case, such as ``02:00:00:00:00:01``; None if it has none."""
+        return self._read().mac
+
+    @property
+    def state(self) -> str:
+        """The operational state in lower case, as ``ip link`` prints it: ``up``, ``down``, ``unknown``,
+        ``lowerlayerdown`` (up, but without carrier) ... (RFC 2863, IFLA_OPERSTATE)."""
+        return operational_state(self._read())
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it was set up (IFF_UP), carrier or not."""
+        return bool(self._read().flags & IFF_UP)
+
+    @property
+    def carrier(self) -> bool:
+        """Whether it can send: up, and so is what it is connected to."""
+        return bool(self._read().carrier)
+
+    @property
+    def group(self) -> int:
+        """The group it is in (``ip link set group``); 0 is the default group."""
+        return self._read().group
+
+    @property
+    def txqlen(self) -> int:
+        """The length of the transmit queue in packets."""
+        return self._read().txqlen
+
+    @property
+    def alias(self) -> str | None:
+        """The free text of ``ip link set alias``, or None."""
+        return self._read().alias
+
+    @property
+    def altnames(self) -> AlternativeNames:
+        """Its alternative names: iterate, ``.add(name)``, ``.remove(name)``."""
+        return AlternativeNames(self)
+
+    @property
+    def addresses(self) -> Addresses:
+        """Its addresses: iterate, ``.add()``, ``.remove()``, ``.replace()``."""
+        return Addresses(self)
+
+    @property
+    def stats(self) -> LinkStats:
+        """Packets and bytes counted so far (IFLA_STATS64)."""
+        return self._read(stats=True).stats
+
+    @property
+    def master(self) -> Link | None:
+        """The bridge (or other master) it is a port of, or None."""
+        index = self._read().master
+        return None if not index else link_by_index(self._netns, index)
+
+    @property
+    def peer(self) -> Link | None:
+        """The other end of a veth; None for other kinds, and when that end is in a namespace
+        this program has not opened."""
+        record = self._read()
+        if record.kind != "veth" or not record.link:
+            return None
+        if record.link_netnsid is None:
+            return link_by_index(self._netns, record.link)
+        other = self._netns._by_nsid(record.link_netnsid)
+        return None if other is None else link_by_index(other, record.link)
+
+    # -- changing it ------------------------------------------------------------------
+
+    def up(self) -> Link:
+        """Set it up; returns self. Twin: ``ip link set NAME up``."""
+        self._change(set_link(self._ifindex, up=True, operation=f"set {self._called} up"))
+        self._netns._settle(self._ifindex)
+        return self
+
+    def down(self) -> Link:
+        """Set it down; returns self. The kernel drops its routes and IPv6 addresses. Twin: ``ip link set NAME down``."""
+        self._change(set_link(self._ifindex, up=False, operation=f"set {self._called} down"))
+        return self
+
+    def set(
+        self,
+        *,
+        mtu: int | None = None,
+        mac: str | None = None,
+        alias: str | None = None,
+        txqlen: int | None = None,
+        group: int | None = None,
+    ) -> Link:
+        """Change what is given, in one message; returns self.
+
+        ``mtu`` in bytes, ``mac`` as text, ``alias`` at most 255 bytes (``""`` removes it),
+        ``txqlen`` in packets, ``group`` a number. Twin: ``ip link set NAME mtu ... address ...``.
+        Raises SpecError for a bad value, KernelError with the kernel's words for what this
+        device does not take.
+        """
+        if mtu is mac is alias is txqlen is group is None:
+            raise SpecError("nothing to set: give mtu=, mac=, alias=, txqlen= or group=")
+        request = set_link(
+            self._ifindex,
+            mtu=None if mtu is None else numbers.mtu(mtu),
+            mac=None if mac is None else parse_mac(mac),
+            alias=None if alias is None else names.alias(alias),
+            txqlen=None if txqlen is None else numbers.integer(txqlen, "txqlen", 0, 2**31 - 1),
+            group=None if group is None else numbers.integer(group, "group", 0, 2**32 - 1),
+            operation=f"set {self._called}",
+        )
+        self._change(request)
+        return self
+
+    def rename(self, name: str) -> Link:
+        """Give it another name; returns self. Twin: ``ip link set OLD name NEW``."""
+        new = names.interface_name(name)
+        self._change(set_link(self._ifindex, name=new, operation=f"rename {self._called} to '{new}'"))
+        self._last_name = new
+        return self
+
+    def move(self, netns: Namespace) -> Link:
+        """Move it to another namespace; returns self, which is then there.
+
+        The kernel sets it down and drops its addresses and routes. Costs about 16 ms: it is
+        much faster to create a link where it is to be. Twin: ``ip link set NAME netns NS``.
+        """
+        from netkit._namespace import runtime_of
+
+        target = runtime_of(netns)
+        name = self.name
+        operation = f"move {self._called} to {target.label}"
+        self._change(set_link(self._ifindex, netns_fd=target.check(), operation=operation))
+        moved = link_by_name(netns, name)
+        self._netns, self._ifindex, self._last_name = netns, moved._ifindex, name
+        return self
+
+    def delete(self) -> None:
+        """Delete the device; for a veth, both ends. Twin: ``ip link del NAME``."""
+        self._change(delete_link(index=self._ifindex))
+
+    # -- inside -------------------------------------------------------------------------
+
+    @property
+    def _runtime(self) -> Runtime:
+        return self._netns._live_runtime()
+
+    @property
+    def _called(self) -> str:
+        return f"link '{self._last_name}'"
+
+    def _read(self, stats: bool = False) -> LinkRecord:
+        request = get_link(index=self._ifindex, stats=stats)
+        request.operation = f"read {self._called}"
+        return parse_link(self._runtime.route.get(request))
+
+    def _change(self, request: Request) -> None:
+        self._runtime.route.request(request)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Link):
+            return NotImplemented
+        return self._ifindex == other._ifindex and self._netns._same_as(other._netns)
+
+    def __hash__(self) -> int:
+        return hash((self._ifindex, self._netns._identity_or_none()))
+
+    def __repr__(self) -> str:
+        return f"<Link {self._last_name!r} index {self._ifindex} in {self._netns._called()}>"
+
+
+class AlternativeNames:
+    """The alternative names of a link, each up to 127 bytes. Twin: ``ip link property``."""
+
+    __slots__ = ("_link",)
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._link._read().altnames)
+
+    def __len__(self) -> int:
+        return len(self._link._read().altnames)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._link._read().altnames
+
+    def add(self, name: str) -> None:
+        """Add a name. Twin: ``ip link property add dev NAME altname NEW``."""
+        self._link._change(add_alternative_name(self._link.ifindex, names.alternative_name(name)))
+
+    def remove(self, name: str) -> None:
+        """Remove a name; NotFoundError when the link has none such. Twin: ``ip link property del``."""
+        wanted = names.alternative_name(name)
+        if wanted not in self:
+            raise NotFoundError(f"remove alternative name '{wanted}' of {self._link._called}", 2)
+        self._link._change(delete_alternative_name(self._link.ifindex, wanted))
+
+    def __repr__(self) -> str:
+        return f"<AlternativeNames of {self._link!r}>"
+
+
+class Links(Mapping[str, Link]):
+    """The links of a namespace, by name: ``links["eth0"]``, ``in``, ``len``, ``get``.
+
+    Alternative names work too. Iterating yields Link objects (not names), from one fresh
+    read; ``keys()`` has the names. Twin: ``ip link show``.
+    """
+
+    __slots__ = ("_netns",)
+
+    def __init__(self, netns: Namespace) -> None:
+        self._netns = netns
+
+    def __getitem__(self, name: str) -> Link:
+        return link_by_name(self._netns, names.alternative_name(name, "link name"))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+    def get(self, name: str, default: D | None = None) -> Link | D | None:  # type: ignore[override]
+        """The link of this name, or the default."""
+        try:
+            return self[name]
+        except (NotFoundError, SpecError):
+            return default
+
+    def __iter__(self) -> Iterator[Link]:  # type: ignore[override]
+        netns = self._netns
+        return iter([Link(netns, record.index, record.name) for record in read_links(netns)])
+
+    def __len__(self) -> int:
+        return len(read_links(self._netns))
+
+    def keys(self) -> list[str]:  # type: ignore[override]
+        """The names, from one fresh read."""
+        return [record.name for record in read_links(self._netns)]
+
+    def values(self) -> list[Link]:  # type: ignore[override]
+        """The links, from one fresh read."""
+        return list(self)  # type: ignore[arg-type]
+
+    def items(self) -> list[tuple[str, Link]]:  # type: ignore[override]
+        """Names and links, from one fresh read."""
+        return [(link._last_name, link) for link in self.values()]
+
+    def __repr__(self) -> str:
+        return f"<Links of {self._netns._called()}>"
+
+
+def operational_state(record: LinkRecord) -> str:
+    """The state in the words of ``ip link``, in lower case."""
+    return _OPERSTATES[record.operstate] if record.operstate < len(_OPERSTATES) else str(record.operstate)
+
+
+def read_links(netns: Namespace, stats: bool = False) -> list[LinkRecord]:
+    """Every link of the namespace, in one dump."""
+    return [parse_link(reply) for reply in netns._live_runtime().route.dump(list_links(stats=stats))]
+
+
+def link_by_name(netns: Namespace, name: str) -> Link:
+    """The link of this name; NotFoundError names it and the namespace."""
+    request = get_link(name=name)
+    request.operation = f"find link '{name}'"
+    record = parse_link(netns._live_runtime().route.get(request))
+    return Link(netns, record.index, record.name)
+
+
+def link_by_index(netns: Namespace, index: int) -> Link:
+    """The link of this index."""
+    record = parse_link(netns._live_runtime().route.get(get_link(index=index)))
+    return Link(netns, record.index, record.name)
+
+
+def nsid_in(runtime: Runtime, other: Runtime) -> int | None:
+    """The id by which a namespace knows another one, if it has one."""
+    return parse_nsid(runtime.route.get(get_nsid(other.check())))
+
+
+def require_link(link: object, netns: Namespace, what: str) -> Link:
+    """A Link of this namespace; anything else is a SpecError that says so."""
+    if not isinstance(link, Link):
+        raise SpecError(f"{what} takes a Link, such as ns.links['eth0'], not {link!r}")
+    if not link.netns._same_as(netns):
+        raise SpecError(f"{link!r} is in another namespace than {netns._called()}")
+    return link
+
+
+__all__ = ["AlternativeNames", "Link", "Links", "StateError", "link_by_index", "link_by_name", "read_links"]

@@ -1,0 +1,362 @@
+"""Namespace: the aggregate root. Everything else is asked of one, or put into one."""
+
+from __future__ import annotations
+
+import os
+from weakref import WeakValueDictionary
+
+from netkit._inside import Inside
+from netkit._lifecycle import NAMESPACES, Holder, Resource, Teardown, Undo
+from netkit._link import Link, Links, link_by_name, nsid_in
+from netkit._neighbour import Neighbours
+from netkit._netlink.ethtool import sync_carrier
+from netkit._netlink.link import get_link, parse_link, set_link
+from netkit._route import RouteTable
+from netkit._rule import Rules
+from netkit._runtime import Runtime, attach_runtime, create_runtime
+from netkit._spec import names, numbers
+from netkit._system import nsfs
+from netkit._veth import VethPair
+from netkit.errors import NotFoundError, SpecError, StateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    import pyroute2
+
+    from netkit._snapshot import Snapshot
+    from netkit._veth import Addresses
+
+LOOPBACK = 1  # the index of `lo` in every namespace (LOOPBACK_IFINDEX)
+
+
+class Namespace(Inside, Resource, Holder):
+    """A network namespace: links, routes, rules and sockets of its own.
+
+    ``with Namespace() as ns:`` makes one and drops it at the end; nothing exists before. It is
+    held by a descriptor, so it dies with this process, even on ``kill -9``. A name makes
+    ``ip netns exec NAME`` and ``nsenter --net=/run/netns/NAME`` find it while this process
+    lives; ``persistent=True`` makes the bind mount of ``ip netns add`` instead, which also
+    works from other pid namespaces and lasts until it is deleted. ``lo`` is up, and IPv6
+    addresses are usable at once.
+
+    Twin: ``ip netns add NAME``, ``ip -n NAME link set lo up``. Source:
+    network_namespaces(7), ip-netns(8). Needs CAP_SYS_ADMIN and CONFIG_NET_NS.
+
+    Args:
+        name: one path component, at most 255 bytes; None for an anonymous namespace.
+        persistent: register by a bind mount; needs a name.
+
+    Raises SpecError for a bad name; ExistsError when the name is taken; AccessError without
+    the capability.
+
+    >>> from netkit import Namespace
+    >>> with Namespace("red") as red:                                        # doctest: +SKIP
+    ...     print([link.name for link in red.links])
+    ['lo']
+    """
+
+    _stage = NAMESPACES
+
+    def __init__(self, name: str | None = None, *, persistent: bool = False) -> None:
+        Resource.__init__(self)
+        Holder.__init__(self)
+        self._name = None if name is None else names.namespace_name(name)
+        self._persistent = numbers.boolean(persistent, "persistent")
+        if persistent and name is None:
+            raise SpecError("persistent=True needs a name: Namespace('red', persistent=True)")
+        self._open: Runtime | None = None
+        self._registration: nsfs.Registration | None = None
+        self._origin: str | None = None
+
+    # -- borrowing ----------------------------------------------------------------
+
+    @classmethod
+    def current(cls) -> Namespace:
+        """The calling thread's namespace, borrowed: netkit never deletes it.
+
+        Twin: ``/proc/thread-self/ns/net``.
+        """
+        return cls._borrow(nsfs.open_current(), "the current namespace")
+
+    @classmethod
+    def open(cls, name_or_path: str | os.PathLike[str]) -> Namespace:
+        """A namespace by its name in /run/netns, or by a path, borrowed.
+
+        Raises NotFoundError when it is missing or stale, SpecError for a file that is no
+        namespace. Twin: what ``ip netns exec NAME`` does first.
+        """
+        text = os.fspath(name_or_path)
+        descriptor = nsfs.open_name_or_path(text)
+        if "/" in text:
+            return cls._borrow(descriptor, f"namespace {text}", path=text)
+        return cls._borrow(descriptor, f"namespace '{text}'", name=text)
+
+    @classmethod
+    def from_pid(cls, pid: int) -> Namespace:
+        """The namespace of a process, such as a container's, borrowed. Twin: ``nsenter --target PID --net``."""
+        number = numbers.integer(pid, "pid", 1, 2**31 - 1)
+        return cls._borrow(nsfs.open_pid(number), f"the namespace of process {number}")
+
+    @classmethod
+    def from_fd(cls, fd: int) -> Namespace:
+        """The namespace behind a descriptor, which is duplicated; borrowed."""
+        return cls._borrow(nsfs.open_descriptor(fd), "a namespace given by descriptor")
+
+    @classmethod
+    def _borrow(
+        cls, descriptor: int, label: str, name: str | None = None, path: str | None = None
+    ) -> Namespace:
+        netns = cls()
+        netns._name = name
+        netns._origin = path
+        netns._open = attach_runtime(descriptor, label)
+        netns._state = "borrowed"
+        _known[netns._open.identity] = _known.get(netns._open.identity, netns)
+        return netns
+
+    # -- who it is ----------------------------------------------------------------
+
+    @property
+    def name(self) -> str | None:
+        """Its name in /run/netns, or None."""
+        return self._name
+
+    @property
+    def path(self) -> str:
+        """A path by which other programs of this user find it: ``nsenter --net=PATH``."""
+        runtime = self._live_runtime()
+        if self._registration is not None:
+            return self._registration.path
+        if self._origin is not None:
+            return self._origin
+        if self._name is not None:
+            return os.path.join(nsfs.NETNS_DIRECTORY, self._name)
+        return f"/proc/{os.getpid()}/fd/{runtime.fd}"
+
+    def fileno(self) -> int:
+        """The descriptor that holds it; it stays ours, so duplicate it to keep it."""
+        return self._live_runtime().check()
+
+    # -- what is in it ------------------------------------------------------------
+
+    @property
+    def links(self) -> Links:
+        """Its links by name: ``links["eth0"]``, ``in``, iteration over Link objects."""
+        return Links(self)
+
+    def link(self, name: str) -> Link:
+        """The link of this name; NotFoundError when there is none."""
+        return link_by_name(self, names.alternative_name(name, "link name"))
+
+    @property
+    def routes(self) -> RouteTable:
+        """The table ``main``: iterate, ``.add()``, ``.replace()``, ``.delete()``, ``.get()``."""
+        self._live_runtime()
+        return RouteTable(self)
+
+    @property
+    def rules(self) -> Rules:
+        """The policy routing rules: iterate, ``.add()``, ``.delete()``."""
+        return Rules(self)
+
+    @property
+    def neighbours(self) -> Neighbours:
+        """The ARP and NDP entries: iterate, ``.add()``, ``.replace()``, ``.delete()``."""
+        return Neighbours(self)
+
+    def snapshot(self) -> Snapshot:
+        """Links, addresses, routes, rules, neighbours and NAT as one frozen value.
+
+        Two snapshots are equal when only counters and indexes differ.
+        """
+        from netkit._snapshot import take_snapshot
+
+        return take_snapshot(self)
+
+    def pyroute2(self) -> pyroute2.IPRoute:
+        """A real pyroute2 socket bound to this namespace, for what netkit does not wrap; close it yourself."""
+        from netkit._netlink.longtail import open_iproute
+
+        return open_iproute(self._live_runtime().fresh)
+
+    def connect(
+        self,
+        other: Namespace,
+        *,
+        name: str,
+        peer_name: str,
+        address: Addresses | None = None,
+        peer_address: Addresses | None = None,
+        mtu: int | None = None,
+        peer_mtu: int | None = None,
+        mac: str | None = None,
+        peer_mac: str | None = None,
+        txqlen: int | None = None,
+        peer_txqlen: int | None = None,
+        queues: int | None = None,
+        up: bool = True,
+    ) -> VethPair:
+        """Join this namespace with another one by a veth, created and undone with this namespace.
+
+        The same as a VethPair, which see. `Scope.own` moves it to a scope.
+        """
+        pair = VethPair(
+            self, other, name=name, peer_name=peer_name, address=address, peer_address=peer_address,
+            mtu=mtu, peer_mtu=peer_mtu, mac=mac, peer_mac=peer_mac, txqlen=txqlen,
+            peer_txqlen=peer_txqlen, queues=queues, up=up,
+        )  # fmt: skip
+        pair._group = self._group
+        pair.create()
+        self._hold(pair)
+        return pair
+
+    # -- lifecycle ----------------------------------------------------------------
+
+    def _create(self, undo: Undo) -> None:
+        runtime = create_runtime(self._name)
+        undo.add(runtime.release)
+        runtime.route.request(set_link(LOOPBACK, up=True, operation="set link 'lo' up"))
+        if self._name is not None:
+            register = nsfs.register_mount if self._persistent else nsfs.register_symlink
+            self._registration = register(self._name, runtime.fd)
+            undo.add(self._unregister)
+        self._open = runtime
+        _known[runtime.identity] = self
+
+    def _doom(self, doomed: set[Runtime]) -> None:
+        if self._open is not None and self._state == "owned":
+            doomed.add(self._open)
+
+    def _remove(self, teardown: Teardown) -> None:
+        runtime = self._open
+        if runtime is None:
+            return
+        try:
+            self._end_processes(runtime)
+        finally:
+            try:
+                self._unregister()
+            finally:
+                self._open = None
+                runtime.release()
+
+    def _unregister(self) -> None:
+        registration, self._registration = self._registration, None
+        if registration is not None:
+            registration.remove()
+
+    def _exists(self) -> bool:
+        return self._open is not None and self._open.fd >= 0
+
+    def _detach(self) -> None:
+        """A namespace outlives its process only by a mount: a named one gets it now."""
+        if self._name is None:
+            raise StateError(
+                "an anonymous namespace lives only while somebody holds it: it can't outlive the process. "
+                "Give it a name to detach it"
+            )
+        if not self._persistent:
+            self._unregister()
+            self._registration = nsfs.register_mount(self._name, self._live_runtime().check())
+            self._persistent = True
+
+    def _adopt(self) -> None:
+        if self._name is None:
+            raise StateError(f"{self!r} has no name by which it could be deleted: only a named one can be adopted")
+        if self._registration is None:
+            self._registration = nsfs.registration_of(self._name, self._live_runtime().check())
+        self._persistent = True
+
+    def close(self) -> None:
+        """Release the descriptor and sockets of a borrowed namespace; a second call does nothing.
+
+        StateError for one that is owned: `delete()` it, or let its block end.
+        """
+        if self._state == "owned":
+            raise StateError(f"{self!r} is owned: delete() it, or detach() it first")
+        runtime, self._open = self._open, None
+        if self._state == "borrowed":
+            self._state = "deleted"
+            self._registration = None
+        if runtime is not None and self._pid == os.getpid():
+            runtime.release()
+
+    def __enter__(self) -> Self:
+        if self._state == "borrowed":
+            self._check_process()
+            return self
+        return super().__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, problem, traceback)
+        if self._state == "borrowed":
+            self.close()
+
+    # -- inside -------------------------------------------------------------------
+
+    def _live_runtime(self) -> Runtime:
+        self._check_live()
+        if self._open is None:
+            raise StateError(f"{self!r} is closed")
+        return self._open
+
+    def _runtime_or_none(self) -> Runtime | None:
+        return self._open if self._open is not None and self._open.fd >= 0 else None
+
+    def _identity_or_none(self) -> tuple[int, int] | None:
+        return None if self._open is None else self._open.identity
+
+    def _same_as(self, other: Namespace) -> bool:
+        return self is other or (
+            self._identity_or_none() is not None and self._identity_or_none() == other._identity_or_none()
+        )
+
+    def _by_nsid(self, nsid: int) -> Namespace | None:
+        """The open Namespace that this one knows by an id."""
+        here = self._live_runtime()
+        for other in list(_known.values()):
+            runtime = other._runtime_or_none()
+            if runtime is not None and nsid_in(here, runtime) == nsid:
+                return other
+        return None
+
+    def _settle(self, index: int) -> None:
+        """Let the kernel act on a link's carrier now."""
+        route = self._live_runtime().route
+        try:
+            sync_carrier(route.fileno(), parse_link(route.get(get_link(index=index))).name)
+        except (NotFoundError, OSError):
+            return  # a kind without ETHTOOL_GLINK has no carrier to wait for
+
+    def _called(self) -> str:
+        if self._open is not None:
+            return self._open.label
+        return f"namespace '{self._name}'" if self._name else "an anonymous namespace"
+
+    def __repr__(self) -> str:
+        state = "" if self._state == "owned" else f" ({self._state})"
+        return f"<Namespace {self._called()}{state}>"
+
+
+_known: WeakValueDictionary[tuple[int, int], Namespace] = WeakValueDictionary()
+
+
+def require_namespace(value: object, what: str) -> Namespace:
+    """A Namespace; anything else is a SpecError with the right call."""
+    if isinstance(value, Namespace):
+        return value
+    hint = f": Namespace.open({value!r}) opens one that exists" if isinstance(value, str) else ""
+    raise SpecError(f"{what} takes a Namespace, not {value!r}{hint}")
+
+
+def runtime_of(netns: Namespace) -> Runtime:
+    """The open runtime of a namespace."""
+    return require_namespace(netns, "netns")._live_runtime()

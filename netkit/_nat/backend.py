@@ -1,0 +1,159 @@
+"""The two backends of NatRule behind one face, and the choice between them."""
+
+from __future__ import annotations
+
+import errno
+
+from netkit._runtime import Runtime
+from netkit.errors import BackendError, KernelError, NetkitError, SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    from netkit._spec.nat import NatSpec
+
+    class Backend(Protocol):
+        """What a NatRule asks of a backend. `token` is what `add` returned."""
+
+        name: str
+
+        def add(self, spec: NatSpec) -> Any: ...
+        def remove(self, token: Any) -> None: ...
+        def counters(self, token: Any) -> tuple[int, int]: ...
+        def exists(self, token: Any) -> bool: ...
+        def detach(self, token: Any) -> Any: ...
+        def adopt(self, token: Any) -> Any: ...
+
+
+NAMES = ("nftables", "iptables")
+
+# What a kernel without (this part of) nf_tables answers.
+_ABSENT = (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOENT, errno.EINVAL)
+
+
+class Nftables:
+    """nf_tables over netlink: needs no library and no binary."""
+
+    name = "nftables"
+
+    def __init__(self, runtime: Runtime) -> None:
+        from netkit._nat.nftables import NftablesBackend
+
+        self._rules = NftablesBackend(runtime.netfilter)
+
+    def add(self, spec: NatSpec) -> Any:
+        """Add in one atomic batch."""
+        return self._rules.add([spec])[0]
+
+    def remove(self, token: Any) -> None:
+        """Remove; gone already is success."""
+        self._rules.remove([token])
+
+    def counters(self, token: Any) -> tuple[int, int]:
+        """Packets and bytes."""
+        return self._rules.counters(token)
+
+    def exists(self, token: Any) -> bool:
+        """Whether the kernel has it."""
+        return self._rules.exists(token)
+
+    def detach(self, token: Any) -> Any:
+        """Move it to the plain table `netkit`, where it outlives us."""
+        return self._rules.detach([token])[0]
+
+    def adopt(self, token: Any) -> Any:
+        """Take it from the plain table into ours."""
+        return self._rules.adopt([token.mark])[0]
+
+    def close(self) -> None:
+        """The table goes with the socket, which the runtime closes."""
+
+
+class Iptables:
+    """Legacy iptables through python-iptables, in a worker process inside the namespace."""
+
+    name = "iptables"
+
+    def __init__(self, runtime: Runtime) -> None:
+        from netkit._nat.iptables_client import IptablesWorker  # slow to import: 17 ms
+        from netkit._system.process import spawn_helper
+
+        def spawn(argv: list[str], env: dict[str, str]) -> Any:
+            return spawn_helper(runtime.check(), argv, env)
+
+        self._worker = IptablesWorker(spawn, netns=runtime.label)
+
+    def add(self, spec: NatSpec) -> Any:
+        """Add all rules of the spec, in one commit under the xtables lock."""
+        from netkit._nat.iptables_rules import rules_for
+
+        rules = rules_for(spec)
+        self._worker.transaction(add=rules)
+        return rules
+
+    def remove(self, token: Any) -> None:
+        """Remove; gone already is success."""
+        self._worker.transaction(remove=token)
+
+    def counters(self, token: Any) -> tuple[int, int]:
+        """Packets and bytes, over all its rules."""
+        counted = [self._worker.counters(rule) for rule in token]
+        return sum(packets for packets, _ in counted), sum(size for _, size in counted)
+
+    def exists(self, token: Any) -> bool:
+        """Whether the kernel has all its rules."""
+        return all(self._worker.exists(rule) for rule in token)
+
+    def detach(self, token: Any) -> Any:
+        """Legacy rules outlive us anyway."""
+        return token
+
+    def adopt(self, token: Any) -> Any:
+        """They carry no owner: nothing to change."""
+        return token
+
+    def close(self) -> None:
+        """End the worker process."""
+        self._worker.close()
+
+
+def check_name(name: str | None) -> str | None:
+    """A backend's name, or None for the choice by probing."""
+    if name is not None and name not in NAMES:
+        raise SpecError(f"backend {name!r} is unknown: give 'nftables', 'iptables', or leave it out")
+    return name
+
+
+def named(runtime: Runtime, name: str) -> Backend:
+    """The backend of this name in this namespace: one per process."""
+    if name == "nftables":
+        return runtime.once("nftables", lambda: Nftables(runtime))
+    return runtime.once("iptables", lambda: Iptables(runtime))
+
+
+def add_rule(runtime: Runtime, name: str | None, spec: NatSpec) -> tuple[Backend, Any]:
+    """Add through the named backend; without a name, through the first one that can.
+
+    Raises BackendError with what was tried when neither can.
+    """
+    if name is not None:
+        backend = named(runtime, name)
+        return backend, backend.add(spec)
+    try:
+        backend = named(runtime, "nftables")
+        return backend, backend.add(spec)
+    except (KernelError, OSError) as problem:
+        if problem.errno not in _ABSENT:
+            raise
+        return _fall_back(runtime, spec, problem)
+
+
+def _fall_back(runtime: Runtime, spec: NatSpec, refusal: OSError) -> tuple[Backend, Any]:
+    try:
+        backend = named(runtime, "iptables")
+        return backend, backend.add(spec)
+    except NetkitError as problem:
+        raise BackendError(
+            f"no NAT backend can do this in {runtime.label}. Tried nftables: {refusal}. Tried iptables: {problem}"
+        ) from problem

@@ -1,0 +1,230 @@
+"""NatRule: one rule of network address translation, by either backend."""
+
+from __future__ import annotations
+
+from netkit._lifecycle import NAT, Resource, Teardown, Undo
+from netkit._nat.backend import add_rule, check_name
+from netkit._runtime import Runtime
+from netkit._spec import nat
+from netkit.errors import StateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    from netkit._namespace import Namespace
+    from netkit._nat.backend import Backend
+    from netkit._spec.nat import AddressMatch, NatPort, NatSpec, NatTarget
+    from netkit._spec.names import DeviceLike
+
+
+class NatCounters(tuple[int, int]):
+    """``(packets, bytes)`` that met a rule; also ``.packets`` and ``.bytes``."""
+
+    __slots__ = ()
+
+    @property
+    def packets(self) -> int:
+        """Packets; of a connection, only the first one meets a NAT rule."""
+        return self[0]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of those packets."""
+        return self[1]
+
+    def __repr__(self) -> str:
+        return f"<{self[0]} packets, {self[1]} bytes>"
+
+
+class NatRule(Resource):
+    """One NAT rule in a namespace. Made by `masquerade`, `snat`, `dnat` and `redirect`.
+
+    Keywords are nft's. A value that begins with ``!= `` negates: ``oif="!= br0"``. Ports need
+    ``proto`` (``tcp``, ``udp`` or ``sctp``) and may be ranges: ``"8000-8010"``. ``backend`` is
+    ``"nftables"`` (netlink only; the rules die with this process), ``"iptables"`` (legacy
+    tables, through python-iptables), or None: nftables where the kernel has it.
+
+    Needs CAP_NET_ADMIN over the namespace; CONFIG_NFT_NAT and CONFIG_NFT_MASQ, or CONFIG_IP_NF_NAT.
+    Source: nft(8), iptables-extensions(8). NAT of packets that pass through also needs
+    ``net.ipv4.ip_forward``, which no rule turns on.
+
+    >>> from netkit import Namespace, NatRule
+    >>> with Namespace() as host:                                            # doctest: +SKIP
+    ...     with NatRule.masquerade(host, saddr="172.18.0.0/24", oif="eth0") as rule:
+    ...         print(rule.backend, rule.counters.packets)
+    nftables 0
+    """
+
+    _stage = NAT
+
+    def __init__(self, ns: Namespace, spec: NatSpec, backend: Literal["nftables", "iptables"] | None = None) -> None:
+        super().__init__()
+        from netkit._namespace import require_namespace
+
+        self._netns = require_namespace(ns, "ns")
+        self._spec = spec
+        self._wanted = check_name(backend)
+        self._runtime: Runtime | None = None
+        self._backend: Backend | None = None
+        self._token: Any = None
+
+    # -- the four kinds -----------------------------------------------------------
+
+    @classmethod
+    def masquerade(
+        cls,
+        ns: Namespace,
+        *,
+        saddr: AddressMatch | None = None,
+        daddr: AddressMatch | None = None,
+        oif: DeviceLike | None = None,
+        proto: str | int | None = None,
+        sport: NatPort | None = None,
+        dport: NatPort | None = None,
+        to: NatPort | None = None,
+        family: Literal[4, 6] | None = None,
+        backend: Literal["nftables", "iptables"] | None = None,
+    ) -> NatRule:
+        """What leaves gets the address of the device it leaves by as its source.
+
+        ``to`` is a port or a range of ports to use. Twins: ``nft add rule ... oifname "eth0" ip
+        saddr 172.18.0.0/24 masquerade``; ``iptables -t nat -A POSTROUTING -s 172.18.0.0/24 -o eth0
+        -j MASQUERADE``.
+        """
+        spec = nat.masquerade(
+            saddr=saddr, daddr=daddr, oif=oif, proto=proto, sport=sport, dport=dport, to=to, family=family
+        )
+        return cls(ns, spec, backend)
+
+    @classmethod
+    def snat(
+        cls,
+        ns: Namespace,
+        *,
+        to: NatTarget,
+        saddr: AddressMatch | None = None,
+        daddr: AddressMatch | None = None,
+        oif: DeviceLike | None = None,
+        proto: str | int | None = None,
+        sport: NatPort | None = None,
+        dport: NatPort | None = None,
+        family: Literal[4, 6] | None = None,
+        backend: Literal["nftables", "iptables"] | None = None,
+    ) -> NatRule:
+        """What leaves gets the source address ``to``: an address or a range, with ports or without.
+
+        Twins: ``nft ... snat to 192.0.2.1``; ``iptables -t nat -A POSTROUTING ... -j SNAT --to-source``.
+        """
+        spec = nat.snat(
+            to=to, saddr=saddr, daddr=daddr, oif=oif, proto=proto, sport=sport, dport=dport, family=family
+        )
+        return cls(ns, spec, backend)
+
+    @classmethod
+    def dnat(
+        cls,
+        ns: Namespace,
+        *,
+        to: NatTarget | None = None,
+        saddr: AddressMatch | None = None,
+        daddr: AddressMatch | None = None,
+        iif: DeviceLike | None = None,
+        proto: str | int | None = None,
+        sport: NatPort | None = None,
+        dport: NatPort | None = None,
+        local: bool = False,
+        family: Literal[4, 6] | None = None,
+        backend: Literal["nftables", "iptables"] | None = None,
+    ) -> NatRule:
+        """What arrives (and with ``local=True`` what is sent here) goes to ``to``.
+
+        ``to`` is ``"172.18.0.2:80"``, ``"[fd00::2]:80"``, an address, or a range. Twins: ``nft ... tcp
+        dport 80 dnat to 172.18.0.2:80``; ``iptables -t nat -A PREROUTING -p tcp --dport 80 -j DNAT
+        --to-destination 172.18.0.2:80``. Raises SpecError without ``to``.
+        """
+        spec = nat.dnat(
+            to=to, saddr=saddr, daddr=daddr, iif=iif, proto=proto, sport=sport, dport=dport, local=local, family=family
+        )  # fmt: skip
+        return cls(ns, spec, backend)
+
+    @classmethod
+    def redirect(
+        cls,
+        ns: Namespace,
+        *,
+        to: NatPort | None = None,
+        saddr: AddressMatch | None = None,
+        daddr: AddressMatch | None = None,
+        iif: DeviceLike | None = None,
+        proto: str | int | None = None,
+        sport: NatPort | None = None,
+        dport: NatPort | None = None,
+        local: bool = False,
+        family: Literal[4, 6] | None = None,
+        backend: Literal["nftables", "iptables"] | None = None,
+    ) -> NatRule:
+        """What arrives goes to this namespace itself, to port ``to``.
+
+        Twins: ``nft ... tcp dport 80 redirect to :8080``; ``iptables -t nat -A PREROUTING -p tcp
+        --dport 80 -j REDIRECT --to-ports 8080``.
+        """
+        spec = nat.redirect(
+            to=to, saddr=saddr, daddr=daddr, iif=iif, proto=proto, sport=sport, dport=dport, local=local, family=family
+        )  # fmt: skip
+        return cls(ns, spec, backend)
+
+    # -- reading ------------------------------------------------------------------
+
+    @property
+    def spec(self) -> NatSpec:
+        """What the rule says, as a frozen value."""
+        return self._spec
+
+    @property
+    def backend(self) -> str | None:
+        """``"nftables"`` or ``"iptables"``; before create(), what was asked for."""
+        return self._wanted if self._backend is None else self._backend.name
+
+    @property
+    def netns(self) -> Namespace:
+        """The namespace it is in."""
+        return self._netns
+
+    @property
+    def counters(self) -> NatCounters:
+        """``(packets, bytes)`` so far: a fresh read. NotFoundError when somebody removed the rule."""
+        self._check_live()
+        return NatCounters(self._live_backend().counters(self._token))
+
+    # -- lifecycle ----------------------------------------------------------------
+
+    def _create(self, undo: Undo) -> None:
+        self._runtime = self._netns._live_runtime()
+        self._backend, self._token = add_rule(self._runtime, self._wanted, self._spec)
+
+    def _remove(self, teardown: Teardown) -> None:
+        runtime = self._runtime
+        if self._backend is not None and runtime is not None and runtime.fd >= 0 and runtime not in teardown.doomed:
+            self._backend.remove(self._token)
+
+    def _removed(self) -> None:
+        super()._removed()
+        self._backend = self._token = None
+
+    def _exists(self) -> bool:
+        return self._live_backend().exists(self._token)
+
+    def _detach(self) -> None:
+        self._token = self._live_backend().detach(self._token)
+
+    def _adopt(self) -> None:
+        self._token = self._live_backend().adopt(self._token)
+
+    def _live_backend(self) -> Backend:
+        if self._backend is None:
+            raise StateError(f"{self!r} is not in the kernel")
+        return self._backend
+
+    def __repr__(self) -> str:
+        return f"<NatRule {self._spec} ({self.backend or 'backend by probing'}) in {self._netns._called()}>"

@@ -1,0 +1,63 @@
+"""The neighbours (ARP and NDP entries) of a namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netkit._link import link_by_name, read_links
+from netkit._netlink.neighbour import add_neighbour, delete_neighbour, list_neighbours, parse_neighbour
+from netkit._spec import names
+from netkit._spec.addresses import mac as parse_mac
+from netkit._spec.neighbours import Neighbour, neighbour_address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._namespace import Namespace
+    from netkit._spec.addresses import AddressLike
+    from netkit._spec.names import DeviceLike
+
+
+class Neighbours:
+    """Who has which link-layer address: iterate, `add`, `replace`, `delete`.
+
+    Twin: ``ip neighbour``. Source: arp(7), ip-neighbour(8). Changing needs CAP_NET_ADMIN.
+    """
+
+    __slots__ = ("_netns",)
+
+    def __init__(self, netns: Namespace) -> None:
+        self._netns = netns
+
+    def __iter__(self) -> Iterator[Neighbour]:
+        called = {record.index: record.name for record in read_links(self._netns)}
+        replies = self._netns._live_runtime().route.dump(list_neighbours())
+        return iter([parse_neighbour(reply, lambda index: called.get(index, f"if{index}")) for reply in replies])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def add(self, address: AddressLike, *, mac: str, dev: DeviceLike) -> Neighbour:
+        """Add a permanent entry. Twin: ``ip neighbour add ADDRESS lladdr MAC dev DEV``."""
+        return self._send(address, mac, dev, replace=False)
+
+    def replace(self, address: AddressLike, *, mac: str, dev: DeviceLike) -> Neighbour:
+        """Add or change a permanent entry. Twin: ``ip neighbour replace``."""
+        return self._send(address, mac, dev, replace=True)
+
+    def delete(self, address: AddressLike, *, dev: DeviceLike) -> None:
+        """Delete an entry; NotFoundError when there is none. Twin: ``ip neighbour del``."""
+        name = names.device(dev)
+        index = link_by_name(self._netns, name).ifindex
+        request = delete_neighbour(index, neighbour_address(address))
+        self._netns._live_runtime().route.request(request)
+
+    def _send(self, address: AddressLike, mac: str, dev: DeviceLike, replace: bool) -> Neighbour:
+        value = neighbour_address(address)
+        lladdr = parse_mac(mac)
+        name = names.device(dev)
+        index = link_by_name(self._netns, name).ifindex
+        self._netns._live_runtime().route.request(add_neighbour(index, value, lladdr, replace=replace))
+        return Neighbour(value, lladdr, name, "permanent", value.version)
+
+    def __repr__(self) -> str:
+        return f"<Neighbours of {self._netns._called()}>"

@@ -1,0 +1,257 @@
+"""What a process keeps per network namespace: its descriptor, its sockets, its helpers.
+
+However many Namespace objects name one kernel namespace, there is one Runtime for it, found
+by device and inode, with one netlink socket per protocol, opened on first use.
+"""
+
+from __future__ import annotations
+
+import os
+import socket as _socket
+from collections.abc import Callable
+from itertools import count
+from threading import RLock
+
+from netkit._netlink.socket import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
+from netkit._system.privilege import missing_capability
+from netkit._system.worker import create_namespace, fresh, inside
+from netkit.errors import StateError, kernel_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ParamSpec, Protocol, TypeVar
+
+    from netkit._netlink.socket import Transport
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+    class Opener(Protocol):
+        """How namespaces are made and entered: by threads of ours, or by a simulated kernel."""
+
+        def create(self, setup: Callable[[], T]) -> tuple[int, T]: ...
+        def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket: ...
+        def open_netlink(self, fd: int, protocol: int) -> Transport: ...
+        def inside(self, fd: int, function: Callable[[], T]) -> T: ...
+        def fresh(self, fd: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    class Closable(Protocol):
+        """What `Runtime.once` keeps."""
+
+        def close(self) -> None: ...
+
+    C = TypeVar("C", bound=Closable)
+
+
+class ThreadOpener:
+    """The privileged way: threads of ours enter the namespace."""
+
+    def create(self, setup: Callable[[], T]) -> tuple[int, T]:
+        """Make a namespace and run `setup` inside it, in one hop."""
+        return create_namespace(setup)
+
+    def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket:
+        """An ordinary socket that lives in the namespace."""
+        return inside(fd, lambda: _socket.socket(family, kind, protocol))
+
+    def open_netlink(self, fd: int, protocol: int) -> Transport:
+        """A netlink socket that speaks to the namespace."""
+        return inside(fd, lambda: netlink_transport(protocol))
+
+    def inside(self, fd: int, function: Callable[[], T]) -> T:
+        """Run a short function of ours inside."""
+        return inside(fd, function)
+
+    def fresh(self, fd: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a user's function inside, on a thread of its own."""
+        return fresh(fd, function, *args, **kwargs)
+
+
+def netlink_transport(protocol: int) -> Transport:
+    """A netlink socket in the calling thread's namespace."""
+    return _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol)
+
+
+opener: Opener = ThreadOpener()
+
+
+class Runtime:
+    """One network namespace, as this process holds it."""
+
+    def __init__(self, fd: int, label: str, ours: bool, route: Transport | None = None) -> None:
+        self.fd = fd
+        self.identity = identity_of(fd)
+        self.label = label
+        self.ours = ours
+        self.users = 1
+        self.opener = opener
+        self._lock = RLock()
+        self._sockets: dict[int, NetlinkSocket] = {}
+        self._kept: dict[str, Closable] = {}
+        # A stranger's links have small indexes; in a namespace that is not ours, ours are
+        # also unlikely to be those of another program that chooses them.
+        self._indexes = count(_OWN_FIRST if ours else _random_index())
+        if route is not None:
+            self._sockets[NETLINK_ROUTE] = self._wrap(route)
+
+    @property
+    def route(self) -> NetlinkSocket:
+        """The rtnetlink socket."""
+        return self._sockets.get(NETLINK_ROUTE) or self._open(NETLINK_ROUTE)
+
+    @property
+    def netfilter(self) -> NetlinkSocket:
+        """The nfnetlink socket; it owns this process's nft table here."""
+        return self._sockets.get(NETLINK_NETFILTER) or self._open(NETLINK_NETFILTER)
+
+    def new_index(self) -> int:
+        """An interface index that nobody has."""
+        return next(self._indexes)
+
+    def inside(self, function: Callable[[], T]) -> T:
+        """Run a short function of ours inside the namespace."""
+        return self.opener.inside(self.check(), function)
+
+    def fresh(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a user's function inside, on a thread of its own."""
+        return self.opener.fresh(self.check(), function, *args, **kwargs)
+
+    def open_socket(self, family: int, kind: int, protocol: int) -> _socket.socket:
+        """An ordinary socket that lives in the namespace."""
+        return self.opener.open_socket(self.check(), family, kind, protocol)
+
+    def once(self, key: str, make: Callable[[], C]) -> C:
+        """The one helper of this name, made on first use and closed with the runtime."""
+        with self._lock:
+            if key not in self._kept:
+                self.check()
+                self._kept[key] = make()
+            return self._kept[key]  # type: ignore[return-value]
+
+    def kept(self, key: str) -> Closable | None:
+        """The helper of this name, if there is one."""
+        return self._kept.get(key)
+
+    def check(self) -> int:
+        """The descriptor; StateError when it is closed."""
+        if self.fd < 0:
+            raise StateError(f"{self.label} is closed")
+        return self.fd
+
+    def release(self) -> None:
+        """One user less; the last one closes everything, and the namespace may end."""
+        with _registry_lock:
+            self.users -= 1
+            if self.users > 0 or self.fd < 0:
+                return
+            if _registry.get(self.identity) is self:
+                del _registry[self.identity]
+        self.close()
+
+    def close(self) -> None:
+        """Close the helpers, the sockets and the descriptor, each even if another fails."""
+        with self._lock:
+            fd, self.fd = self.fd, -1
+            closing: list[Closable] = [*self._kept.values(), *self._sockets.values()]
+            self._kept.clear()
+            problem: Exception | None = None
+            for each in closing:
+                try:
+                    each.close()
+                except Exception as raised:
+                    problem = problem or raised
+            if fd >= 0:
+                os.close(fd)
+        if problem is not None:
+            raise problem
+
+    def _open(self, protocol: int) -> NetlinkSocket:
+        with self._lock:
+            if protocol not in self._sockets:
+                transport = self.opener.open_netlink(self.check(), protocol)
+                self._sockets[protocol] = self._wrap(transport)
+            return self._sockets[protocol]
+
+    def _wrap(self, transport: Transport) -> NetlinkSocket:
+        return NetlinkSocket(transport, self.label, lambda: missing_capability("CAP_NET_ADMIN", self.fd))
+
+
+_OWN_FIRST = 1000
+_registry: dict[tuple[int, int], Runtime] = {}
+_registry_lock = RLock()
+
+
+def identity_of(fd: int) -> tuple[int, int]:
+    """Device and inode: what makes two descriptors the same namespace."""
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def create_runtime(name: str | None) -> Runtime:
+    """A new namespace, with its rtnetlink socket open and IPv6 addresses usable at once."""
+    label = f"namespace '{name}'" if name else "an anonymous namespace"
+    fd, route = opener.create(_set_up)
+    runtime = Runtime(fd, label, True, route)
+    with _registry_lock:
+        _registry[runtime.identity] = runtime
+    return runtime
+
+
+def attach_runtime(fd: int, label: str) -> Runtime:
+    """The runtime of a namespace that exists; takes over the descriptor."""
+    identity = identity_of(fd)
+    with _registry_lock:
+        known = _registry.get(identity)
+        if known is not None:
+            os.close(fd)
+            known.users += 1
+            return known
+        runtime = _registry[identity] = Runtime(fd, label, False)
+        return runtime
+
+
+def random_group() -> int:
+    """A link group of our own: 32 random bits, never 0 (the default group)."""
+    return int.from_bytes(os.urandom(4), "little") | 1
+
+
+def _random_index() -> int:
+    return (1 << 30) + (int.from_bytes(os.urandom(4), "little") >> 3)
+
+
+def _set_up() -> Transport:
+    transport = netlink_transport(NETLINK_ROUTE)
+    _skip_duplicate_detection()
+    return transport
+
+
+def _skip_duplicate_detection() -> None:
+    # In a namespace of ours nobody else has our addresses; detection costs up to 2 seconds.
+    for device in ("all", "default"):
+        try:
+            fd = os.open(f"/proc/sys/net/ipv6/conf/{device}/accept_dad", os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # no IPv6 in this kernel
+        except OSError:
+            return  # read-only /proc/sys: addresses are added with nodad anyway
+        try:
+            os.write(fd, b"0")
+        finally:
+            os.close(fd)
+
+
+def _after_fork() -> None:
+    """In a child: give up the parent's descriptors without touching what they stand for."""
+    for runtime in list(_registry.values()):
+        for each in runtime._sockets.values():
+            each.close()
+        if runtime.fd >= 0:
+            os.close(runtime.fd)
+            runtime.fd = -1
+        runtime._kept.clear()
+    _registry.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+__all__ = ["Runtime", "attach_runtime", "create_runtime", "identity_of", "kernel_error", "random_group"]

@@ -1,0 +1,108 @@
+"""The sysctls of a namespace: read, write, and override for a while."""
+
+from __future__ import annotations
+
+from netkit._lifecycle import ROUTES, Resource, Teardown, Undo
+from netkit._runtime import Runtime
+from netkit._system import sysctl as system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._namespace import Namespace
+
+
+class Sysctls:
+    """The ``/proc/sys`` of a namespace, by key: ``ns.sysctl["net.ipv4.ip_forward"]``.
+
+    Keys are those of sysctl(8): dots, or slashes where a device name has a dot
+    (``net/ipv4/conf/eth0.100/forwarding``). Values read as str. Assigning writes only if the
+    value differs and is not undone; `override` is undone. A missing key is NotFoundError.
+
+    Twin: ``sysctl``. Writing needs root in the user namespace that owns the network namespace.
+
+    >>> from netkit import Namespace
+    >>> with Namespace() as box:                               # doctest: +SKIP
+    ...     box.sysctl["net.ipv4.ip_forward"] = 1
+    ...     print(box.sysctl["net.ipv4.ip_forward"])
+    1
+    """
+
+    __slots__ = ("_netns",)
+
+    def __init__(self, netns: Namespace) -> None:
+        self._netns = netns
+
+    def __getitem__(self, key: str) -> str:
+        path = system.key_path(key)
+        return self._netns._live_runtime().inside(lambda: system.read(path))
+
+    def __setitem__(self, key: str, value: str | int) -> None:
+        path, text = system.key_path(key), system.value_text(value)
+        self._netns._live_runtime().inside(lambda: system.write(path, text))
+
+    def __contains__(self, key: object) -> bool:
+        if not isinstance(key, str):
+            return False
+        path = system.key_path(key)
+        return self._netns._live_runtime().inside(lambda: system.present(path))
+
+    def get(self, key: str, default: str | None = None) -> str | None:
+        """The value, or the default when there is no such key."""
+        return self[key] if key in self else default
+
+    def override(self, key: str, value: str | int) -> SysctlOverride:
+        """A resource that sets a value while it lives: for `with`, create() or `Scope.own`.
+
+        The old value comes back at the end, if the value is still the one set here, together
+        with the per-device values that the kernel reset along with it. Nested overrides of one
+        key are counted, and so are those of other processes: the last one restores.
+        """
+        return SysctlOverride(self._netns, key, value)
+
+    def __repr__(self) -> str:
+        return f"<Sysctls of {self._netns._called()}>"
+
+
+class SysctlOverride(Resource):
+    """A sysctl that has another value while this lives; made by ``ns.sysctl.override(key, value)``."""
+
+    _stage = ROUTES
+
+    def __init__(self, netns: Namespace, key: str, value: str | int) -> None:
+        super().__init__()
+        self._netns = netns
+        self._key = key
+        self._path = system.key_path(key)
+        self._text = system.value_text(value)
+        self._runtime: Runtime | None = None
+        self._override: system.Override | None = None
+
+    @property
+    def key(self) -> str:
+        """The key as it was given."""
+        return self._key
+
+    def _create(self, undo: Undo) -> None:
+        runtime = self._runtime = self._netns._live_runtime()
+        override = self._override = system.Override(runtime.identity, runtime.inside, self._path, self._text)
+        undo.add(override.end)
+        override.begin()
+
+    def _remove(self, teardown: Teardown) -> None:
+        override, runtime = self._override, self._runtime
+        if override is None or runtime is None:
+            return
+        if runtime.fd < 0 or runtime in teardown.doomed:
+            override.forget()
+        else:
+            override.end()
+
+    def _exists(self) -> bool:
+        return self._netns.sysctl.get(self._key) == self._text
+
+    def _detach(self) -> None:
+        if self._override is not None:
+            self._override.forget()
+
+    def __repr__(self) -> str:
+        return f"<sysctl {self._key} = {self._text} in {self._netns._called()}>"

@@ -1,0 +1,307 @@
+"""VethPair: two joined devices, each in a namespace of its own, made in place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from netkit._address import add_requests, parse_addresses
+from netkit._lifecycle import LINKS, Owned, Resource, Teardown, Undo
+from netkit._link import Link
+from netkit._netlink.ethtool import sync_carrier
+from netkit._netlink.link import delete_link, get_link, parse_link, set_link, veth
+from netkit._netlink.route import add_route
+from netkit._netlink.wire import Request
+from netkit._runtime import Runtime, random_group
+from netkit._spec import names, numbers
+from netkit._spec.addresses import mac as parse_mac
+from netkit._spec.address import Address
+from netkit._spec.routes import Route
+from netkit.errors import ExistsError, KernelError, NotFoundError, SpecError, StateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._namespace import Namespace
+    from netkit._spec.addresses import InterfaceLike
+
+    Addresses = InterfaceLike | list[InterfaceLike] | tuple[InterfaceLike, ...]
+
+
+class End:
+    """One end of the pair as it is asked for: where, what it is called, what it is given."""
+
+    __slots__ = ("addresses", "given_mac", "index", "mac", "mtu", "name", "netns", "routes", "runtime", "txqlen")
+
+    def __init__(
+        self,
+        netns: Namespace,
+        name: str,
+        addresses: tuple[Address, ...],
+        mtu: int | None,
+        mac: str | None,
+        txqlen: int | None,
+    ) -> None:
+        self.netns = netns
+        self.name = name
+        self.addresses = addresses
+        self.mtu = mtu
+        self.mac = mac
+        self.txqlen = txqlen
+        self.routes: tuple[Route, ...] = ()
+        self.index = 0
+        self.given_mac: str | None = None
+        self.runtime: Runtime | None = None
+
+    def link(self) -> Link:
+        """The handle on this end."""
+        return Link(self.netns, self.index, self.name)
+
+    def open(self) -> Runtime:
+        """The namespace's runtime, kept from creation to deletion."""
+        self.runtime = self.netns._live_runtime()
+        return self.runtime
+
+
+class VethPair(Resource):
+    """A virtual Ethernet cable: two devices, each in a namespace, what enters one leaves the other.
+
+    Both ends are made where they belong by one message: nothing is created and then moved.
+    With ``up=True`` both are up, have carrier and can send when `create` returns.
+
+    Twin: ``ip link add NAME netns NS type veth peer name PEER netns PEER_NS``, the addresses
+    and ``ip link set ... up``. Source: veth(4), rtnetlink(7). Needs CAP_NET_ADMIN over both
+    namespaces and CONFIG_VETH.
+
+    Args:
+        ns, peer_ns: the two namespaces; they may be the same one.
+        name, peer_name: device names, 1 to 15 bytes; equal names in two namespaces are fine.
+        address, peer_address: one address with prefix length or several, v4 and v6 mixed.
+        mtu, peer_mtu: in bytes; ``peer_mtu`` is ``mtu`` when left out.
+        mac, peer_mac: link-layer addresses; random local ones when left out.
+        txqlen, peer_txqlen: transmit queue length in packets.
+        queues: transmit and receive queues per end; the kernel's choice when left out.
+        up: set both ends up.
+
+    Raises SpecError for bad values before any system call; ExistsError when a name is taken,
+    saying which and where; UnsupportedError without CONFIG_VETH.
+
+    >>> from netkit import Namespace, VethPair
+    >>> with Namespace("red") as red, Namespace("blue") as blue:            # doctest: +SKIP
+    ...     with VethPair(red, blue, name="eth0", peer_name="eth0",
+    ...                   address="10.0.0.1/24", peer_address="10.0.0.2/24") as veth:
+    ...         print(red.ping("10.0.0.2").loss)
+    0.0
+    """
+
+    _stage = LINKS
+
+    def __init__(
+        self,
+        ns: Namespace,
+        peer_ns: Namespace,
+        *,
+        name: str,
+        peer_name: str,
+        address: Addresses | None = None,
+        peer_address: Addresses | None = None,
+        mtu: int | None = None,
+        peer_mtu: int | None = None,
+        mac: str | None = None,
+        peer_mac: str | None = None,
+        txqlen: int | None = None,
+        peer_txqlen: int | None = None,
+        queues: int | None = None,
+        up: bool = True,
+    ) -> None:
+        super().__init__()
+        from netkit._namespace import require_namespace
+
+        near_mtu = None if mtu is None else numbers.mtu(mtu)
+        self._near = End(
+            require_namespace(ns, "ns"),
+            names.interface_name(name),
+            parse_addresses(address),
+            near_mtu,
+            None if mac is None else parse_mac(mac),
+            None if txqlen is None else numbers.integer(txqlen, "txqlen", 0, 2**31 - 1),
+        )
+        self._far = End(
+            require_namespace(peer_ns, "peer_ns"),
+            names.interface_name(peer_name, "peer_name"),
+            parse_addresses(peer_address),
+            near_mtu if peer_mtu is None else numbers.mtu(peer_mtu),
+            None if peer_mac is None else parse_mac(peer_mac),
+            None if peer_txqlen is None else numbers.integer(peer_txqlen, "peer_txqlen", 0, 2**31 - 1),
+        )
+        if ns is peer_ns and name == peer_name:
+            raise SpecError(f"both ends are called '{name}' in the same namespace: give another peer_name")
+        self._queues = None if queues is None else numbers.integer(queues, "queues", 1, 4096)
+        self._up = bool(up)
+        self._master: Link | None = None
+        self._port_options_of: Callable[[int], list[Request]] = _no_options
+
+    @property
+    def link(self) -> Link:
+        """The end in ``ns``. StateError before create() and after delete()."""
+        self._check_live()
+        return self._near.link()
+
+    @property
+    def peer(self) -> Link:
+        """The end in ``peer_ns``."""
+        self._check_live()
+        return self._far.link()
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter((self.link, self.peer))
+
+    # -- lifecycle ----------------------------------------------------------------
+
+    def _create(self, undo: Undo) -> None:
+        near, far = self._near, self._far
+        here, there = near.open(), far.open()
+        near.index, far.index = here.new_index(), there.new_index()
+        near.given_mac, far.given_mac = near.mac or _random_mac(), far.mac or _random_mac()
+        self._group = self._group or random_group()
+        request = veth(
+            near.name,
+            far.name,
+            index=near.index,
+            peer_index=far.index,
+            peer_netns_fd=None if there is here else there.check(),
+            mtu=near.mtu,
+            peer_mtu=far.mtu,
+            mac=near.given_mac,
+            peer_mac=far.given_mac,
+            group=self._group,
+            peer_group=self._group,
+            master=None if self._master is None else self._master.ifindex,
+            txqlen=near.txqlen,
+            peer_txqlen=far.txqlen,
+            queues=self._queues,
+            up=self._up,
+        )
+        undo.add(lambda: here.route.request(delete_link(index=near.index)))
+        self._send_near(here, request, undo)
+        self._send_far(there)
+        if self._up:
+            self._settle()
+
+    def _send_near(self, here: Runtime, request: Request, undo: Undo) -> None:
+        near = self._near
+        follow = [*self._port_options_of(near.index), *add_requests(near.index, near.addresses), *_routes(near)]
+        outcomes = here.route.batch([request, *follow])
+        if outcomes[0] is not None:
+            undo.forget()  # what has this index, if anything, is not ours
+            raise self._name_the_taken(outcomes[0])
+        _raise_first(outcomes)
+
+    def _send_far(self, there: Runtime) -> None:
+        far = self._far
+        requests = add_requests(far.index, far.addresses)
+        if self._up:
+            up = set_link(far.index, up=True, operation=f"set link '{far.name}' up")
+            requests = [up, *requests, *_routes(far)]
+        if requests:
+            _raise_first(there.route.batch(requests))
+
+    def _settle(self) -> None:
+        """Let the kernel act on the carrier that both ends have now."""
+        near = self._near
+        if near.runtime is not None:
+            sync_carrier(near.runtime.route.fileno(), near.name)
+            if self._master is not None:
+                sync_carrier(near.runtime.route.fileno(), self._master._last_name)
+
+    def _name_the_taken(self, refusal: KernelError) -> KernelError:
+        # EEXIST has no text: near name, far name and our index all look the same.
+        if not isinstance(refusal, ExistsError):
+            return refusal
+        for end in (self._near, self._far):
+            runtime = end.runtime
+            if runtime is not None and _find(runtime, end.name) is not None:
+                return ExistsError(
+                    f"create {self!r}",
+                    refusal.errno or 0,
+                    netns=runtime.label,
+                    hint=f"The name '{end.name}' is taken in {runtime.label}",
+                )
+        return refusal
+
+    def _remove(self, teardown: Teardown) -> None:
+        for end in (self._near, self._far):
+            runtime = end.runtime
+            if runtime is None or runtime.fd < 0 or runtime in teardown.doomed:
+                continue  # an end in a namespace that is dropped goes with it
+            if self._is_ours(runtime, end):
+                teardown.delete_link(self, runtime, end.index)
+                return
+
+    def _is_ours(self, runtime: Runtime, end: End) -> bool:
+        """Names and indexes are reused: only a veth with our group or our MAC is what we made."""
+        try:
+            record = parse_link(runtime.route.get(get_link(index=end.index)))
+        except NotFoundError:
+            return False
+        mine = record.group == self._group or record.mac == end.given_mac
+        return record.kind == "veth" and mine
+
+    def _exists(self) -> bool:
+        runtime = self._near.runtime
+        return runtime is not None and self._is_ours(runtime, self._near)
+
+    def _detach(self) -> None:
+        """Leave our group: the link is nobody's then."""
+        for end in (self._near, self._far):
+            if end.runtime is not None:
+                request = set_link(end.index, group=0, operation=f"detach link '{end.name}'")
+                end.runtime.route.request(request)
+        self._group = 0
+
+    def _adopt(self) -> None:
+        group = random_group()
+        for end in (self._near, self._far):
+            if end.runtime is not None:
+                request = set_link(end.index, group=group, operation=f"adopt link '{end.name}'")
+                end.runtime.route.request(request)
+        self._group = group
+
+    def __repr__(self) -> str:
+        near, far = self._near, self._far
+        return f"<VethPair {_place(near)} - {_place(far)}>"
+
+
+def _no_options(index: int) -> list[Request]:
+    return []
+
+
+def _place(end: End) -> str:
+    return f"'{end.name}' in {end.netns._called()}"
+
+
+def _routes(end: End) -> list[Request]:
+    return [add_route(route, end.index, []) for route in end.routes]
+
+
+def _raise_first(outcomes: list[KernelError | None]) -> None:
+    for outcome in outcomes:
+        if outcome is not None:
+            raise outcome
+
+
+def _find(runtime: Runtime, name: str) -> int | None:
+    try:
+        return parse_link(runtime.route.get(get_link(name=name))).index
+    except NotFoundError:
+        return None
+
+
+def _random_mac() -> str:
+    # Locally administered, unicast. Chosen by us: udev leaves an address alone that was given
+    # in the creating message (MACAddressPolicy= changes one that the kernel chose).
+    octets = bytearray(os.urandom(6))
+    octets[0] = octets[0] & 0xFC | 0x02
+    return octets.hex(":")
+
+
+__all__ = ["Owned", "StateError", "VethPair"]

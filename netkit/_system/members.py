@@ -8,7 +8,7 @@ import select
 import signal
 import time
 
-from netkit._system import nsfs
+from netkit._system import namespace_files as nsfs
 from netkit._system.privilege import missing_capability
 from netkit.errors import StateError, WaitTimeout, kernel_error
 

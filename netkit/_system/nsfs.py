@@ -1,153 +1,34 @@
-"""Network namespaces as files: open, identify, and register under a name in /run/netns."""
+"""Network namespaces in the file system: open, identify, and register under a name in /run/netns."""
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
-from fcntl import ioctl
+from netkit._system.namespace_files import (
+    NETNS_DIRECTORY,
+    identity,
+    is_namespace,
+    is_stale,
+    open_current,
+    open_descriptor,
+    open_name_or_path,
+    open_pid,
+    path_identity,
+    registered_path,
+)
+from netkit._system.registration import Registration, register_mount, register_symlink, registration_of
 
-from netkit._system.privilege import missing_capability
-from netkit._system.syscalls import CLONE_NEWNET
-from netkit.errors import KernelError, SpecError, kernel_error
-
-NETNS_DIRECTORY = "/run/netns"
-
-_NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
-_OPEN = os.O_RDONLY | os.O_CLOEXEC
-
-
-def identity(fd: int) -> tuple[int, int]:
-    """Device and inode: what makes two descriptors the same namespace."""
-    status = os.fstat(fd)
-    return status.st_dev, status.st_ino
-
-
-def path_identity(path: str) -> tuple[int, int] | None:
-    """Device and inode of what a path leads to, or None."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def is_namespace(fd: int) -> bool:
-    """Whether the descriptor is a network namespace's (NS_GET_NSTYPE, ioctl_nsfs(2))."""
-    try:
-        # nsfs files are regular ones; an ioctl on a device could mean something else.
-        return stat.S_ISREG(os.fstat(fd).st_mode) and ioctl(fd, _NS_GET_NSTYPE) == CLONE_NEWNET
-    except OSError:
-        return False
-
-
-def open_current() -> int:
-    """The calling thread's network namespace. (/proc/self would be the main thread's.)"""
-    return _open("/proc/thread-self/ns/net", "open the current network namespace")
-
-
-def open_pid(pid: int) -> int:
-    """The network namespace of a process; NotFoundError if there is none of that number."""
-    if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise SpecError(f"pid {pid!r} is no process: it is an int above 0")
-    return _open(f"/proc/{pid}/ns/net", f"open the network namespace of process {pid}")
-
-
-def open_name_or_path(value: str | os.PathLike[str]) -> int:
-    """A namespace by its name in /run/netns, or by a path (with a slash, or a PathLike).
-
-    NotFoundError if it is missing or stale, SpecError if the path is no network namespace.
-    """
-    path, text = os.fspath(value), repr(os.fspath(value))
-    if isinstance(value, str) and "/" not in value:
-        path = registered_path(value)
-    operation = f"open namespace {text}"
-    if is_stale(path):
-        raise kernel_error(operation, errno.ENOENT, hint=f"{path} is stale: the namespace it named is gone")
-    if not _is_regular(path, operation):
-        raise SpecError(f"{path} is no network namespace: it is not even a regular file")
-    fd = _open(path, operation)
-    if not is_namespace(fd):
-        os.close(fd)
-        raise SpecError(
-            f"{path} is no network namespace: it is an ordinary file or another kind of namespace"
-        )
-    return fd
-
-
-def registered_path(name: str) -> str:
-    """Where a name is registered: one component below /run/netns, never outside it."""
-    if not name or "/" in name or "\0" in name or name in (".", ".."):
-        raise SpecError(f"namespace name {name!r} is no name in {NETNS_DIRECTORY}")
-    return f"{NETNS_DIRECTORY}/{name}"
-
-
-def is_stale(path: str) -> bool:
-    """Whether the path once named a namespace that is gone.
-
-    Stale are a symlink that dangles or leads to a descriptor that is now something else, and in
-    /run/netns the empty file on which a namespace was mounted.
-    """
-    try:
-        linked = stat.S_ISLNK(os.lstat(path).st_mode)
-        target = os.readlink(path) if linked else ""
-        status = os.stat(path)
-    except FileNotFoundError:
-        return os.path.lexists(path)
-    except OSError:
-        return False  # a link that may not be followed: whatever it is, it is not known to be stale
-    if linked:
-        return target.startswith("/proc/") and not _names_namespace(path, status)
-    directory = os.path.dirname(os.path.abspath(path))
-    placeholder = stat.S_ISREG(status.st_mode) and status.st_size == 0
-    return (
-        placeholder
-        and os.path.realpath(directory) == os.path.realpath(NETNS_DIRECTORY)
-        and (not _names_namespace(path, status))
-    )
-
-
-def _names_namespace(path: str, status: os.stat_result) -> bool:
-    if not stat.S_ISREG(status.st_mode):
-        return False
-    try:
-        fd = os.open(path, _OPEN | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return False
-    except PermissionError:
-        # A namespace's file may be opened by anybody who can reach it, except one that an
-        # unprivileged `ip netns add` left empty with mode 0.
-        return status.st_size != 0
-    try:
-        return is_namespace(fd)
-    finally:
-        os.close(fd)
-
-
-def _is_regular(path: str, operation: str) -> bool:
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except OSError as error:
-        raise refused(operation, error, path) from None
-
-
-def _open(path: str, operation: str) -> int:
-    try:
-        return os.open(path, _OPEN | os.O_NONBLOCK)
-    except OSError as error:
-        raise refused(operation, error, path) from None
-
-
-def refused(operation: str, error: OSError, path: str) -> KernelError:
-    """The exception for a path of /proc or /run/netns that the kernel did not let us use."""
-    capability = "CAP_SYS_PTRACE" if path.startswith("/proc/") else "CAP_SYS_ADMIN"
-    try:
-        if os.path.islink(path) and os.readlink(path).startswith("/proc/"):
-            capability = "CAP_SYS_PTRACE"
-    except OSError:
-        capability = "CAP_SYS_ADMIN"
-    missing = missing_capability(capability)
-    hint = None if missing and error.errno in (errno.EPERM, errno.EACCES) else f"The path is {path}"
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        hint = None  # errors.py names the limit
-    return kernel_error(operation, error.errno or 0, hint=hint, missing_capability=missing)
+__all__ = [
+    "NETNS_DIRECTORY",
+    "Registration",
+    "identity",
+    "is_namespace",
+    "is_stale",
+    "open_current",
+    "open_descriptor",
+    "open_name_or_path",
+    "open_pid",
+    "path_identity",
+    "register_mount",
+    "register_symlink",
+    "registered_path",
+    "registration_of",
+]

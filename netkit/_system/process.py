@@ -1,7 +1,8 @@
 """Programs started inside a network namespace, and the end of all that run there.
 
-The child is forked by a thread that is already inside (`worker.run_fresh`): no ``preexec_fn``, which
-is twice as slow and unsafe beside other threads. subprocess is imported on first use.
+The child is forked by a thread that is already inside (``fresh``, as `worker.fresh` for one namespace):
+no ``preexec_fn``, which is twice as slow and unsafe beside other threads. subprocess is imported on
+first use.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import os
 from collections.abc import Mapping, Sequence
 from threading import Lock
 
-from netkit._system import worker
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from subprocess import CompletedProcess, Popen
-    from typing import IO, Any
+    from typing import IO, Any, Protocol
 
     from netkit._system.members import Waitable
 
@@ -27,10 +27,16 @@ if TYPE_CHECKING:
     Directory = Argument | None
     Environment = Mapping[str, Argument] | Mapping[bytes, Argument] | None
 
+    class Fresh(Protocol):
+        """Runs a function on a new thread inside the namespace; its result comes back."""
+
+        def __call__(self, function: Callable[[], Popen[Any]], /) -> Popen[Any]: ...
+
 
 def popen(
-    fd: int,
+    fresh: Fresh,
     argv: Command,
+    processes: Processes | None = None,
     *,
     stdin: Stream = None,
     stdout: Stream = None,
@@ -50,11 +56,11 @@ def popen(
     process_group: int | None = None,
     user: str | int | None = None,
     group: str | int | None = None,
-    extra_groups: Sequence[str | int] | None = None,
+    extra_groups: Iterable[str | int] | None = None,
     umask: int = -1,
     pipesize: int = -1,
 ) -> Popen[Any]:
-    """Start a program in the network namespace ``fd``: ``subprocess.Popen`` with its keywords.
+    """Start a program inside: ``subprocess.Popen`` with its keywords, remembered in ``processes``.
 
     The `ip` twin is ``ip netns exec NAME argv``, without its remount of /sys. Raises SpecError for
     an argv that cannot be meant, FileNotFoundError as subprocess does. Needs CAP_SYS_ADMIN.
@@ -89,12 +95,16 @@ def popen(
             pipesize=pipesize,
         )
 
-    return worker.run_fresh(fd, start, discard=_end)
+    process = _Start(start).on(fresh)
+    if processes is not None:
+        processes.add(process)
+    return process
 
 
 def run(
-    fd: int,
+    fresh: Fresh,
     argv: Command,
+    processes: Processes | None = None,
     *,
     input: str | bytes | None = None,
     capture_output: bool = False,
@@ -118,16 +128,14 @@ def run(
     process_group: int | None = None,
     user: str | int | None = None,
     group: str | int | None = None,
-    extra_groups: Sequence[str | int] | None = None,
+    extra_groups: Iterable[str | int] | None = None,
     umask: int = -1,
     pipesize: int = -1,
-    processes: Processes | None = None,
 ) -> CompletedProcess[Any]:
-    """Run a program in the network namespace ``fd`` and wait: ``subprocess.run`` with its keywords.
+    """Run a program inside and wait: ``subprocess.run`` with its keywords.
 
     ``check=True`` raises CommandError, which has the command, its status and its last error output;
-    ``timeout`` (seconds) kills it and raises subprocess.TimeoutExpired. With ``processes``, it is
-    killed by that registry's ``kill_all`` too.
+    ``timeout`` (seconds) kills it and raises subprocess.TimeoutExpired.
     """
     from subprocess import PIPE
 
@@ -140,8 +148,9 @@ def run(
             raise SpecError("input= already says what stdin is")
         stdin = PIPE
     process = popen(
-        fd,
+        fresh,
         argv,
+        processes,
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
@@ -164,8 +173,6 @@ def run(
         umask=umask,
         pipesize=pipesize,
     )
-    if processes is not None:
-        processes.add(process)
     return completed(process, argv, input, timeout, check)
 
 
@@ -189,13 +196,13 @@ def completed(
 
 
 def spawn_helper(
-    fd: int, argv: Sequence[str], env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
+    fresh: Fresh, argv: Sequence[str], env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
 ) -> Popen[bytes]:
     """A worker process of netkit's own, in its own session, with pipes on all three streams."""
     from subprocess import PIPE
 
     return popen(
-        fd, argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=env, pass_fds=pass_fds, start_new_session=True
+        fresh, argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=env, pass_fds=pass_fds, start_new_session=True
     )
 
 
@@ -227,8 +234,31 @@ def _split(command: str) -> list[str]:
         return command.split()
 
 
+class _Start:
+    """One start of a program, which ends it if the starter is interrupted and nobody holds it."""
+
+    def __init__(self, start: Callable[[], Popen[Any]]) -> None:
+        self._start = start
+        self._claim: dict[str, Popen[Any] | None] = {}
+
+    def on(self, fresh: Fresh) -> Popen[Any]:
+        try:
+            return fresh(self._run)
+        except BaseException:  # the start failed, or a KeyboardInterrupt ended the wait for it
+            started = self._claim.setdefault("process", None)
+            if started is not None:
+                _end(started)
+            raise
+
+    def _run(self) -> Popen[Any]:
+        process = self._start()
+        # setdefault is atomic: whoever comes second sees what the first one put there.
+        if self._claim.setdefault("process", process) is None:
+            _end(process)
+        return process
+
+
 def _end(process: Popen[Any]) -> None:
-    """For a program whose starter was interrupted: nobody holds it, so nobody could end it."""
     process.kill()
     process.communicate()
 
@@ -270,6 +300,17 @@ class Processes:
         for process in waitables:
             process.kill()  # Popen does not signal a pid that it has reaped
         await_ends(waitables, timeout)
+
+    def kill_members(self, identity: tuple[int, int], timeout: float = 10.0) -> None:
+        """SIGKILL to whatever runs in the namespace, ours or not, until nothing is left."""
+        from netkit._system.members import kill_members
+
+        kill_members(identity, timeout)
+
+    def close(self) -> None:
+        """Forget them: what runs in a namespace that is not ours goes on."""
+        with self._lock:
+            self._started = []
 
 
 def _running(processes: Iterable[Popen[Any]]) -> list[Popen[Any]]:

@@ -15,7 +15,7 @@ from _thread import LockType, allocate_lock, start_new_thread
 from contextvars import copy_context
 from queue import SimpleQueue
 
-from netkit._system.nsfs import open_current
+from netkit._system.namespace_files import open_current
 from netkit._system.privilege import missing_capability
 from netkit._system.syscalls import CLONE_NEWNET, setns, unshare
 from netkit.errors import KernelError, StateError, kernel_error

@@ -11,8 +11,9 @@ import fcntl
 import os
 from contextlib import contextmanager
 
-from netkit._system import nsfs
+from netkit._system import namespace_files as nsfs
 from netkit._system.syscalls import MNT_DETACH, MS_BIND, MS_REC, MS_SHARED, mount, umount2
+from netkit.errors import StateError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from typing import Final
 
 # After a crash the pid and descriptor of a link can come back in another process, and few have
-# descriptors as high as these. Up to 1023 the table is prepared (worker._prepare_descriptor_table).
+# descriptors as high as these. Up to 1023 the table is prepared (see worker.py).
 _FIRST_FD, _RANDOM_FD, _RANDOM_FDS = 300, 512, 512
 
 
-class RegisteredName:
-    """A name in /run/netns that this process made."""
+class Registration:
+    """A name in /run/netns that this process made, or took over."""
 
     __slots__ = ("_fd", "_target", "identity", "mounted", "name", "path")
 
@@ -38,7 +39,7 @@ class RegisteredName:
         self._target = target
 
     def __repr__(self) -> str:
-        return f"<RegisteredName {self.path} {'mount' if self.mounted else '-> ' + self._target}>"
+        return f"<Registration {self.path} {'mount' if self.mounted else '-> ' + self._target}>"
 
     @property
     def holds(self) -> bool:
@@ -74,7 +75,7 @@ class RegisteredName:
             os.close(fd)
 
 
-def register_symlink(name: str, fd: int) -> RegisteredName:
+def register_symlink(name: str, fd: int) -> Registration:
     """Name the namespace by a symlink to a new descriptor of this process.
 
     A live name is ExistsError, a stale one is repaired; of several processes exactly one wins.
@@ -95,10 +96,10 @@ def register_symlink(name: str, fd: int) -> RegisteredName:
     except OSError as error:
         os.close(held)
         raise nsfs.refused(operation, error, path) from None
-    return RegisteredName(name, nsfs.identity(fd), held, target)
+    return Registration(name, nsfs.identity(fd), held, target)
 
 
-def register_mount(name: str, fd: int) -> RegisteredName:
+def register_mount(name: str, fd: int) -> Registration:
     """Name the namespace by a bind mount, as ``ip netns add`` does: it outlives this process.
 
     A live name is ExistsError, a stale one is repaired. Needs CAP_SYS_ADMIN (mount(2)).
@@ -118,7 +119,21 @@ def register_mount(name: str, fd: int) -> RegisteredName:
                 raise
     except OSError as error:
         raise nsfs.refused(operation, error, path) from None
-    return RegisteredName(name, nsfs.identity(fd), -1, "")
+    return Registration(name, nsfs.identity(fd), -1, "")
+
+
+def registration_of(name: str, fd: int) -> Registration:
+    """The registration of a name that exists already, so that this process may remove it.
+
+    Only a mount of just this namespace can be taken over: a symlink belongs to another process.
+    """
+    path, operation = nsfs.registered_path(name), f"take over namespace '{name}'"
+    found = Registration(name, nsfs.identity(fd), -1, "")
+    if os.path.islink(path):
+        raise StateError(f"cannot {operation}: {path} is a symlink into the process that owns it")
+    if not found.holds:
+        raise kernel_error(operation, errno.ENOENT, hint=f"{path} does not name this namespace (any more)")
+    return found
 
 
 def _high_duplicate(fd: int, operation: str) -> int:

@@ -1,0 +1,134 @@
+"""From a NatSpec to rules of nf_tables: which chains, and the expressions nft would compile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netkit._netlink import nft_expressions as nft
+from netkit._netlink.nft import (
+    HOOK_OUTPUT,
+    HOOK_POSTROUTING,
+    HOOK_PREROUTING,
+    NFPROTO_INET,
+    NFPROTO_IPV4,
+    NFPROTO_IPV6,
+    PRIORITY_DSTNAT,
+    PRIORITY_SRCNAT,
+)
+from netkit._spec._nat_match import protocol_value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._spec._nat_match import Match
+    from netkit._spec.addresses import IPAddress, IPNetwork
+    from netkit._spec.nat import NatSpec
+
+    Registers = tuple[int, int | None]
+
+# Each chain's hook and priority. Chain and hook have one name, as in most people's rule sets.
+CHAINS = {
+    "prerouting": (HOOK_PREROUTING, PRIORITY_DSTNAT),
+    "output": (HOOK_OUTPUT, PRIORITY_DSTNAT),
+    "postrouting": (HOOK_POSTROUTING, PRIORITY_SRCNAT),
+}
+
+_FAMILY = {4: NFPROTO_IPV4, 6: NFPROTO_IPV6}
+# Where the addresses stand in the network header, and the ports in the transport header.
+_ADDRESS_OFFSETS = {4: {"saddr": 12, "daddr": 16}, 6: {"saddr": 8, "daddr": 24}}
+_PORT_OFFSETS = {"sport": 0, "dport": 2}
+
+
+def compiled(spec: NatSpec, families: tuple[int, ...]) -> Iterator[tuple[int, str, bytes]]:
+    """The rules that a spec becomes, as ``(family of the table, chain, expressions)``.
+
+    ``families`` are those of the tables: inet alone, or ip and ip6, where one spec may need both.
+    """
+    for part in spec.one_to_one():
+        for family in families:
+            if family != NFPROTO_INET and part.family not in (None, _VERSION[family]):
+                continue
+            content = expressions(part, family)
+            yield family, part.hook, content
+            if part.local:
+                yield family, "output", content
+
+
+_VERSION = {NFPROTO_IPV4: 4, NFPROTO_IPV6: 6}
+
+
+def expressions(spec: NatSpec, family: int) -> bytes:
+    """The rule as ``nft`` compiles its text.
+
+    The order is ``iifname ip saddr ip daddr oifname meta l4proto sport dport counter ACTION``.
+    """
+    return b"".join(
+        (
+            _device(nft.META_IIFNAME, spec.iif),
+            _family(spec) if family == NFPROTO_INET else b"",
+            _address(spec.saddr, "saddr"),
+            _address(spec.daddr, "daddr"),
+            _device(nft.META_OIFNAME, spec.oif),
+            _protocol(spec.proto),
+            _ports(spec.sport, "sport"),
+            _ports(spec.dport, "dport"),
+            nft.counter(),
+            _action(spec),
+        )
+    )
+
+
+def _family(spec: NatSpec) -> bytes:
+    """An inet chain sees both families: say which, unless the target's own family says it."""
+    if spec.family is None or (spec.to is not None and spec.saddr is None and spec.daddr is None):
+        return b""
+    return nft.match_byte(nft.META_NFPROTO, _FAMILY[spec.family])
+
+
+def _device(key: int, match: Match[str] | None) -> bytes:
+    return b"" if match is None else nft.match_device(key, match.value, match.negated)
+
+
+def _address(match: Match[IPNetwork] | None, which: str) -> bytes:
+    if match is None:
+        return b""
+    network = match.value
+    offset = _ADDRESS_OFFSETS[network.version][which]
+    return nft.match_network(offset, network.network_address.packed, network.prefixlen, match.negated)
+
+
+def _protocol(match: Match[str] | None) -> bytes:
+    if match is None:
+        return b""
+    return nft.match_byte(nft.META_L4PROTO, protocol_value(match.value), match.negated)
+
+
+def _ports(match: Match[tuple[int, int]] | None, which: str) -> bytes:
+    return b"" if match is None else nft.match_ports(_PORT_OFFSETS[which], *match.value, match.negated)
+
+
+def _action(spec: NatSpec) -> bytes:
+    if spec.to is not None:
+        return _translation(spec, spec.to)
+    loads, ports = _load_ports(spec, 1)
+    return loads + (nft.masquerade(ports) if spec.kind == "masquerade" else nft.redirect(ports))
+
+
+def _translation(spec: NatSpec, to: IPAddress) -> bytes:
+    loads = nft.immediate(to.packed, 1)
+    address: Registers = (1, None)
+    if spec.to_high is not None:
+        loads += nft.immediate(spec.to_high.packed, 2)
+        address = (1, 2)
+    port_loads, ports = _load_ports(spec, 2 if spec.to_high is None else 3)
+    kind = nft.SNAT if spec.kind == "snat" else nft.DNAT
+    return loads + port_loads + nft.nat(kind, _FAMILY[to.version], address, ports)
+
+
+def _load_ports(spec: NatSpec, register: int) -> tuple[bytes, Registers | None]:
+    if spec.to_ports is None:
+        return b"", None
+    low, high = spec.to_ports
+    loads = nft.immediate(low.to_bytes(2, "big"), register)
+    if low == high:
+        return loads, (register, None)
+    return loads + nft.immediate(high.to_bytes(2, "big"), register + 1), (register, register + 1)

@@ -1,0 +1,297 @@
+"""nf_tables: tables, chains and rules, and the batch that changes them as a whole.
+
+A change is a transaction: ``transaction([...])`` puts the requests between BEGIN and END, and the kernel
+takes all of them or none. Without END it checks them and takes none (``rehearsal``).
+Sources: include/uapi/linux/netfilter/{nfnetlink,nf_tables}.h, net/netfilter/{nfnetlink,nf_tables_api}.c,
+libnftnl's include/libnftnl/udata.h for comments. The twin is nft(8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from netkit._netlink.nft_expressions import be32, be64
+from netkit._netlink.nft_policy import (
+    BATCH_POLICY,
+    CHAIN_POLICY,
+    GENERATION_POLICY,
+    RULE_POLICY,
+    TABLE_POLICY,
+    parse_expressions,
+)
+from netkit._netlink.policy import decode
+from netkit._netlink.wire import (
+    NLM_F_ACK,
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_NONREC,
+    Request,
+    attribute,
+    nested,
+    text,
+)
+from netkit.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._netlink.nft_policy import Expression
+    from netkit._netlink.policy import Policy
+    from netkit._netlink.socket import Reply
+
+NFPROTO_UNSPEC = 0
+NFPROTO_INET = 1
+NFPROTO_IPV4 = 2
+NFPROTO_IPV6 = 10
+FAMILY_NAMES = {NFPROTO_INET: "inet", NFPROTO_IPV4: "ip", NFPROTO_IPV6: "ip6"}
+
+TABLE_FLAG_OWNER = 2
+
+# Hooks of the families ip, ip6 and inet, and the priorities where NAT belongs (nft(8), "Standard priority").
+HOOK_PREROUTING = 0
+HOOK_OUTPUT = 3
+HOOK_POSTROUTING = 4
+PRIORITY_DSTNAT = -100
+PRIORITY_SRCNAT = 100
+
+NLM_F_ECHO = 0x08
+
+_SUBSYSTEM = 10
+_BATCH_BEGIN = 0x10
+_BATCH_END = 0x11
+_TYPE = _SUBSYSTEM << 8
+_NEW_TABLE, _GET_TABLE, _DELETE_TABLE = _TYPE, _TYPE + 1, _TYPE + 2
+_NEW_CHAIN, _GET_CHAIN, _DELETE_CHAIN = _TYPE + 3, _TYPE + 4, _TYPE + 5
+_NEW_RULE, _GET_RULE, _DELETE_RULE = _TYPE + 6, _TYPE + 7, _TYPE + 8
+_GET_GENERATION = _TYPE + 16
+
+_HEADER_SIZE = 4  # struct nfgenmsg: family, version, resource id
+_ACCEPT = 1
+_COMMENT = 0  # NFTNL_UDATA_RULE_COMMENT
+_LONGEST_COMMENT = 128
+
+
+class Rule:
+    """A rule as the kernel told it; ``expressions`` and ``userdata`` as bytes."""
+
+    __slots__ = ("chain", "expressions", "family", "handle", "table", "userdata")
+
+    def __init__(
+        self, family: int, table: str, chain: str, handle: int, expressions: bytes, userdata: bytes
+    ) -> None:
+        self.family = family
+        self.table = table
+        self.chain = chain
+        self.handle = handle
+        self.expressions = expressions
+        self.userdata = userdata
+
+    @property
+    def comment(self) -> str | None:
+        """What ``nft list`` shows as ``comment "..."``."""
+        return parse_comment(self.userdata)
+
+    def parsed(self) -> list[Expression]:
+        """Its expressions: ``(name, attributes)``."""
+        return parse_expressions(self.expressions, 0, len(self.expressions))
+
+    def counters(self) -> tuple[int, int] | None:
+        """Packets and bytes of its counter, None if it has none."""
+        for name, values in self.parsed():
+            if name == "counter":
+                packets, size = values.get("NFTA_COUNTER_PACKETS"), values.get("NFTA_COUNTER_BYTES")
+                if not isinstance(packets, int) or not isinstance(size, int):
+                    raise ProtocolError("a counter came without packets or bytes")
+                return packets, size
+        return None
+
+    def __repr__(self) -> str:
+        family = FAMILY_NAMES.get(self.family, str(self.family))
+        return f"<Rule {family} {self.table} {self.chain} handle {self.handle}>"
+
+
+# -- transactions ---------------------------------------------------------------------
+
+
+def transaction(requests: Sequence[Request], generation: int | None = None) -> list[Request]:
+    """The requests as one change. With ``generation`` it is refused (ERESTART) if any other came between.
+
+    The last one asks for the acknowledgement: errors come for each in any case, and hundreds of
+    acknowledgements would overrun the receive buffer.
+    """
+    return [*rehearsal(requests, generation), Request(_BATCH_END, 0, _BATCH_HEADER, requests[-1].operation)]
+
+
+def rehearsal(requests: Sequence[Request], generation: int | None = None) -> list[Request]:
+    """As transaction, but without END: the kernel checks every request and undoes all."""
+    for request in requests:
+        request.flags &= ~NLM_F_ACK
+    requests[-1].flags |= NLM_F_ACK
+    body = _BATCH_HEADER + (b"" if generation is None else be32(1, generation))
+    return [Request(_BATCH_BEGIN, 0, body, requests[0].operation, BATCH_POLICY, _HEADER_SIZE), *requests]
+
+
+def get_generation() -> Request:
+    """Ask for the number that each transaction of anybody in the namespace raises."""
+    return _request(_GET_GENERATION, 0, NFPROTO_UNSPEC, b"", "read the generation of nf_tables")
+
+
+def parse_generation(reply: Reply) -> int:
+    """Read the answer to get_generation."""
+    value = _decode(GENERATION_POLICY, reply).get("NFTA_GEN_ID")
+    if not isinstance(value, int):
+        raise ProtocolError("the generation of nf_tables came without NFTA_GEN_ID")
+    return value
+
+
+def _header(family: int, resource: int = 0) -> bytes:
+    return bytes((family, 0)) + resource.to_bytes(2, "big")
+
+
+_BATCH_HEADER = _header(NFPROTO_UNSPEC, _SUBSYSTEM)
+
+
+def _request(
+    kind: int, flags: int, family: int, body: bytes, operation: str, policy: Policy | None = None
+) -> Request:
+    return Request(kind, flags, _header(family) + body, operation, policy, _HEADER_SIZE)
+
+
+def _decode(policy: Policy, reply: Reply) -> dict[str, object]:
+    _, data, start, end = reply
+    if end - start < _HEADER_SIZE:
+        raise ProtocolError(f"a message of nf_tables has {end - start} bytes, too few for its header")
+    return decode(policy, data, start + _HEADER_SIZE, end)
+
+
+# -- tables and chains ----------------------------------------------------------------
+
+
+def new_table(family: int, name: str, *, owner: bool = False, exclusive: bool = False) -> Request:
+    """``nft add table``; with ``exclusive`` ``nft create table``.
+
+    ``owner``: only this socket may change it, and it goes with this socket (Linux 5.12).
+    """
+    flags = NLM_F_CREATE | (NLM_F_EXCL if exclusive else 0)
+    body = text(1, name) + be32(2, TABLE_FLAG_OWNER if owner else 0)
+    return _request(
+        _NEW_TABLE, flags, family, body, f"create nft table '{_table(family, name)}'", TABLE_POLICY
+    )
+
+
+def delete_table(family: int, name: str, *, only_empty: bool = False) -> Request:
+    """``nft delete table``; with ``only_empty`` BusyError while it has chains or sets."""
+    words = f"delete nft table '{_table(family, name)}'"
+    flags = NLM_F_NONREC if only_empty else 0
+    return _request(_DELETE_TABLE, flags, family, text(1, name), words, TABLE_POLICY)
+
+
+def new_nat_chain(family: int, table: str, name: str, hook: int, priority: int) -> Request:
+    """``nft add chain ... { type nat hook HOOK priority PRIORITY; policy accept; }``."""
+    body = (
+        text(1, table)
+        + text(3, name)
+        + nested(4, be32(1, hook), be32(2, priority))
+        + be32(5, _ACCEPT)
+        + text(7, "nat")
+    )
+    words = f"create nft chain '{_table(family, table)} {name}'"
+    return _request(_NEW_CHAIN, NLM_F_CREATE, family, body, words, CHAIN_POLICY)
+
+
+def delete_chain(family: int, table: str, name: str) -> Request:
+    """``nft delete chain``; BusyError while it has rules."""
+    words = f"delete nft chain '{_table(family, table)} {name}'"
+    return _request(_DELETE_CHAIN, NLM_F_NONREC, family, text(1, table) + text(3, name), words, CHAIN_POLICY)
+
+
+def _table(family: int, name: str) -> str:
+    return f"{FAMILY_NAMES.get(family, family)} {name}"
+
+
+# -- rules ----------------------------------------------------------------------------
+
+
+def new_rule(
+    family: int,
+    table: str,
+    chain: str,
+    expressions: bytes,
+    userdata: bytes,
+    operation: str,
+    *,
+    echo: bool = False,
+) -> Request:
+    """``nft add rule``; with ``echo`` the kernel sends it back with its handle."""
+    body = text(1, table) + text(2, chain) + nested(4, expressions)
+    if userdata:
+        body += attribute(7, userdata)
+    flags = NLM_F_CREATE | NLM_F_APPEND | (NLM_F_ECHO if echo else 0)
+    return _request(_NEW_RULE, flags, family, body, operation, RULE_POLICY)
+
+
+def delete_rule(family: int, table: str, chain: str, handle: int) -> Request:
+    """``nft delete rule FAMILY TABLE CHAIN handle HANDLE``."""
+    words = f"delete nft rule '{_table(family, table)} {chain} handle {handle}'"
+    return _request(_DELETE_RULE, 0, family, _rule_body(table, chain, handle), words, RULE_POLICY)
+
+
+def get_rule(family: int, table: str, chain: str, handle: int) -> Request:
+    """Ask for one rule."""
+    words = f"read nft rule '{_table(family, table)} {chain} handle {handle}'"
+    return _request(_GET_RULE, 0, family, _rule_body(table, chain, handle), words, RULE_POLICY)
+
+
+def dump_rules(family: int = NFPROTO_UNSPEC, table: str | None = None) -> Request:
+    """Ask for all rules, of one family or one table."""
+    words = "list nft rules" if table is None else f"list rules of nft table '{_table(family, table)}'"
+    body = b"" if table is None else text(1, table)
+    return _request(_GET_RULE, 0, family, body, words, RULE_POLICY)
+
+
+def _rule_body(table: str, chain: str, handle: int) -> bytes:
+    return text(1, table) + text(2, chain) + be64(3, handle)
+
+
+def parse_rule(reply: Reply) -> Rule | None:
+    """Read a rule; None for another kind of message. Raises ProtocolError."""
+    kind, data, start, _ = reply
+    if kind != _NEW_RULE:
+        return None
+    values = _decode(RULE_POLICY, reply)
+    table, chain, handle = (values.get(f"NFTA_RULE_{name}") for name in ("TABLE", "CHAIN", "HANDLE"))
+    if not (isinstance(table, str) and isinstance(chain, str) and isinstance(handle, int)):
+        raise ProtocolError("a rule came without table, chain or handle")
+    expressions = values.get("NFTA_RULE_EXPRESSIONS", b"")
+    userdata = values.get("NFTA_RULE_USERDATA", b"")
+    assert isinstance(expressions, bytes)
+    assert isinstance(userdata, bytes)
+    return Rule(data[start], table, chain, handle, expressions, userdata)
+
+
+def parse_rules(replies: Sequence[Reply]) -> Iterator[Rule]:
+    """The rules among replies, in order."""
+    for reply in replies:
+        rule = parse_rule(reply)
+        if rule is not None:
+            yield rule
+
+
+def comment(words: str) -> bytes:
+    """User data that ``nft list`` shows as ``comment "..."``."""
+    payload = words.encode() + b"\0"
+    if len(payload) > _LONGEST_COMMENT:
+        raise ValueError(f"a comment of {len(payload) - 1} bytes: at most {_LONGEST_COMMENT - 1}")
+    return bytes((_COMMENT, len(payload))) + payload
+
+
+def parse_comment(userdata: bytes) -> str | None:
+    """The comment in a rule's user data. What is no list of type, length, value has none."""
+    start = 0
+    while start + 2 <= len(userdata):
+        kind, length = userdata[start], userdata[start + 1]
+        value = userdata[start + 2 : start + 2 + length]
+        if kind == _COMMENT and len(value) == length:
+            return value.rstrip(b"\0").decode(errors="replace")
+        start += 2 + length
+    return None

@@ -86,10 +86,10 @@ class Bridge(Resource, Holder):
         self._mac = None if mac is None else parse_mac(mac)
         self._mtu = None if mtu is None else numbers.mtu(mtu)
         self._stp = bool(stp)
-        self._forward_delay = numbers.timer(forward_delay, "forward_delay")
-        self._hello_time = numbers.timer(hello_time, "hello_time")
-        self._max_age = numbers.timer(max_age, "max_age")
-        self._ageing_time = numbers.timer(ageing_time, "ageing_time")
+        self._forward_delay = _timer(forward_delay, "forward_delay", stp)
+        self._hello_time = _timer(hello_time, "hello_time", stp)
+        self._max_age = _timer(max_age, "max_age", stp)
+        self._ageing_time = _timer(ageing_time, "ageing_time", stp)
         self._mcast_snooping = mcast_snooping
         self._vlan_filtering = vlan_filtering
         self._up = bool(up)
@@ -354,3 +354,7 @@ def _port_requests(
     )
     request.operation = f"set bridge port options of {called}"
     return [request]
+
+
+def _timer(value: float | None, what: str, stp: bool) -> float | None:
+    return None if value is None else numbers.bridge_timer(value, what, stp) / 100

@@ -77,12 +77,12 @@ class Inside:
         from netkit._system import process
 
         return process.run(
-            self._live_runtime().check(), argv, input=input, capture_output=capture_output, timeout=timeout,
+            self._live_runtime().fresh, argv, self._processes(), input=input, capture_output=capture_output, timeout=timeout,
             check=check, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env, text=text,
             encoding=encoding, errors=errors, bufsize=bufsize, executable=executable, shell=shell,
             close_fds=close_fds, pass_fds=pass_fds, restore_signals=restore_signals,
             start_new_session=start_new_session, process_group=process_group, user=user, group=group,
-            extra_groups=extra_groups, umask=umask, pipesize=pipesize, processes=self._processes(),
+            extra_groups=extra_groups, umask=umask, pipesize=pipesize,
         )  # fmt: skip
 
     def popen(
@@ -117,14 +117,13 @@ class Inside:
         """
         from netkit._system import process
 
-        started = process.popen(
-            self._live_runtime().check(), argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env,
+        return process.popen(
+            self._live_runtime().fresh, argv, self._processes(), stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env,
             text=text, encoding=encoding, errors=errors, bufsize=bufsize, executable=executable, shell=shell,
             close_fds=close_fds, pass_fds=pass_fds, restore_signals=restore_signals,
             start_new_session=start_new_session, process_group=process_group, user=user, group=group,
             extra_groups=extra_groups, umask=umask, pipesize=pipesize,
         )  # fmt: skip
-        return self._processes().add(started)
 
     def call(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function on a thread of its own inside; its result or exception comes back.

@@ -194,12 +194,12 @@ class RouteTable(Owned):
         if isinstance(dst, Route):
             route = dst.in_table(self._table)
         else:
-            built = Route.build(
+            route = Route.build(
                 dst, via=via, dev=dev, metric=metric, type=type or "unicast",
                 table=self._table, family=family,
             )  # fmt: skip
-            route = built
-        self._delete(self._runtime, route, None if type is None and not isinstance(dst, Route) else route.type)
+        any_type = type is None and not isinstance(dst, Route)
+        self._delete(self._runtime, route, any_type)
         self._changes = [change for change in self._changes if not _same_key(change[0], route)]
 
     def flush(self) -> None:
@@ -338,10 +338,10 @@ class RouteTable(Owned):
         """The routes that a replace of this one overwrites."""
         return tuple([each for each in self._read(route.family) if _same_key(each, route)])
 
-    def _delete(self, runtime: Runtime, route: Route, type: str | None) -> None:
+    def _delete(self, runtime: Runtime, route: Route, any_type: bool = False) -> None:
         index = None if route.dev is None else _index_of(runtime, route.dev)
         hops = [None if hop.dev is None else _index_of(runtime, hop.dev) for hop in route.nexthops]
-        runtime.route.request(delete_route(route, index, hops, type=type))
+        runtime.route.request(delete_route(route, index, hops, any_type=any_type))
 
     def _undo_changes(self) -> list[Exception]:
         errors: list[Exception] = []
@@ -362,7 +362,7 @@ class RouteTable(Owned):
             for old in before:
                 runtime.route.request(self._request(runtime, old, replace=True))
         else:
-            self._delete(runtime, route, route.type)
+            self._delete(runtime, route)
 
     def __repr__(self) -> str:
         return f"<RouteTable {names.table_name(self._table)} in {self._netns._called()}>"

@@ -80,7 +80,7 @@ class Iptables:
         from netkit._system.process import spawn_helper
 
         def spawn(argv: list[str], env: dict[str, str]) -> Any:
-            return spawn_helper(runtime.check(), argv, env)
+            return spawn_helper(runtime.fresh, argv, env)
 
         self._worker = IptablesWorker(spawn, netns=runtime.label)
 

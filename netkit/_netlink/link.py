@@ -6,118 +6,42 @@ left out, the link is called by its index.
 
 from __future__ import annotations
 
-from struct import Struct
-
-from netkit._netlink.link_policy import IFINFOMSG_SIZE, LINK_POLICY, VETH_INFO_PEER
+from netkit._netlink.bridge import bridge as bridge
+from netkit._netlink.bridge import set_bridge as set_bridge
+from netkit._netlink.link_message import (
+    CREATE,
+    IFF_LOWER_UP as IFF_LOWER_UP,
+    IFF_RUNNING as IFF_RUNNING,
+    IFF_UP as IFF_UP,
+    IFINFOMSG,
+    IFLA_ALT_IFNAME,
+    IFLA_EXT_MASK,
+    IFLA_GROUP,
+    IFLA_IFNAME,
+    IFLA_INFO_DATA,
+    IFLA_INFO_KIND,
+    IFLA_LINKINFO,
+    IFLA_MASTER,
+    IFLA_PROP_LIST,
+    RTEXT_FILTER_SKIP_STATS,
+    RTM_DELLINK as RTM_DELLINK,
+    RTM_DELLINKPROP,
+    RTM_GETLINK,
+    RTM_NEWLINK as RTM_NEWLINK,
+    RTM_NEWLINKPROP,
+    link_request,
+    settings,
+)
+from netkit._netlink.link_policy import LINK_POLICY as LINK_POLICY
+from netkit._netlink.link_policy import VETH_INFO_PEER
 from netkit._netlink.link_record import LinkRecord as LinkRecord
 from netkit._netlink.link_record import LinkStats as LinkStats
 from netkit._netlink.link_record import parse_link as parse_link
-from netkit._netlink.wire import (
-    NLM_F_ACK,
-    NLM_F_CREATE,
-    NLM_F_EXCL,
-    Request,
-    attribute,
-    nested,
-    text,
-    u32,
-)
+from netkit._netlink.wire import NLM_F_ACK, Request, attribute, nested, text, u32
 from netkit.errors import SpecError
 
-RTM_NEWLINK = 16
-RTM_DELLINK = 17
-RTM_GETLINK = 18
-RTM_SETLINK = 19
-RTM_NEWLINKPROP = 108
-RTM_DELLINKPROP = 109
-
-IFF_UP = 0x1
-IFF_BROADCAST = 0x2
-IFF_LOOPBACK = 0x8
-IFF_POINTOPOINT = 0x10
-IFF_RUNNING = 0x40
-IFF_NOARP = 0x80
-IFF_PROMISC = 0x100
-IFF_ALLMULTI = 0x200
-IFF_MULTICAST = 0x1000
-IFF_LOWER_UP = 0x10000
-IFF_DORMANT = 0x20000
-
-IFLA_ADDRESS = 1
-IFLA_IFNAME = 3
-IFLA_MTU = 4
-IFLA_LINK = 5
-IFLA_MASTER = 10
-IFLA_TXQLEN = 13
-IFLA_LINKINFO = 18
-IFLA_IFALIAS = 20
-IFLA_GROUP = 27
-IFLA_NET_NS_FD = 28
-IFLA_EXT_MASK = 29
-IFLA_NUM_TX_QUEUES = 31
-IFLA_NUM_RX_QUEUES = 32
-IFLA_PROP_LIST = 52
-IFLA_ALT_IFNAME = 53
-IFLA_INFO_KIND = 1
-IFLA_INFO_DATA = 2
-RTEXT_FILTER_SKIP_STATS = 8
-
-_HEADER = Struct("=BxHiII")  # family, ARPHRD type, index, flags, change
-_CREATE = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK
 _WITHOUT_STATS = u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
 _VETH_KIND = text(IFLA_INFO_KIND, "veth")
-
-
-def link_request(
-    kind: int, flags: int, operation: str, *members: bytes, index: int = 0, up: bool | None = None
-) -> Request:
-    """A message about one link: header and attributes. ``up`` None leaves IFF_UP alone."""
-    change = 0 if up is None else IFF_UP
-    body = _HEADER.pack(0, 0, index, IFF_UP if up else 0, change) + b"".join(members)
-    return Request(kind, flags, body, operation, LINK_POLICY, IFINFOMSG_SIZE)
-
-
-def mac_bytes(mac: str) -> bytes:
-    """The bytes of a link-layer address such as ``02:00:00:00:00:01``."""
-    return bytes.fromhex(mac.replace(":", ""))
-
-
-def settings(
-    *,
-    name: str | None = None,
-    mtu: int | None = None,
-    mac: str | None = None,
-    alias: str | None = None,
-    txqlen: int | None = None,
-    group: int | None = None,
-    link: int | None = None,
-    master: int | None = None,
-    netns_fd: int | None = None,
-    queues: int | None = None,
-) -> bytes:
-    """The attributes that any kind of link has, for those that are given."""
-    parts: list[bytes] = []
-    if name is not None:
-        parts.append(text(IFLA_IFNAME, name))
-    if mac is not None:
-        parts.append(attribute(IFLA_ADDRESS, mac_bytes(mac)))
-    if alias is not None:
-        # Without a NUL: an empty alias is what removes it.
-        parts.append(attribute(IFLA_IFALIAS, alias.encode()))
-    for kind, value in (
-        (IFLA_MTU, mtu),
-        (IFLA_TXQLEN, txqlen),
-        (IFLA_GROUP, group),
-        (IFLA_LINK, link),
-        (IFLA_MASTER, master),
-        (IFLA_NET_NS_FD, netns_fd),
-        (IFLA_NUM_TX_QUEUES, queues),
-        (IFLA_NUM_RX_QUEUES, queues),
-    ):
-        if value is not None:
-            parts.append(u32(kind, value))
-    return b"".join(parts)
-
 
 # -- reading -------------------------------------------------------------------
 
@@ -189,7 +113,7 @@ def veth(
         netns_fd=peer_netns_fd,
         queues=queues,
     )
-    data = attribute(VETH_INFO_PEER, _HEADER.pack(0, 0, peer_index, 0, 0) + peer)
+    data = attribute(VETH_INFO_PEER, IFINFOMSG.pack(0, 0, peer_index, 0, 0) + peer)
     near = settings(
         name=name,
         mtu=mtu,
@@ -202,7 +126,7 @@ def veth(
     )
     info = nested(IFLA_LINKINFO, _VETH_KIND, nested(IFLA_INFO_DATA, data))
     what = operation or f"create veth '{name}' with peer '{peer_name}'"
-    return link_request(RTM_NEWLINK, _CREATE, what, near, info, index=index, up=up or None)
+    return link_request(RTM_NEWLINK, CREATE, what, near, info, index=index, up=up or None)
 
 
 def new_link(
@@ -240,7 +164,7 @@ def new_link(
         parts.append(nested(IFLA_INFO_DATA, data))
     what = operation or f"create {kind} '{name}'"
     info = nested(IFLA_LINKINFO, *parts)
-    return link_request(RTM_NEWLINK, _CREATE, what, common, info, index=index, up=up or None)
+    return link_request(RTM_NEWLINK, CREATE, what, common, info, index=index, up=up or None)
 
 
 # -- changing -------------------------------------------------------------------
@@ -287,9 +211,8 @@ def set_group_alias(group: int, alias: str, *, operation: str | None = None) -> 
 def add_alternative_name(index: int, name: str, *, operation: str | None = None) -> Request:
     """Give a link another name besides its own. Twin: ``ip link property add dev LINK altname NAME``."""
     members = nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, name))
-    flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK
     what = operation or f"add alternative name '{name}' to link {index}"
-    return link_request(RTM_NEWLINKPROP, flags, what, members, index=index)
+    return link_request(RTM_NEWLINKPROP, CREATE, what, members, index=index)
 
 
 def delete_alternative_name(index: int, name: str, *, operation: str | None = None) -> Request:

@@ -1,0 +1,176 @@
+"""What the kernel says of a route (RTM_NEWROUTE), as a Route."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from struct import Struct, error
+
+from netkit._netlink.wire import attributes
+from netkit._spec.names import protocol_name, route_type_name, scope_name
+from netkit._spec.routes import NextHop, Route
+from netkit.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from netkit._netlink.socket import Reply
+    from netkit._spec.addresses import IPAddress
+    from netkit._spec.routes import Destination
+
+    Names: TypeAlias = Mapping[int, str] | Callable[[int], str | None]
+
+RTM_F_CLONED = 0x200
+RTNH_F_ONLINK = 4
+
+_RTA_DST = 1
+_RTA_OIF = 4
+_RTA_GATEWAY = 5
+_RTA_PRIORITY = 6
+_RTA_PREFSRC = 7
+_RTA_METRICS = 8
+_RTA_MULTIPATH = 9
+_RTA_TABLE = 15
+_RTA_VIA = 18
+_RTAX_MTU = 2
+
+_VERSIONS = {2: 4, 10: 6}
+_HEADER = Struct("=BBBBBBBBI")
+_NEXT_HOP = Struct("=HBBi")
+_FAMILY = Struct("=H")
+_U32 = Struct("=I").unpack
+
+# As ip-route(8) calls the RTNH_F_... bits of a next hop, then the RTM_F_... bits of a route.
+_FLAGS = {
+    0x01: "dead",
+    0x02: "pervasive",
+    0x04: "onlink",
+    0x08: "offload",
+    0x10: "linkdown",
+    0x20: "unresolved",
+    0x40: "trap",
+    RTM_F_CLONED: "cache",
+    0x4000: "rt_offload",
+    0x8000: "rt_trap",
+    0x20000000: "rt_offload_failed",
+}
+_KNOWN_FLAGS = sum(_FLAGS)
+_flag_sets: dict[int, frozenset[str]] = {}
+
+
+def parse_route(reply: Reply, names: Names) -> Route:
+    """Read an RTM_NEWROUTE; ``names`` are the devices' names by index, a mapping or a function.
+
+    A device without a name there is called ``if5``, as ip-route(8) does. Raises ProtocolError.
+    """
+    _, data, start, end = reply
+    try:
+        return _route(bytes(data[start:end]), names)
+    except (error, KeyError, ValueError) as problem:  # ValueError: what ipaddress says of a bad length
+        raise ProtocolError(f"a malformed route: {problem!r}") from problem
+
+
+def parse_routes(replies: Iterable[Reply], names: Names) -> list[Route]:
+    """Read a dump, leaving out cached clones and what is neither IPv4 nor IPv6."""
+    return [parse_route(reply, names) for reply in replies if _is_route(reply)]
+
+
+def _is_route(reply: Reply) -> bool:
+    _, data, start, end = reply
+    if end - start < _HEADER.size:
+        raise ProtocolError(f"a route of {end - start} bytes is shorter than its header")
+    family, _, _, _, _, _, _, _, flags = _HEADER.unpack_from(data, start)
+    return family in _VERSIONS and not flags & RTM_F_CLONED
+
+
+def _route(message: bytes, names: Names) -> Route:
+    family, prefixlen, _, _, table, protocol, scope, kind, flags = _HEADER.unpack_from(message)
+    version = _VERSIONS[family]
+    found = attributes(message, _HEADER.size, len(message))
+    payloads = {number: message[begin:stop] for number, begin, stop in found}
+    get = payloads.get
+    priority, oif, source = get(_RTA_PRIORITY), get(_RTA_OIF), get(_RTA_PREFSRC)
+    hops = get(_RTA_MULTIPATH)
+    return Route(
+        _destination(version, prefixlen, get(_RTA_DST)),
+        version,
+        via=_via(payloads, version),
+        dev=None if oif is None else device_name(names, _U32(oif)[0]),
+        src=None if source is None else _address(source, version),
+        metric=None if priority is None else _U32(priority)[0],
+        scope=scope_name(scope),
+        protocol=protocol_name(protocol),
+        mtu=_mtu(get(_RTA_METRICS)),
+        onlink=bool(flags & RTNH_F_ONLINK),
+        type=route_type_name(kind),
+        table=_U32(payloads[_RTA_TABLE])[0] if _RTA_TABLE in payloads else table,
+        nexthops=() if hops is None else _next_hops(hops, version, names),
+        flags=flag_names(flags),
+    )
+
+
+def _destination(version: int, prefixlen: int, packed: bytes | None) -> Destination:
+    if not prefixlen:
+        return "default"
+    width = 4 if version == 4 else 16
+    if packed is None:
+        packed = bytes(width)
+    elif len(packed) != width:
+        raise ProtocolError(f"RTA_DST of an IPv{version} route has {len(packed)} bytes")
+    if version == 4:
+        return ipaddress.IPv4Network((packed, prefixlen))
+    return ipaddress.IPv6Network((packed, prefixlen))
+
+
+def _address(packed: bytes, version: int) -> IPAddress:
+    if len(packed) != (4 if version == 4 else 16):
+        raise ProtocolError(f"an IPv{version} address of {len(packed)} bytes")
+    return ipaddress.IPv4Address(packed) if version == 4 else ipaddress.IPv6Address(packed)
+
+
+def _via(payloads: Mapping[int, bytes], version: int) -> IPAddress | None:
+    gateway = payloads.get(_RTA_GATEWAY)
+    if gateway is not None:
+        return _address(gateway, version)
+    via = payloads.get(_RTA_VIA)
+    return None if via is None else _address(via[2:], _VERSIONS[_FAMILY.unpack_from(via)[0]])
+
+
+def _mtu(metrics: bytes | None) -> int | None:
+    if metrics is not None:
+        for number, begin, stop in attributes(metrics, 0, len(metrics)):
+            if number == _RTAX_MTU:
+                return int(_U32(metrics[begin:stop])[0])
+    return None
+
+
+def _next_hops(payload: bytes, version: int, names: Names) -> tuple[NextHop, ...]:
+    hops: list[NextHop] = []
+    start, end = 0, len(payload)
+    while start < end:
+        length, flags, weight, index = _NEXT_HOP.unpack_from(payload, start)
+        if length < _NEXT_HOP.size or length > end - start:
+            raise ProtocolError(f"a next hop claims {length} bytes of {end - start}")
+        found = attributes(payload, start + _NEXT_HOP.size, start + length)
+        members = {number: payload[begin:stop] for number, begin, stop in found}
+        dev = device_name(names, index) if index else None
+        # Not through its constructor: what the kernel has is not for us to refuse.
+        fields = (_via(members, version), dev, weight + 1, flag_names(flags))
+        hops.append(NextHop._from_fields(fields))  # pyright: ignore[reportPrivateUsage]
+        start += (length + 3) & ~3
+    return tuple(hops)
+
+
+def device_name(names: Names, index: int) -> str:
+    known = names(index) if callable(names) else names.get(index)
+    return known or f"if{index}"
+
+
+def flag_names(flags: int) -> frozenset[str]:
+    """The names of the bits; most routes have none, and equal sets are made once."""
+    flags &= _KNOWN_FLAGS
+    found = _flag_sets.get(flags)
+    if found is None:
+        found = _flag_sets[flags] = frozenset([name for bit, name in _FLAGS.items() if flags & bit])
+    return found

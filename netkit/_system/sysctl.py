@@ -1,0 +1,244 @@
+"""Sysctls of a namespace, and overrides of them that several users can hold at once.
+
+`Override` counts users of one (namespace, key): in the process in memory, across processes by a shared
+flock each holds on a file in /run/netkit/sysctl. Only the last user restores, and only what is unchanged.
+"""
+
+from __future__ import annotations
+
+import os
+from threading import RLock
+
+from netkit._system import sysctl_lock
+from netkit._system.sysctl_files import key_of, key_path, present, read, value_text, write
+from netkit._system.sysctl_lock import SharedRecord
+from netkit.errors import NotFoundError, StateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol, TypeVar
+
+    from netkit._system.sysctl_lock import Record
+
+    T = TypeVar("T")
+
+    class Inside(Protocol):
+        """Runs a function on a thread inside the namespace; its result comes back."""
+
+        def __call__(self, function: Callable[[], T], /) -> T: ...
+
+
+__all__ = ["Override", "key_of", "key_path", "present", "read", "value_text", "write"]
+
+_SAME = {"net/ipv4/ip_forward": "net/ipv4/conf/all/forwarding"}
+
+
+class Override:
+    """A value that holds from `begin` to `end`. Usable without the rest of netkit.
+
+    ``inside(function)`` runs a function in the namespace whose (device, inode) is ``identity``;
+    with ``lambda function: function()`` it is the calling thread's own. ``alone=True`` is for a
+    namespace that no other process overrides sysctls in: then no file is used.
+    """
+
+    def __init__(
+        self, identity: tuple[int, int], inside: Inside, path: str, text: str, *, alone: bool = False
+    ) -> None:
+        self.text = text
+        self._inside = inside
+        self._alone = alone
+        self._key = (identity, _SAME.get(path, path))
+        self._shared: _Shared | None = None
+
+    def begin(self) -> None:
+        """Set the value, remembering what it was unless somebody has done so already."""
+        with _lock:
+            if self._shared is not None:
+                raise StateError(f"the override of {key_of(self._key[1])} has begun already")
+            shared = _shared.get(self._key) or _Shared(*self._key, self._alone)
+            shared.users.append(self)
+            _shared[self._key] = self._shared = shared
+            try:
+                shared.begin(self.text, self._inside)
+            except BaseException:  # after a KeyboardInterrupt the value may have been written
+                self.end()
+                raise
+
+    def end(self) -> None:
+        """The last user gives the old values back, where they are unchanged since. Twice is nothing."""
+        with _lock:
+            shared = self._part()
+            if shared is None:
+                return
+            try:
+                if shared.users:
+                    shared.give_way(self.text, shared.users[-1].text, self._inside)
+                elif shared.lock.is_last():
+                    restore(shared.path, shared.lock.record, self._inside)
+                    shared.lock.remove()
+            finally:
+                self._leave(shared)
+
+    def forget(self) -> None:
+        """Leave the value for good: neither this nor a later `end` of another user takes it back."""
+        with _lock:
+            shared = self._part()
+            if shared is None:
+                return
+            try:
+                shared.lock.load()
+                shared.lock.record.before.update(shared.lock.record.after)
+                shared.lock.save()
+                if not shared.users and shared.lock.is_last():
+                    shared.lock.remove()
+            finally:
+                self._leave(shared)
+
+    def _part(self) -> _Shared | None:
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.users.remove(self)
+        return shared
+
+    def _leave(self, shared: _Shared) -> None:
+        shared.lock.release()
+        if not shared.users:
+            shared.lock.drop()
+            _shared.pop(self._key, None)
+
+
+class _Shared:
+    """What the users of one key in this process have in common."""
+
+    def __init__(self, identity: tuple[int, int], path: str, alone: bool) -> None:
+        self.path = path
+        self.users: list[Override] = []
+        self.lock = SharedRecord(identity, path, alone)
+
+    def begin(self, text: str, inside: Inside) -> None:
+        first = self.lock.enter() and len(self.users) == 1
+        try:
+            change(self.path, text, self.lock.record, first, inside)
+            self.lock.save()
+        finally:
+            self.lock.release()
+
+    def give_way(self, text: str, other: str, inside: Inside) -> None:
+        """A nested user ends: the value of the one before it holds again."""
+        self.lock.load()
+        if text.split() != other.split() and inside(lambda: read(self.path)).split() == text.split():
+            change(self.path, other, self.lock.record, False, inside)
+            self.lock.save()
+
+
+def change(path: str, text: str, record: Record, first: bool, inside: Inside) -> None:
+    """Write the value, and note in the record what it and all that the write resets were."""
+
+    def there() -> None:
+        # The record is filled here, on the thread that also ends when the caller is interrupted.
+        before = _values(path)
+        if first:
+            record.before, record.after = before, {}
+        changed = write(path, text)
+        record.after[path] = read(path)
+        for each, value in _reset_values(path, record.after[path]).items():
+            if changed and each in before and before[each] != value:
+                record.before.setdefault(each, before[each])
+                record.after[each] = value
+
+    inside(there)
+
+
+def restore(path: str, record: Record, inside: Inside) -> None:
+    """Undo what the record says, unless the value is another than the one that was set.
+
+    What the kernel resets along gets its own old value, or keeps what a stranger has set since;
+    devices that are new since get what the kernel gives them.
+    """
+
+    def there() -> None:
+        if path not in record.after or read(path) != record.after[path]:
+            return
+        now = _values(path)
+        wanted = {
+            each: record.before[each] if value == record.after.get(each) else value
+            for each, value in now.items()
+            if each in record.before
+        }
+        write(path, record.before[path])
+        done = _reset_values(path, record.before[path])
+        for each in sorted(wanted, key=_defaults_first):
+            if wanted[each] != done.get(each):
+                _write_if_there(each, wanted[each])
+
+    inside(there)
+
+
+def _write_if_there(path: str, text: str) -> None:
+    try:
+        write(path, text)
+    except NotFoundError:
+        return  # the device has gone
+
+
+def _values(path: str) -> dict[str, str]:
+    """The value, and those that the kernel resets when it is written."""
+    values = {path: read(path)}
+    for each in _reset_values(path, ""):
+        try:
+            values[each] = read(each)
+        except NotFoundError:
+            continue  # a device that has gone meanwhile
+    return values
+
+
+# What sets every device's value and the default: inet_forward_change in net/ipv4/devinet.c; in
+# net/ipv6/addrconf.c addrconf_fixup_forwarding, addrconf_disable_ipv6, addrconf_fixup_linkdown,
+# addrconf_sysctl_addr_gen_mode and addrconf_sysctl_force_forwarding (which leaves the default).
+_RESETTING = {
+    "net/ipv4/conf/all/forwarding",
+    "net/ipv6/conf/all/addr_gen_mode",
+    "net/ipv6/conf/all/disable_ipv6",
+    "net/ipv6/conf/all/force_forwarding",
+    "net/ipv6/conf/all/forwarding",
+    "net/ipv6/conf/all/ignore_routes_with_linkdown",
+}
+
+
+def _reset_values(path: str, text: str) -> dict[str, str]:
+    """What the kernel makes of other keys when this one is set to ``text``.
+
+    Wrong for a key that it leaves alone, which does no harm: that value then counts as a stranger's.
+    """
+    start, _, rest = path.partition("/conf/")
+    group, _, name = rest.partition("/")
+    # devinet_copy_dflt_conf: devices that were never set follow the default.
+    if path not in _RESETTING and not (start == "net/ipv4" and group == "default"):
+        return {}
+    devices = os.listdir(f"/proc/sys/{start}/conf")
+    values = {f"{start}/conf/{device}/{name}": text for device in devices if device not in (group, "all")}
+    if path == "net/ipv4/conf/all/forwarding":
+        values["net/ipv4/conf/all/accept_redirects"] = "0" if text == "1" else "1"
+    return values
+
+
+def _defaults_first(path: str) -> tuple[bool, str]:
+    return "/default/" not in path and "/all/" not in path, path
+
+
+_lock = RLock()
+_shared: dict[tuple[tuple[int, int], str], _Shared] = {}
+
+
+def _after_fork() -> None:
+    """A child holds no override: it closes the files, whose locks are the parent's."""
+    global _lock
+    _lock = RLock()
+    for shared in _shared.values():
+        shared.lock.drop()
+    _shared.clear()
+    sysctl_lock.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,120 @@
+"""One sysctl: its key, reading and writing it on a thread that is inside the namespace."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from netkit._system.namespace_files import open_current
+from netkit._system.privilege import missing_capability
+from netkit.errors import KernelError, SpecError, kernel_error
+
+DIRECTORY = "/proc/sys"
+_USUAL, _LONGEST = 512, 65536  # the kernel clears a buffer of this size for each read
+
+
+def key_path(key: str) -> str:
+    """A key of sysctl(8) as a path below /proc/sys.
+
+    Whichever of dot and slash comes first separates, the other belongs to a name:
+    ``net.ipv4.conf.eth0/100.forwarding`` and ``net/ipv4/conf/eth0.100/forwarding`` are the same.
+    """
+    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise SpecError(f"sysctl key {key!r} is a {type(key).__name__}: a key is a str")
+    separators = [character for character in key if character in "./"]
+    path = key.translate({46: "/", 47: "."}) if separators[:1] == ["."] else key
+    for part in path.split("/"):
+        if part in ("", ".", ".."):
+            raise SpecError(f"sysctl key {key!r} has a part {part!r}: keys are as in net.ipv4.ip_forward")
+    if any(ord(character) <= 32 for character in key):
+        raise SpecError(f"sysctl key {key!r} contains a space or a control character")
+    return path
+
+
+def key_of(path: str) -> str:
+    """The path as a key for people: with dots where that is unambiguous."""
+    return path if "." in path else path.replace("/", ".")
+
+
+def value_text(value: str | int) -> str:
+    """A value as it is written: a str of one line, or an int (True is 1)."""
+    if isinstance(value, int):
+        return str(int(value))
+    if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise SpecError(f"sysctl value {value!r} is a {type(value).__name__}: give a str or an int")
+    text = value.strip()
+    if any(character in text for character in "\0\n\r"):
+        raise SpecError(f"sysctl value {value!r} has more than one line")
+    return text
+
+
+def read(path: str) -> str:
+    """The value, without the newline at its end. Missing: NotFoundError. Source: proc_sys(5)."""
+    try:
+        return _read(path)
+    except OSError as error:
+        raise _refused(f"read sysctl {key_of(path)}", path, error) from None
+
+
+def present(path: str) -> bool:
+    """Whether there is such a key here."""
+    return os.path.isfile(f"{DIRECTORY}/{path}")
+
+
+def write(path: str, text: str) -> bool:
+    """Set the value if it differs; whether it did. Needs CAP_NET_ADMIN over the namespace for net.*."""
+    before = _value_or_none(path)
+    if before is not None and before.split() == text.split():
+        return False
+    try:
+        fd = os.open(f"{DIRECTORY}/{path}", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            line = (text + "\n").encode(errors="surrogateescape")
+            if os.write(fd, line) != len(line):
+                raise OSError(errno.EINVAL, "taken in part")
+        finally:
+            os.close(fd)
+    except OSError as error:
+        operation = f"set sysctl {key_of(path)} to {text!r}"
+        raise _refused(operation, path, error, "" if before is None else f"It is {before!r}") from None
+    return True
+
+
+def _read(path: str) -> str:
+    fd = os.open(f"{DIRECTORY}/{path}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        value = os.read(fd, _USUAL)
+        if len(value) >= _USUAL - 1:  # the kernel gives one piece only: read it again from the start
+            value = os.pread(fd, _LONGEST, 0)
+        return value.decode(errors="surrogateescape").strip()
+    finally:
+        os.close(fd)
+
+
+def _value_or_none(path: str) -> str | None:
+    try:
+        return _read(path)
+    except OSError:
+        return None  # write-only, such as net.ipv4.route.flush; or missing, as the write will say
+
+
+def _refused(operation: str, path: str, error: OSError, hint: str = "") -> KernelError:
+    number = error.errno or 0
+    if number in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
+        number = errno.ENOENT
+        hint = (
+            "There is no such key in this namespace. Where a device name has a dot, "
+            "write net/ipv4/conf/eth0.100/forwarding"
+        )
+    missing = None
+    if number in (errno.EPERM, errno.EACCES) and path.startswith("net/"):
+        missing = _missing_here()
+    return kernel_error(operation, number, hint=hint or None, missing_capability=missing)
+
+
+def _missing_here() -> str | None:
+    fd = open_current()
+    try:
+        return missing_capability("CAP_NET_ADMIN", fd)
+    finally:
+        os.close(fd)

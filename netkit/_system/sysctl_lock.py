@@ -1,0 +1,150 @@
+"""What processes that override one sysctl share: a file with the old values, locked by each user."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from netkit.errors import kernel_error
+
+DIRECTORY = "/run/netkit/sysctl"
+
+
+class Record:
+    """The values before the first override and after the last write of one, by path."""
+
+    __slots__ = ("after", "before")
+
+    def __init__(self) -> None:
+        self.before: dict[str, str] = {}
+        self.after: dict[str, str] = {}
+
+    def text(self) -> bytes:
+        """One line per value: B or A, the path, the value. (json would cost 4 ms to import.)"""
+        lines = [f"B {path} {value}\n" for path, value in self.before.items()]
+        lines += [f"A {path} {value}\n" for path, value in self.after.items()]
+        return "".join(lines).encode(errors="surrogateescape")
+
+    def read(self, text: bytes) -> None:
+        """The inverse of `text`."""
+        self.before, self.after = {}, {}
+        for line in text.decode(errors="surrogateescape").split("\n")[:-1]:
+            kind, _, rest = line.partition(" ")
+            path, _, value = rest.partition(" ")
+            (self.before if kind == "B" else self.after)[path] = value
+
+
+class SharedRecord:
+    """One process's part in the record of a (namespace, key).
+
+    Each user holds a shared flock on the file; to begin or end, the directory is locked too, since
+    turning a shared lock into an exclusive one lets others in between (flock(2)). Where
+    /run/netkit cannot be written, the record is this process's own.
+    """
+
+    def __init__(self, identity: tuple[int, int], path: str, alone: bool) -> None:
+        device, inode = identity
+        self.record = Record()
+        self._path = f"{DIRECTORY}/{device}-{inode}-{path.replace('/', '%')}"
+        self._shares = not alone
+        self._file = -1
+        self._locked = False
+
+    def enter(self) -> bool:
+        """Lock the directory and read the record; whether no other process has a part in it."""
+        alone = True
+        if self._file < 0 and self._shares and _open_directory():
+            self._lock()
+            self._file = self._open()
+            alone = self._is_alone()
+            fcntl.flock(self._file, fcntl.LOCK_SH)
+        self.load()
+        return alone
+
+    def load(self) -> None:
+        """Lock the directory and read what the others have written."""
+        if self._file < 0:
+            return
+        self._lock()
+        text = os.pread(self._file, os.fstat(self._file).st_size, 0)
+        if text:
+            self.record.read(text)
+
+    def save(self) -> None:
+        """Write the record for the others; who reads it has locked the directory."""
+        if self._file < 0:
+            return
+        text = self.record.text()
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, text, 0)
+
+    def is_last(self) -> bool:
+        """Lock, read, and tell whether no other process has a part; if one has, this one's is over."""
+        self.load()
+        return self._file < 0 or self._is_alone()
+
+    def remove(self) -> None:
+        """Remove the file, after `is_last` and before `release`."""
+        if self._file >= 0:
+            os.unlink(self._path)
+
+    def release(self) -> None:
+        """Let others begin and end."""
+        if self._locked:
+            self._locked = False
+            fcntl.flock(_directory, fcntl.LOCK_UN)
+
+    def drop(self) -> None:
+        """Close the file and nothing else: unlocking would unlock it for a forked relative too."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise kernel_error(
+                "share the old value of a sysctl with other processes",
+                error.errno or 0,
+                hint=f"The file is {self._path}",
+            ) from None
+
+    def _lock(self) -> None:
+        if not self._locked:
+            fcntl.flock(_directory, fcntl.LOCK_EX)
+            self._locked = True
+
+    def _is_alone(self) -> bool:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+_directory = -1
+
+
+def _open_directory() -> bool:
+    """Open the directory once and keep it: ending an override must not need a free descriptor."""
+    global _directory
+    if _directory < 0:
+        try:
+            os.makedirs(DIRECTORY, 0o755, exist_ok=True)
+            fd = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        if not os.access(DIRECTORY, os.W_OK):
+            os.close(fd)
+            return False
+        _directory = fd
+    return True
+
+
+def after_fork() -> None:
+    """Close the directory in a child: the open file, and so the lock, is shared with the parent."""
+    global _directory
+    if _directory >= 0:
+        os.close(_directory)
+        _directory = -1

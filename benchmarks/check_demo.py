@@ -28,6 +28,7 @@ LINKS = {
     "box": {"lo", "veth1"},
     "outside": {"lo", "eth0"},
 }
+SYSCTLS = {"ip_forward": "1", "conf/br0/proxy_arp": "1", "neigh/br0/proxy_delay": "0"}
 NFT_LEAVES = {"172.18.0.0", 24, "enp1s0", "172.18.0.2", 80}
 IPTABLES = (
     "-A POSTROUTING -s 172.18.0.0/24 -o enp1s0 -j MASQUERADE",
@@ -102,7 +103,7 @@ def check(namespaces: Mapping[str, str]) -> None:
         _check_links(where, path)
         _check_routes(where, path)
     host = namespaces["host"]
-    for key in ("ip_forward", "conf/br0/proxy_arp"):
-        _expect("host", key, "1", _inside(host, "cat", f"/proc/sys/net/ipv4/{key}").strip())
+    for key, value in SYSCTLS.items():
+        _expect("host", key, value, _inside(host, "cat", f"/proc/sys/net/ipv4/{key}").strip())
     if not _nft_rules(host) and not _iptables_rules(host):
         raise Wrong(f"NAT rules in host: {_inside(host, 'nft', 'list', 'ruleset')!r}")

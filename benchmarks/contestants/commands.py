@@ -54,8 +54,11 @@ address add 192.168.122.1/24 dev eth0
 """,
 }
 
-# proxy_arp: box's only route is by device, so it asks for every address by ARP, and the host is to answer
-FORWARDING = "ip netns exec host sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.br0.proxy_arp=1\n"
+# box's only route is by device, so it asks for every address by ARP, and the host is to answer, at once
+FORWARDING = (
+    "ip netns exec host sysctl -qw net.ipv4.ip_forward=1"
+    " net.ipv4.conf.br0.proxy_arp=1 net.ipv4.neigh.br0.proxy_delay=0\n"
+)
 
 NFT = """
 add table ip demo

@@ -36,7 +36,8 @@ def _scene_route(scope: Scope, host: Namespace, box: Namespace, outside: Namespa
 
 def _scene_nat(scope: Scope, host: Namespace) -> None:
     scope.own(host.sysctl.override("net.ipv4.ip_forward", 1))
-    scope.own(host.sysctl.override("net.ipv4.conf.br0.proxy_arp", 1))  # see commands.py
+    scope.own(host.sysctl.override("net.ipv4.conf.br0.proxy_arp", 1))  # for br0's see commands.py
+    scope.own(host.sysctl.override("net.ipv4.neigh.br0.proxy_delay", 0))
     scope.own(NatRule.masquerade(host, saddr="172.18.0.0/24", oif="enp1s0"))
     scope.own(NatRule.dnat(host, proto="tcp", dport=80, to="172.18.0.2:80"))
 

@@ -47,12 +47,12 @@ def _host(host: Any) -> None:
 
 
 def forward() -> None:
-    """pyroute2 has no sysctls: write the files from inside. For proxy_arp see commands.py."""
+    """pyroute2 has no sysctls: write the files from inside. For br0's see commands.py."""
     netns.pushns("host")
     try:
-        for key in ("ip_forward", "conf/br0/proxy_arp"):
+        for key, value in (("ip_forward", 1), ("conf/br0/proxy_arp", 1), ("neigh/br0/proxy_delay", 0)):
             with open(f"/proc/sys/net/ipv4/{key}", "w") as file:
-                file.write("1")
+                file.write(str(value))
     finally:
         netns.popns()
 

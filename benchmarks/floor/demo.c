@@ -110,8 +110,8 @@ static void scene_host(void)
 }
 
 /*
- * ns1's only route is by device, so it asks for every address by ARP: the host is to answer for those
- * it can forward to. The key exists once the bridge does, and is seen from inside only.
+ * box's only route is by device, so it asks for every address by ARP: the host is to answer for those
+ * it can forward to, and at once. The keys exist once the bridge does, and are seen from inside only.
  */
 static void proxy_arp(void)
 {
@@ -119,6 +119,7 @@ static void proxy_arp(void)
 
     namespace_enter(places[HOST].fd);
     sysctl_write("/proc/sys/net/ipv4/conf/br0/proxy_arp", "1");
+    sysctl_write("/proc/sys/net/ipv4/neigh/br0/proxy_delay", "0");
     namespace_enter(home);
     close(home);
 }

@@ -12,11 +12,15 @@ from netkit.errors import NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from netkit._link import Link
     from netkit._spec.addresses import InterfaceLike
 
+    OneOrMany = InterfaceLike | Iterable[InterfaceLike] | None
 
-def parse_addresses(value: object) -> tuple[Address, ...]:
+
+def parse_addresses(value: OneOrMany) -> tuple[Address, ...]:
     """The Address values of an ``address=`` parameter: None, one, or several, v4 and v6 mixed."""
     return () if value is None else tuple([Address.parse(each) for each in one_or_many(value)])
 
@@ -92,7 +96,8 @@ class Addresses:
     def remove(self, address: InterfaceLike | Address) -> None:
         """Remove an address. NotFoundError when it is not there. Twin: ``ip address del``."""
         value = address if isinstance(address, Address) else Address.parse(address)
-        self._link._runtime.route.request(delete_address(self._link.ifindex, value))
+        operation = f"remove address {value} from {self._link._called}"
+        self._link._runtime.route.request(delete_address(self._link.ifindex, value, operation=operation))
 
     def _send(
         self,
@@ -104,7 +109,10 @@ class Addresses:
     ) -> Address:
         value = address if isinstance(address, Address) else Address.parse(address)
         index = self._link.ifindex
-        request = add_address(index, value, replace=replace, nodad=nodad, label=label, scope=scope)
+        request = add_address(
+            index, value, replace=replace, nodad=nodad, label=label, scope=scope,
+            operation=f"{'replace' if replace else 'add'} address {value} on {self._link._called}",
+        )  # fmt: skip
         self._link._runtime.route.request(request)
         for each in self:
             if each == value:

@@ -13,7 +13,7 @@ from netkit._spec.neighbours import FdbEntry
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._namespace import Namespace
-    from netkit._spec.names import DeviceLike
+    from netkit._spec.routes import DeviceLike
 
 
 class ForwardingDatabase:
@@ -47,7 +47,9 @@ class ForwardingDatabase:
 
     def delete(self, mac: str, *, dev: DeviceLike, vlan: int | None = None) -> None:
         """Delete an entry; NotFoundError when there is none. Twin: ``bridge fdb del MAC dev DEV master``."""
-        request = delete_fdb(self._port(dev), parse_mac(mac), vlan=None if vlan is None else numbers.vlan(vlan))
+        request = delete_fdb(
+            self._port(dev), parse_mac(mac), vlan=None if vlan is None else numbers.vlan(vlan)
+        )
         self._netns._live_runtime().route.request(request)
 
     def _port(self, dev: DeviceLike) -> int:

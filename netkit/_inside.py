@@ -77,8 +77,9 @@ class Inside:
         from netkit._system import process
 
         return process.run(
-            self._live_runtime().fresh, argv, self._processes(), input=input, capture_output=capture_output, timeout=timeout,
-            check=check, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env, text=text,
+            self._live_runtime().fresh, argv, self._processes(), input=input, capture_output=capture_output,
+            timeout=timeout, check=check, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env,
+            text=text,
             encoding=encoding, errors=errors, bufsize=bufsize, executable=executable, shell=shell,
             close_fds=close_fds, pass_fds=pass_fds, restore_signals=restore_signals,
             start_new_session=start_new_session, process_group=process_group, user=user, group=group,
@@ -118,8 +119,9 @@ class Inside:
         from netkit._system import process
 
         return process.popen(
-            self._live_runtime().fresh, argv, self._processes(), stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env,
-            text=text, encoding=encoding, errors=errors, bufsize=bufsize, executable=executable, shell=shell,
+            self._live_runtime().fresh, argv, self._processes(), stdin=stdin, stdout=stdout, stderr=stderr,
+            cwd=cwd, env=env, text=text, encoding=encoding, errors=errors, bufsize=bufsize,
+            executable=executable, shell=shell,
             close_fds=close_fds, pass_fds=pass_fds, restore_signals=restore_signals,
             start_new_session=start_new_session, process_group=process_group, user=user, group=group,
             extra_groups=extra_groups, umask=umask, pipesize=pipesize,

@@ -178,7 +178,7 @@ class Link:
         return self
 
     def down(self) -> Link:
-        """Set it down; returns self. The kernel drops its routes and IPv6 addresses. Twin: ``ip link set NAME down``."""
+        """Set it down; returns self. Its routes and IPv6 addresses go. Twin: ``ip link set NAME down``."""
         self._change(set_link(self._ifindex, up=False, operation=f"set {self._called} down"))
         return self
 
@@ -198,7 +198,7 @@ class Link:
         Raises SpecError for a bad value, KernelError with the kernel's words for what this
         device does not take.
         """
-        if mtu is mac is alias is txqlen is group is None:
+        if all(value is None for value in (mtu, mac, alias, txqlen, group)):
             raise SpecError("nothing to set: give mtu=, mac=, alias=, txqlen= or group=")
         request = set_link(
             self._ifindex,

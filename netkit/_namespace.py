@@ -9,7 +9,6 @@ from netkit._inside import Inside
 from netkit._lifecycle import NAMESPACES, Holder, Resource, Teardown, Undo
 from netkit._link import Link, Links, link_by_name, nsid_in
 from netkit._neighbour import Neighbours
-from netkit._netlink.ethtool import sync_carrier
 from netkit._netlink.link import get_link, parse_link, set_link
 from netkit._route import RouteTable
 from netkit._rule import Rules
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     import pyroute2
 
+    from netkit._runtime import Registered
     from netkit._snapshot import Snapshot
     from netkit._veth import Addresses
 
@@ -68,7 +68,7 @@ class Namespace(Inside, Resource, Holder):
         if persistent and name is None:
             raise SpecError("persistent=True needs a name: Namespace('red', persistent=True)")
         self._open: Runtime | None = None
-        self._registration: nsfs.Registration | None = None
+        self._registration: Registered | None = None
         self._origin: str | None = None
 
     # -- borrowing ----------------------------------------------------------------
@@ -96,7 +96,7 @@ class Namespace(Inside, Resource, Holder):
 
     @classmethod
     def from_pid(cls, pid: int) -> Namespace:
-        """The namespace of a process, such as a container's, borrowed. Twin: ``nsenter --target PID --net``."""
+        """The namespace of a process (a container's), borrowed. Twin: ``nsenter --target PID --net``."""
         number = numbers.integer(pid, "pid", 1, 2**31 - 1)
         return cls._borrow(nsfs.open_pid(number), f"the namespace of process {number}")
 
@@ -177,10 +177,10 @@ class Namespace(Inside, Resource, Holder):
         return take_snapshot(self)
 
     def pyroute2(self) -> pyroute2.IPRoute:
-        """A real pyroute2 socket bound to this namespace, for what netkit does not wrap; close it yourself."""
+        """A real pyroute2 socket bound here, for what netkit does not wrap; close it yourself."""
         from netkit._netlink.longtail import open_iproute
 
-        return open_iproute(self._live_runtime().fresh)
+        return open_iproute(self._live_runtime().open_socket)
 
     def connect(
         self,
@@ -220,8 +220,7 @@ class Namespace(Inside, Resource, Holder):
         undo.add(runtime.release)
         runtime.route.request(set_link(LOOPBACK, up=True, operation="set link 'lo' up"))
         if self._name is not None:
-            register = nsfs.register_mount if self._persistent else nsfs.register_symlink
-            self._registration = register(self._name, runtime.fd)
+            self._registration = runtime.opener.register(self._name, runtime.fd, self._persistent)
             undo.add(self._unregister)
         self._open = runtime
         _known[runtime.identity] = self
@@ -260,14 +259,18 @@ class Namespace(Inside, Resource, Holder):
             )
         if not self._persistent:
             self._unregister()
-            self._registration = nsfs.register_mount(self._name, self._live_runtime().check())
+            runtime = self._live_runtime()
+            self._registration = runtime.opener.register(self._name, runtime.check(), True)
             self._persistent = True
 
     def _adopt(self) -> None:
         if self._name is None:
-            raise StateError(f"{self!r} has no name by which it could be deleted: only a named one can be adopted")
+            raise StateError(
+                f"{self!r} has no name by which it could be deleted: only a named one can be adopted"
+            )
         if self._registration is None:
-            self._registration = nsfs.registration_of(self._name, self._live_runtime().check())
+            runtime = self._live_runtime()
+            self._registration = runtime.opener.registered(self._name, runtime.check())
         self._persistent = True
 
     def close(self) -> None:
@@ -330,9 +333,9 @@ class Namespace(Inside, Resource, Holder):
 
     def _settle(self, index: int) -> None:
         """Let the kernel act on a link's carrier now."""
-        route = self._live_runtime().route
+        runtime = self._live_runtime()
         try:
-            sync_carrier(route.fileno(), parse_link(route.get(get_link(index=index))).name)
+            runtime.sync_carrier(parse_link(runtime.route.get(get_link(index=index))).name)
         except (NotFoundError, OSError):
             return  # a kind without ETHTOOL_GLINK has no carrier to wait for
 

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._namespace import Namespace
     from netkit._spec.addresses import AddressLike
-    from netkit._spec.names import DeviceLike
+    from netkit._spec.routes import DeviceLike
 
 
 class Neighbours:
@@ -31,7 +31,9 @@ class Neighbours:
     def __iter__(self) -> Iterator[Neighbour]:
         called = {record.index: record.name for record in read_links(self._netns)}
         replies = self._netns._live_runtime().route.dump(list_neighbours())
-        return iter([parse_neighbour(reply, lambda index: called.get(index, f"if{index}")) for reply in replies])
+        return iter(
+            [parse_neighbour(reply, lambda index: called.get(index, f"if{index}")) for reply in replies]
+        )
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -57,7 +59,7 @@ class Neighbours:
         name = names.device(dev)
         index = link_by_name(self._netns, name).ifindex
         self._netns._live_runtime().route.request(add_neighbour(index, value, lladdr, replace=replace))
-        return Neighbour(value, lladdr, name, "permanent", value.version)
+        return Neighbour(value, lladdr, name, "permanent")
 
     def __repr__(self) -> str:
         return f"<Neighbours of {self._netns._called()}>"

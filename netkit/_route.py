@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from netkit._namespace import Namespace
     from netkit._spec.addresses import AddressLike, NetworkLike
-    from netkit._spec.names import DeviceLike
+    from netkit._spec.routes import DeviceLike
 
 MAIN = 254
 
@@ -70,15 +70,15 @@ class RouteTable(Owned):
     # -- reading ------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Route]:
-        return iter(self.list())
+        return iter(self._read())
 
     def __len__(self) -> int:
-        return len(self.list())
+        return len(self._read())
 
     def __contains__(self, route: object) -> bool:
         return any(each == route or str(each.dst) == route for each in self)
 
-    def list(
+    def filter(
         self,
         *,
         family: Literal[4, 6] | None = None,
@@ -194,10 +194,11 @@ class RouteTable(Owned):
         if isinstance(dst, Route):
             route = dst.in_table(self._table)
         else:
+            # Without a way, any route to there is meant: the one type that needs no way stands for all.
+            kind = type or ("blackhole" if via is None and dev is None else "unicast")
             route = Route.build(
-                dst, via=via, dev=dev, metric=metric, type=type or "unicast",
-                table=self._table, family=family,
-            )  # fmt: skip
+                dst, via=via, dev=dev, metric=metric, type=kind, table=self._table, family=family
+            )
         any_type = type is None and not isinstance(dst, Route)
         self._delete(self._runtime, route, any_type)
         self._changes = [change for change in self._changes if not _same_key(change[0], route)]

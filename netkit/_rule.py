@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from netkit._namespace import Namespace
     from netkit._spec.addresses import NetworkLike
-    from netkit._spec.names import DeviceLike
+    from netkit._spec.routes import DeviceLike
 
 
 class Rules:
@@ -29,15 +29,17 @@ class Rules:
         self._netns = netns
 
     def __iter__(self) -> Iterator[Rule]:
-        return iter(self.list())
+        return iter(self._read((4, 6)))
 
     def __len__(self) -> int:
-        return len(self.list())
+        return len(self._read((4, 6)))
 
-    def list(self, *, family: Literal[4, 6] | None = None) -> list[Rule]:
+    def filter(self, *, family: Literal[4, 6] | None = None) -> list[Rule]:
         """All rules, of one family or both, from a fresh read."""
+        return self._read((4, 6) if family is None else (family,))
+
+    def _read(self, versions: tuple[int, ...]) -> list[Rule]:
         route = self._netns._live_runtime().route
-        versions = (4, 6) if family is None else (family,)
         return [parse_rule(reply) for version in versions for reply in route.dump(list_rules(version))]
 
     def add(
@@ -64,12 +66,12 @@ class Rules:
             src=src, dst=dst, iif=iif, oif=oif, fwmark=fwmark, fwmask=fwmask, priority=priority,
             table=table, family=family, action=action, invert=invert,
         )  # fmt: skip
-        before = self.list(family=rule.family) if priority is None else []
+        before = self._read((rule.family,)) if priority is None else []
         self._netns._live_runtime().route.request(add_rule(rule))
         if priority is not None:
             return rule
         known = {each.priority for each in before}
-        for each in self.list(family=rule.family):
+        for each in self._read((rule.family,)):
             if each.priority not in known and each.table == rule.table:
                 return each
         raise NotFoundError(f"read back rule '{rule}'", 2)

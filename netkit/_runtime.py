@@ -12,14 +12,16 @@ from collections.abc import Callable
 from itertools import count
 from threading import RLock
 
+from netkit._netlink import ethtool
 from netkit._netlink.socket import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
+from netkit._system import nsfs
 from netkit._system.privilege import missing_capability
 from netkit._system.worker import create_namespace, fresh, inside
 from netkit.errors import StateError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, ParamSpec, Protocol, TypeVar
+    from typing import ParamSpec, Protocol, TypeVar
 
     from netkit._netlink.socket import Transport
 
@@ -34,6 +36,17 @@ if TYPE_CHECKING:
         def open_netlink(self, fd: int, protocol: int) -> Transport: ...
         def inside(self, fd: int, function: Callable[[], T]) -> T: ...
         def fresh(self, fd: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+        def sync_carrier(self, sock: NetlinkSocket, name: str) -> None: ...
+        def register(self, name: str, fd: int, persistent: bool) -> Registered: ...
+        def registered(self, name: str, fd: int) -> Registered: ...
+
+    class Registered(Protocol):
+        """A name of a namespace, which others find it by."""
+
+        @property
+        def path(self) -> str: ...
+        def remove(self) -> None: ...
+        def forget(self) -> None: ...
 
     class Closable(Protocol):
         """What `Runtime.once` keeps."""
@@ -65,6 +78,18 @@ class ThreadOpener:
     def fresh(self, fd: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a user's function inside, on a thread of its own."""
         return fresh(fd, function, *args, **kwargs)
+
+    def sync_carrier(self, sock: NetlinkSocket, name: str) -> None:
+        """Let the kernel act on a link's carrier now."""
+        ethtool.sync_carrier(sock.fileno(), name)
+
+    def register(self, name: str, fd: int, persistent: bool) -> Registered:
+        """Name a namespace in /run/netns: by a mount, or by a symlink that ends with this process."""
+        return nsfs.register_mount(name, fd) if persistent else nsfs.register_symlink(name, fd)
+
+    def registered(self, name: str, fd: int) -> Registered:
+        """The name in /run/netns that a namespace has already."""
+        return nsfs.registration_of(name, fd)
 
 
 def netlink_transport(protocol: int) -> Transport:
@@ -119,6 +144,10 @@ class Runtime:
     def open_socket(self, family: int, kind: int, protocol: int) -> _socket.socket:
         """An ordinary socket that lives in the namespace."""
         return self.opener.open_socket(self.check(), family, kind, protocol)
+
+    def sync_carrier(self, name: str) -> None:
+        """Let the kernel act on a link's carrier now."""
+        self.opener.sync_carrier(self.route, name)
 
     def once(self, key: str, make: Callable[[], C]) -> C:
         """The one helper of this name, made on first use and closed with the runtime."""
@@ -208,6 +237,11 @@ def attach_runtime(fd: int, label: str) -> Runtime:
             return known
         runtime = _registry[identity] = Runtime(fd, label, False)
         return runtime
+
+
+def runtime_at(identity: tuple[int, int]) -> Runtime | None:
+    """The open runtime of a namespace, if there is one."""
+    return _registry.get(identity)
 
 
 def random_group() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from netkit._lifecycle import ROUTES, Resource, Teardown, Undo
 from netkit._runtime import Runtime
 from netkit._system import sysctl as system
+from netkit.errors import NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ class Sysctls:
 
     def get(self, key: str, default: str | None = None) -> str | None:
         """The value, or the default when there is no such key."""
-        return self[key] if key in self else default
+        try:
+            return self[key]
+        except NotFoundError:
+            return default
 
     def override(self, key: str, value: str | int) -> SysctlOverride:
         """A resource that sets a value while it lives: for `with`, create() or `Scope.own`.

@@ -8,29 +8,41 @@ from collections.abc import Callable, Iterator
 from netkit._address import add_requests, parse_addresses
 from netkit._lifecycle import LINKS, Owned, Resource, Teardown, Undo
 from netkit._link import Link
-from netkit._netlink.ethtool import sync_carrier
 from netkit._netlink.link import delete_link, get_link, parse_link, set_link, veth
 from netkit._netlink.route import add_route
 from netkit._netlink.wire import Request
 from netkit._runtime import Runtime, random_group
 from netkit._spec import names, numbers
-from netkit._spec.addresses import mac as parse_mac
 from netkit._spec.address import Address
+from netkit._spec.addresses import mac as parse_mac
 from netkit._spec.routes import Route
 from netkit.errors import ExistsError, KernelError, NotFoundError, SpecError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from netkit._namespace import Namespace
     from netkit._spec.addresses import InterfaceLike
 
-    Addresses = InterfaceLike | list[InterfaceLike] | tuple[InterfaceLike, ...]
+    Addresses = InterfaceLike | Iterable[InterfaceLike]
 
 
 class End:
     """One end of the pair as it is asked for: where, what it is called, what it is given."""
 
-    __slots__ = ("addresses", "given_mac", "index", "mac", "mtu", "name", "netns", "routes", "runtime", "txqlen")
+    __slots__ = (
+        "addresses",
+        "given_mac",
+        "index",
+        "mac",
+        "mtu",
+        "name",
+        "netns",
+        "routes",
+        "runtime",
+        "txqlen",
+    )
 
     def __init__(
         self,
@@ -189,7 +201,11 @@ class VethPair(Resource):
 
     def _send_near(self, here: Runtime, request: Request, undo: Undo) -> None:
         near = self._near
-        follow = [*self._port_options_of(near.index), *add_requests(near.index, near.addresses), *_routes(near)]
+        follow = [
+            *self._port_options_of(near.index),
+            *add_requests(near.index, near.addresses),
+            *_routes(near),
+        ]
         outcomes = here.route.batch([request, *follow])
         if outcomes[0] is not None:
             undo.forget()  # what has this index, if anything, is not ours
@@ -209,9 +225,9 @@ class VethPair(Resource):
         """Let the kernel act on the carrier that both ends have now."""
         near = self._near
         if near.runtime is not None:
-            sync_carrier(near.runtime.route.fileno(), near.name)
+            near.runtime.sync_carrier(near.name)
             if self._master is not None:
-                sync_carrier(near.runtime.route.fileno(), self._master._last_name)
+                near.runtime.sync_carrier(self._master._last_name)
 
     def _name_the_taken(self, refusal: KernelError) -> KernelError:
         # EEXIST has no text: near name, far name and our index all look the same.
@@ -221,7 +237,7 @@ class VethPair(Resource):
             runtime = end.runtime
             if runtime is not None and _find(runtime, end.name) is not None:
                 return ExistsError(
-                    f"create {self!r}",
+                    f"create veth '{self._near.name}' with peer '{self._far.name}'",
                     refusal.errno or 0,
                     netns=runtime.label,
                     hint=f"The name '{end.name}' is taken in {runtime.label}",

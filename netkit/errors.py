@@ -94,7 +94,8 @@ class KernelError(NetkitError, OSError):
     def _sentence(self, errno: int) -> str:
         code = _errno.errorcode.get(errno, str(errno))
         where = f" in {self.netns}" if self.netns else ""
-        text = f"cannot {self.operation}{where}: {_os.strerror(errno)} ({code})"
+        words = _WORDS_BY_ERRNO.get(errno) or _os.strerror(errno)
+        text = f"cannot {self.operation}{where}: {words} ({code})"
         if self.extack:
             text += f"; the kernel says: {self.extack}"
         if self.attribute:
@@ -174,6 +175,9 @@ _CLASS_BY_ERRNO: dict[int, type[KernelError]] = {
     _errno.EAGAIN: BusyError,
     _errno.EOPNOTSUPP: UnsupportedError,
 }
+
+# The kernel says ESRCH of routes, rules and neighbours, where "No such process" misleads.
+_WORDS_BY_ERRNO = {_errno.ESRCH: "there is none such"}
 
 _HINT_BY_ERRNO = {
     _errno.EMFILE: "The limit is RLIMIT_NOFILE of this process (`ulimit -n`)",

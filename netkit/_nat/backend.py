@@ -155,5 +155,6 @@ def _fall_back(runtime: Runtime, spec: NatSpec, refusal: OSError) -> tuple[Backe
         return backend, backend.add(spec)
     except NetkitError as problem:
         raise BackendError(
-            f"no NAT backend can do this in {runtime.label}. Tried nftables: {refusal}. Tried iptables: {problem}"
+            f"no NAT backend can do this in {runtime.label}. "
+            f"Tried nftables: {refusal}. Tried iptables: {problem}"
         ) from problem

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
     from netkit._namespace import Namespace
     from netkit._nat.backend import Backend
-    from netkit._spec.nat import AddressMatch, NatPort, NatSpec, NatTarget
-    from netkit._spec.names import DeviceLike
+    from netkit._spec._nat_match import AddressMatch, NatPort
+    from netkit._spec._nat_target import NatTarget
+    from netkit._spec.nat import NatSpec
+    from netkit._spec.routes import DeviceLike
 
 
 class NatCounters(tuple[int, int]):
@@ -58,7 +60,9 @@ class NatRule(Resource):
 
     _stage = NAT
 
-    def __init__(self, ns: Namespace, spec: NatSpec, backend: Literal["nftables", "iptables"] | None = None) -> None:
+    def __init__(
+        self, ns: Namespace, spec: NatSpec, backend: Literal["nftables", "iptables"] | None = None
+    ) -> None:
         super().__init__()
         from netkit._namespace import require_namespace
 
@@ -144,7 +148,8 @@ class NatRule(Resource):
         --to-destination 172.18.0.2:80``. Raises SpecError without ``to``.
         """
         spec = nat.dnat(
-            to=to, saddr=saddr, daddr=daddr, iif=iif, proto=proto, sport=sport, dport=dport, local=local, family=family
+            to=to, saddr=saddr, daddr=daddr, iif=iif, proto=proto, sport=sport, dport=dport,
+            local=local, family=family,
         )  # fmt: skip
         return cls(ns, spec, backend)
 
@@ -170,7 +175,8 @@ class NatRule(Resource):
         --dport 80 -j REDIRECT --to-ports 8080``.
         """
         spec = nat.redirect(
-            to=to, saddr=saddr, daddr=daddr, iif=iif, proto=proto, sport=sport, dport=dport, local=local, family=family
+            to=to, saddr=saddr, daddr=daddr, iif=iif, proto=proto, sport=sport, dport=dport,
+            local=local, family=family,
         )  # fmt: skip
         return cls(ns, spec, backend)
 
@@ -205,7 +211,12 @@ class NatRule(Resource):
 
     def _remove(self, teardown: Teardown) -> None:
         runtime = self._runtime
-        if self._backend is not None and runtime is not None and runtime.fd >= 0 and runtime not in teardown.doomed:
+        if (
+            self._backend is not None
+            and runtime is not None
+            and runtime.fd >= 0
+            and runtime not in teardown.doomed
+        ):
             self._backend.remove(self._token)
 
     def _removed(self) -> None:

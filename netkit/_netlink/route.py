@@ -142,7 +142,9 @@ def add_route(
     header = _header(route, protocol_number(route.protocol), scope_number(route.scope), kind)
     body = header + b"".join(_members(route, index, nexthop_indexes))
     verb = "replace" if replace else "append" if append else "add"
-    return Request(RTM_NEWROUTE, flags, body, operation or f"{verb} route {route}", ROUTE_POLICY, _HEADER.size)
+    return Request(
+        RTM_NEWROUTE, flags, body, operation or f"{verb} route {route}", ROUTE_POLICY, _HEADER.size
+    )
 
 
 def delete_route(

@@ -59,7 +59,7 @@ class Address(Value):
         self,
         packed: bytes,
         prefixlen: int,
-        scope: str = "universe",
+        scope: str = "global",
         label: str | None = None,
         flags: frozenset[str] = _NO_FLAGS,
         broadcast: bytes | None = None,

@@ -10,7 +10,7 @@ from netkit.errors import SpecError
 NETKIT_PROTOCOL = 110
 
 TABLES = {"default": 253, "main": 254, "local": 255}
-SCOPES = {"universe": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
+SCOPES = {"global": 0, "site": 200, "link": 253, "host": 254, "nowhere": 255}
 PROTOCOLS = {
     "unspec": 0,
     "redirect": 1,
@@ -191,8 +191,8 @@ def table_name(number: int) -> str:
 
 
 def scope_number(value: object, what: str = "scope") -> int:
-    """A scope by name (``universe`` or ``global``, ``site``, ``link``, ``host``, ``nowhere``) or number."""
-    return 0 if value == "global" else _number(value, what, SCOPES, 255)
+    """A scope by name (``global`` or ``universe``, ``site``, ``link``, ``host``, ``nowhere``) or number."""
+    return 0 if value == "universe" else _number(value, what, SCOPES, 255)
 
 
 def scope_name(number: int) -> str:

@@ -125,7 +125,7 @@ class Route(Value):
         dev: str | None = None,
         src: IPAddress | None = None,
         metric: int | None = None,
-        scope: str = "universe",
+        scope: str = "global",
         protocol: str = "boot",
         mtu: int | None = None,
         onlink: bool = False,
@@ -220,7 +220,7 @@ class Route(Value):
         if self.table != 254:
             words += ["table", table_name(self.table)]
         words += ["proto", self.protocol]
-        if self.scope != "universe":
+        if self.scope != "global":
             words += ["scope", self.scope]
         for word, value in (("src", self.src), ("metric", self.metric), ("mtu", self.mtu)):
             if value is not None:
@@ -278,6 +278,6 @@ def _scope(
 ) -> str:
     if scope is not None:
         return scope_name(scope_number(scope))
-    # As ip-route(8): link for what is reached directly. IPv6 routes have no scope but universe.
+    # As ip-route(8): link for what is reached directly. IPv6 routes have no scope but global.
     direct = kind == "unicast" and via is None and not hops
-    return "link" if direct and family == 4 else "universe"
+    return "link" if direct and family == 4 else "global"

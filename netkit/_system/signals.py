@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from threading import current_thread, main_thread
 from types import FrameType
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers
+
 _DEFERRED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -22,21 +28,21 @@ def deferred_signals() -> Iterator[None]:
         yield
         return
     arrived: list[int] = []
-    before: dict[int, object] = {}
+    before: list[tuple[signal.Signals, _Handler]] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         if number not in arrived:
             arrived.append(number)
 
     try:
-        for number in _DEFERRED:
-            handler = signal.getsignal(number)
+        for held in _DEFERRED:
+            handler = signal.getsignal(held)
             if handler is not None and handler is not signal.SIG_IGN:
-                before[number] = handler
-                signal.signal(number, note)
+                before.append((held, handler))
+                signal.signal(held, note)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        for held, handler in before:
+            signal.signal(held, handler)
         for number in arrived:
             signal.raise_signal(number)

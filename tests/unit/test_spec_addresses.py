@@ -232,7 +232,7 @@ def test_an_address_is_frozen_and_copies() -> None:
     assert (again.flags, again.valid_lifetime, again.preferred_lifetime) == (frozenset({"nodad"}), 60, None)
     assert str(again.peer) == "fd00::2"
     assert again.broadcast is None
-    assert repr(address) == "<Address fd00::1/64 scope='universe', flags=['nodad']>"
+    assert repr(address) == "<Address fd00::1/64 scope='global', flags=['nodad']>"
 
 
 JUNK = st.one_of(

@@ -43,7 +43,10 @@ class Bridge(Resource, Holder):
         mac: link-layer address; a random local one when left out.
         mtu: in bytes.
         stp: the spanning tree protocol (off: a port forwards at once).
-        forward_delay, hello_time, max_age, ageing_time: in seconds.
+        forward_delay: in seconds.
+        hello_time: in seconds.
+        max_age: in seconds.
+        ageing_time: in seconds.
         mcast_snooping: forward multicast only where it is asked for.
         vlan_filtering: needs CONFIG_BRIDGE_VLAN_FILTERING.
         up: set it up.

@@ -17,8 +17,8 @@ LAYERS = {
     2: "_runtime _lifecycle",
     3: "_link _address _veth _bridge _fdb _route _rule _neighbour _nat _sysctl _inside _namespace _shutdown",
     4: "_topology _snapshot _display _diagnostics",
-    5: "_cli _demo __main__ testing lowlevel _pytest_plugin",
-    6: "__init__",
+    5: "__init__",
+    6: "_cli _demo __main__ testing _testing lowlevel _pytest_plugin",
 }
 LEVEL = {name: level for level, names in LAYERS.items() for name in names.split()}
 

@@ -85,12 +85,18 @@ class VethPair(Resource):
     namespaces and CONFIG_VETH.
 
     Args:
-        ns, peer_ns: the two namespaces; they may be the same one.
-        name, peer_name: device names, 1 to 15 bytes; equal names in two namespaces are fine.
-        address, peer_address: one address with prefix length or several, v4 and v6 mixed.
-        mtu, peer_mtu: in bytes; ``peer_mtu`` is ``mtu`` when left out.
-        mac, peer_mac: link-layer addresses; random local ones when left out.
-        txqlen, peer_txqlen: transmit queue length in packets.
+        ns: the namespace of the near end.
+        peer_ns: that of the far end; it may be the same one.
+        name: device name, 1 to 15 bytes.
+        peer_name: the far end's; equal names in two namespaces are fine.
+        address: one address with prefix length or several, v4 and v6 mixed.
+        peer_address: the same for the far end.
+        mtu: in bytes.
+        peer_mtu: ``mtu`` when left out.
+        mac: link-layer address; a random local one when left out.
+        peer_mac: the same for the far end.
+        txqlen: transmit queue length in packets.
+        peer_txqlen: the same for the far end.
         queues: transmit and receive queues per end; the kernel's choice when left out.
         up: set both ends up.
 

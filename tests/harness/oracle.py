@@ -48,8 +48,11 @@ def _nsenter(
 
 def ip(ns: HasFd, *words: str) -> list[dict[str, Any]]:
     """`ip -j -d WORDS`, parsed: `ip(ns, "-6", "route", "show", "table", "all")`."""
-    # iproute2 prints an empty list as nothing, or as [{}] with a filter that matches nothing.
-    return [item for item in json.loads(run_in(ns, "ip", "-j", "-d", *words) or "[]") if item]
+    done = _nsenter(ns, ("ip", "-j", "-d", *words), None, 30)
+    if done.returncode and "FIB table does not exist" not in done.stderr:  # that table is just empty
+        raise AssertionError(f"ip {' '.join(words)}: status {done.returncode}\n{done.stdout}{done.stderr}")
+    # iproute2 prints an empty list as nothing, as [ or as [{}].
+    return [item for item in json.loads(done.stdout.strip().strip("[") and done.stdout or "[]") if item]
 
 
 def link(ns: HasFd, name: str) -> dict[str, Any]:

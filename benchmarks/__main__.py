@@ -23,6 +23,12 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help=f"of {', '.join(ROUNDS)}; default: all")
     parser.add_argument("--rounds", type=int, help="rounds per claim")
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="TEXT",
+        help="the base, and who has TEXT in the name; may be repeated",
+    )
     parser.add_argument("--quick", action="store_const", const=5, dest="rounds", help="5 rounds per claim")
     parser.add_argument("--json", metavar="FILE", help="write every measured second there too; - is stdout")
     parser.add_argument("--check", action="store_true", help="status 1 if a claim does not hold")
@@ -33,14 +39,18 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     return options
 
 
-def measure(claims: list[str], rounds: int | None) -> list[Result]:
+def measure(claims: list[str], rounds: int | None, only: list[str] | None) -> list[Result]:
     """Run them one after the other, printing each table as it is there."""
     results = []
+
+    def wanted(name: str) -> bool:
+        return only is None or any(text in name for text in only)
+
     with tempfile.TemporaryDirectory() as directory:
         floor = compile_floor(Path(directory))
         for claim in claims:
             module = importlib.import_module(f"benchmarks.{claim}")
-            for result in module.run(floor, rounds or ROUNDS[claim]):
+            for result in module.run(floor, rounds or ROUNDS[claim], wanted):
                 print(result.table(), end="\n\n", flush=True)
                 results.append(result)
     return results
@@ -52,7 +62,7 @@ def main(argv: list[str]) -> int:
     enter(argv)
     print(f"Linux {platform.release()}, Python {platform.python_version()}; warm-up rounds are left out\n")
     try:
-        results = measure(options.claims or list(ROUNDS), options.rounds)
+        results = measure(options.claims or list(ROUNDS), options.rounds, options.only)
     except Unavailable as reason:
         sys.exit(f"cannot measure: {reason}")
     if options.json:

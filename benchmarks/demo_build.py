@@ -82,13 +82,14 @@ def _measure(builder: Builder, down: list[float], checked: list[bool]) -> float:
     return seconds
 
 
-def run(floor: Path, rounds: int) -> list[Result]:
+def run(floor: Path, rounds: int, wanted: Callable[[str], bool]) -> list[Result]:
     """Builds, and the teardowns that go with them."""
     builders: dict[str, Builder] = {}
     failed: dict[str, str] = {}
     for name, make in contestants(floor).items():
         try:
-            builders[name] = make()
+            if name == "floor" or wanted(name):
+                builders[name] = make()
         except Unavailable as reason:
             failed[name] = str(reason)
     down: dict[str, list[float]] = {name: [] for name in builders}

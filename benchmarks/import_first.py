@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -27,10 +28,18 @@ PROGRAMS = {
 }
 
 
-def _measure(program: str) -> Callable[[], float]:
+def _environment(cache: str) -> dict[str, str]:
+    """Byte code is cached, as an installed library's is, whatever the machine's settings; not in the tree."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPYCACHEPREFIX": cache}
+
+
+def _measure(program: str, environment: dict[str, str]) -> Callable[[], float]:
+    command = [sys.executable, "-c", program]
+
     def whole_process() -> float:
         began = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
         seconds = time.perf_counter() - began
         if done.returncode:
             raise Unavailable(done.stderr.strip().rpartition("\n")[2])
@@ -63,11 +72,16 @@ def _claims(times: dict[str, list[float]]) -> list[Claim]:
     ]
 
 
-def run(floor: Path, rounds: int) -> list[Result]:
+def run(floor: Path, rounds: int, wanted: Callable[[str], bool]) -> list[Result]:
     """Whole processes, byte code cached by the warm-up round."""
     settler = Child([str(floor)])
     try:
-        programs = {name: _measure(program) for name, program in PROGRAMS.items()}
+        environment = _environment(str(floor.parent / "bytecode"))
+        programs = {
+            name: _measure(program, environment)
+            for name, program in PROGRAMS.items()
+            if name == BARE or wanted(name)
+        }
         times, failed = interleave(programs, rounds, between=lambda: settler.ask("settle"))
     finally:
         settler.close()

@@ -104,6 +104,10 @@ def _bind(measure: Callable[[Child], float], child: Child) -> Callable[[], float
     return lambda: measure(child)
 
 
+def _chosen(table: dict[str, str], wanted: Callable[[str], bool]) -> dict[str, str]:
+    return {name: module for name, module in table.items() if name == "floor" or wanted(name)}
+
+
 def _claim(what: str, times: dict[str, list[float]]) -> Claim:
     text = f"netkit reads {what} at least {FACTOR} times faster than pyroute2"
     return Claim(text, ratio(times, "pyroute2", "netkit"), FACTOR, at_most=False)
@@ -117,13 +121,13 @@ def _target_index(floor: Path) -> int:
         child.close()
 
 
-def run(floor: Path, rounds: int) -> list[Result]:
+def run(floor: Path, rounds: int, wanted: Callable[[str], bool]) -> list[Result]:
     """Reads only: the namespace is made once, untimed."""
     create_links()
     try:
         index = _target_index(floor)
-        everything, failed = _run(ALL, floor, rounds, _all)
-        single, not_single = _run(ONE, floor, rounds, lambda child: _one(child, index))
+        everything, failed = _run(_chosen(ALL, wanted), floor, rounds, _all)
+        single, not_single = _run(_chosen(ONE, wanted), floor, rounds, lambda child: _one(child, index))
     finally:
         subprocess.run(["ip", "netns", "del", NAMESPACE], check=True)
         settler = Child([str(floor)])

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from netkit._lifecycle import ROOT, ROUTES, Owned, Teardown, leave_block, undo
-from netkit._netlink.link import get_link, list_links, parse_link
+from netkit._netlink.link import list_links, parse_link
 from netkit._netlink.route import add_route, delete_route, get_route, list_routes, parse_route
 from netkit._netlink.wire import Request
 from netkit._runtime import Runtime
@@ -124,8 +124,8 @@ class RouteTable(Owned):
         request = get_route(
             ip_address(address),
             src=None if src is None else ip_address(src, "src"),
-            iif=None if iif is None else _index_of(runtime, names.device(iif)),
-            oif=None if oif is None else _index_of(runtime, names.device(oif)),
+            iif=None if iif is None else runtime.index_of(names.device(iif)),
+            oif=None if oif is None else runtime.index_of(names.device(oif)),
             mark=mark,
         )
         return parse_route(runtime.route.get(request), _Names(runtime))
@@ -331,8 +331,8 @@ class RouteTable(Owned):
         return route
 
     def _request(self, runtime: Runtime, route: Route, replace: bool) -> Request:
-        index = None if route.dev is None else _index_of(runtime, route.dev)
-        hops = [None if hop.dev is None else _index_of(runtime, hop.dev) for hop in route.nexthops]
+        index = None if route.dev is None else runtime.index_of(route.dev)
+        hops = [None if hop.dev is None else runtime.index_of(hop.dev) for hop in route.nexthops]
         return add_route(route, index, hops, replace=replace)
 
     def _same_as(self, route: Route) -> tuple[Route, ...]:
@@ -340,8 +340,8 @@ class RouteTable(Owned):
         return tuple([each for each in self._read(route.family) if _same_key(each, route)])
 
     def _delete(self, runtime: Runtime, route: Route, any_type: bool = False) -> None:
-        index = None if route.dev is None else _index_of(runtime, route.dev)
-        hops = [None if hop.dev is None else _index_of(runtime, hop.dev) for hop in route.nexthops]
+        index = None if route.dev is None else runtime.index_of(route.dev)
+        hops = [None if hop.dev is None else runtime.index_of(hop.dev) for hop in route.nexthops]
         runtime.route.request(delete_route(route, index, hops, any_type=any_type))
 
     def _undo_changes(self) -> list[Exception]:
@@ -377,12 +377,6 @@ def _same_key(one: Route, other: Route) -> bool:
 
 def _default_metric(family: int) -> int:
     return 0 if family == 4 else 1024  # IP6_RT_PRIO_USER
-
-
-def _index_of(runtime: Runtime, name: str) -> int:
-    request = get_link(name=name)
-    request.operation = f"find link '{name}'"
-    return parse_link(runtime.route.get(request)).index
 
 
 class _Names:

@@ -17,7 +17,7 @@ from netkit._netlink.socket import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSock
 from netkit._system import nsfs
 from netkit._system.privilege import missing_capability
 from netkit._system.worker import create_namespace, fresh, inside
-from netkit.errors import StateError, kernel_error
+from netkit.errors import KernelError, StateError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         def inside(self, fd: int, function: Callable[[], T]) -> T: ...
         def fresh(self, fd: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
         def sync_carrier(self, sock: NetlinkSocket, name: str) -> None: ...
+        def interface_index(self, sock: NetlinkSocket, name: str) -> int: ...
         def register(self, name: str, fd: int, persistent: bool) -> Registered: ...
         def registered(self, name: str, fd: int) -> Registered: ...
 
@@ -82,6 +83,10 @@ class ThreadOpener:
     def sync_carrier(self, sock: NetlinkSocket, name: str) -> None:
         """Let the kernel act on a link's carrier now."""
         ethtool.sync_carrier(sock.fileno(), name)
+
+    def interface_index(self, sock: NetlinkSocket, name: str) -> int:
+        """The index of the link of this name; OSError ENODEV when there is none."""
+        return ethtool.interface_index(sock.fileno(), name)
 
     def register(self, name: str, fd: int, persistent: bool) -> Registered:
         """Name a namespace in /run/netns: by a mount, or by a symlink that ends with this process."""
@@ -148,6 +153,15 @@ class Runtime:
     def sync_carrier(self, name: str) -> None:
         """Let the kernel act on a link's carrier now."""
         self.opener.sync_carrier(self.route, name)
+
+    def index_of(self, name: str) -> int:
+        """The index of the link of this name; NotFoundError when there is none."""
+        try:
+            return self.opener.interface_index(self.route, name)
+        except OSError as problem:
+            if isinstance(problem, KernelError):
+                raise
+            raise kernel_error(f"find link '{name}'", problem.errno or 0, netns=self.label) from None
 
     def once(self, key: str, make: Callable[[], C]) -> C:
         """The one helper of this name, made on first use and closed with the runtime."""

@@ -88,7 +88,11 @@ class SysctlOverride(Resource):
 
     def _create(self, undo: Undo) -> None:
         runtime = self._runtime = self._netns._live_runtime()
-        override = self._override = system.Override(runtime.identity, runtime.inside, self._path, self._text)
+        # No other process finds an anonymous namespace of ours: it needs no record in /run.
+        alone = runtime.ours and self._netns.name is None
+        override = self._override = system.Override(
+            runtime.identity, runtime.inside, self._path, self._text, alone=alone
+        )
         undo.add(override.end)
         override.begin()
 

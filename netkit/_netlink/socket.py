@@ -67,6 +67,7 @@ _BUFFER_SIZE = 64 * 1024
 _PATIENCE = 60  # seconds; deleting 10 000 links holds the kernel's lock for most of one
 _READ_TRIES = 8
 _SEQUENCE_MASK = 0x7FFFFFFF
+_MSG_TRUNC = int(_socket.MSG_TRUNC)  # the enum's operators are slow
 
 Reply = tuple[int, memoryview, int, int]
 """Type of the message, the datagram, and where in it the body begins and ends."""
@@ -306,7 +307,7 @@ class NetlinkSocket:
             size, flags, sender = _receive_into(sock, self._buffer, operation)
             if sender[0] != 0:
                 continue  # another process may send to our port; only the kernel is believed
-            if flags & _socket.MSG_TRUNC:
+            if flags & _MSG_TRUNC:
                 self._buffer = bytearray(2 * size)
                 raise _LostError(f"an answer of {size} bytes did not fit")
             return memoryview(self._buffer)[:size]
@@ -317,7 +318,7 @@ def _receive_into(
     sock: Transport, buffer: bytearray, operation: str
 ) -> tuple[int, int, tuple[int, int]]:
     try:
-        size, _, flags, sender = sock.recvmsg_into([buffer], 0, _socket.MSG_TRUNC)
+        size, _, flags, sender = sock.recvmsg_into([buffer], 0, _MSG_TRUNC)
         return size, flags, sender
     except BlockingIOError as problem:
         raise WaitTimeout(f"no answer to '{operation}' within {_PATIENCE} seconds") from problem

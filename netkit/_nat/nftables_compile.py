@@ -35,7 +35,8 @@ CHAINS = {
 _FAMILY = {4: NFPROTO_IPV4, 6: NFPROTO_IPV6}
 # Where the addresses stand in the network header, and the ports in the transport header.
 _ADDRESS_OFFSETS = {4: {"saddr": 12, "daddr": 16}, 6: {"saddr": 8, "daddr": 24}}
-_PORT_OFFSETS = {"sport": 0, "dport": 2}
+_SPORT, _DPORT = 0, 2
+_NAMES_ITS_FAMILY = ("icmp", "icmpv6")
 
 
 def compiled(spec: NatSpec, families: tuple[int, ...]) -> Iterator[tuple[int, str, bytes]]:
@@ -69,8 +70,7 @@ def expressions(spec: NatSpec, family: int) -> bytes:
             _address(spec.daddr, "daddr"),
             _device(nft.META_OIFNAME, spec.oif),
             _protocol(spec.proto),
-            _ports(spec.sport, "sport"),
-            _ports(spec.dport, "dport"),
+            _ports(spec.sport, spec.dport),
             nft.counter(),
             _action(spec),
         )
@@ -78,10 +78,16 @@ def expressions(spec: NatSpec, family: int) -> bytes:
 
 
 def _family(spec: NatSpec) -> bytes:
-    """An inet chain sees both families: say which, unless the target's own family says it."""
-    if spec.family is None or (spec.to is not None and spec.saddr is None and spec.daddr is None):
+    """An inet chain sees both families: say which, unless the target or the protocol says it."""
+    if spec.family is None:
+        return b""
+    if spec.saddr is None and spec.daddr is None and (spec.to is not None or _names_family(spec.proto)):
         return b""
     return nft.match_byte(nft.META_NFPROTO, _FAMILY[spec.family])
+
+
+def _names_family(proto: Match[str] | None) -> bool:
+    return proto is not None and not proto.negated and proto.value in _NAMES_ITS_FAMILY
 
 
 def _device(key: int, match: Match[str] | None) -> bytes:
@@ -102,8 +108,15 @@ def _protocol(match: Match[str] | None) -> bytes:
     return nft.match_byte(nft.META_L4PROTO, protocol_value(match.value), match.negated)
 
 
-def _ports(match: Match[tuple[int, int]] | None, which: str) -> bytes:
-    return b"" if match is None else nft.match_ports(_PORT_OFFSETS[which], *match.value, match.negated)
+def _ports(sport: Match[tuple[int, int]] | None, dport: Match[tuple[int, int]] | None) -> bytes:
+    if sport is not None and dport is not None and _is_one(sport) and _is_one(dport):
+        return nft.match_both_ports(sport.value[0], dport.value[0])
+    source = b"" if sport is None else nft.match_ports(_SPORT, *sport.value, sport.negated)
+    return source + (b"" if dport is None else nft.match_ports(_DPORT, *dport.value, dport.negated))
+
+
+def _is_one(match: Match[tuple[int, int]]) -> bool:
+    return match.value[0] == match.value[1] and not match.negated
 
 
 def _action(spec: NatSpec) -> bytes:

@@ -24,7 +24,9 @@ def probe(socket: NetlinkSocket) -> str | None:
     It sends a transaction without its end, which the kernel checks and undoes (``nft --check``).
     """
     reason = _attempt(socket, NFPROTO_INET)
-    return None if reason is None else reason if _attempt(socket, NFPROTO_IPV4) else None
+    if reason is not None and "NF_TABLES_INET" in reason and _attempt(socket, NFPROTO_IPV4) is None:
+        return None  # tables of the families ip and ip6 do as well
+    return reason
 
 
 def _attempt(socket: NetlinkSocket, family: int) -> str | None:

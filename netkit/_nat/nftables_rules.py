@@ -62,13 +62,17 @@ def by_mark(table: str, rules: Iterable[Rule]) -> dict[str, RuleId]:
     return {mark: RuleId(mark, table, tuple(sorted(found, key=_handle))) for mark, found in places.items()}
 
 
-def _handle(place: Place) -> int:
-    return place[2]
+def _handle(place: Place) -> tuple[int, int]:
+    return place[0], place[2]
 
 
 def read_table(socket: NetlinkSocket, table: str) -> list[Rule]:
-    """The rules of the tables with that name, of every family; none where there is no table."""
-    return [*nft.parse_rules(socket.dump(nft.dump_rules(table=table)))]
+    """The rules of the tables with that name, of each family; none where there is no table.
+
+    A dump each: of family unspec, the kernel dumps the first table with the name and stops.
+    """
+    dumps = [socket.dump(nft.dump_rules(family, table)) for family in nft.FAMILY_NAMES]
+    return [rule for replies in dumps for rule in nft.parse_rules(replies)]
 
 
 def read_rules(socket: NetlinkSocket, rule_id: RuleId) -> list[Rule]:

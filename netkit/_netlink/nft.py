@@ -243,7 +243,7 @@ def get_rule(family: int, table: str, chain: str, handle: int) -> Request:
 
 
 def dump_rules(family: int = NFPROTO_UNSPEC, table: str | None = None) -> Request:
-    """Ask for all rules, of one family or one table."""
+    """Ask for all rules, or those of one family, or of one table of one family."""
     words = "list nft rules" if table is None else f"list rules of nft table '{_table(family, table)}'"
     body = b"" if table is None else text(1, table)
     return _request(_GET_RULE, 0, family, body, words, RULE_POLICY)

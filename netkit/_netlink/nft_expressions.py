@@ -217,3 +217,9 @@ def match_ports(offset: int, low: int, high: int, negated: bool = False) -> byte
     if negated:
         return loaded + in_range(first, last, NEQ)
     return loaded + compare(first, GTE) + compare(last, LTE)
+
+
+def match_both_ports(source: int, destination: int) -> bytes:
+    """Both ports in one comparison: they stand side by side."""
+    loaded = payload(TRANSPORT_HEADER, 0, 4)
+    return loaded + compare(source.to_bytes(2, "big") + destination.to_bytes(2, "big"))

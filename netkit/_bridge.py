@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netkit._address import add_requests, parse_addresses
+from netkit._address import add_requests, parse_addresses, wait_until_heard
 from netkit._fdb import ForwardingDatabase
 from netkit._lifecycle import LINKS, Holder, Resource, Teardown, Undo
 from netkit._link import Link, link_by_name, require_link
@@ -17,8 +17,8 @@ from netkit._spec import names, numbers
 from netkit._spec.address import Address
 from netkit._spec.addresses import mac as parse_mac
 from netkit._spec.routes import Route
-from netkit._veth import VethPair, _random_mac
-from netkit.errors import NotFoundError, SpecError
+from netkit._veth import _INDEX_TRIES, VethPair, _find, _raise_first, _random_mac
+from netkit.errors import ExistsError, NotFoundError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class Bridge(Resource, Holder):
         mtu: int | None = None,
         mac: str | None = None,
         peer_mac: str | None = None,
-        queues: int | None = None,
+        queues: int = 1,
         hairpin: bool | None = None,
         isolated: bool | None = None,
         learning: bool | None = None,
@@ -231,7 +231,8 @@ class Bridge(Resource, Holder):
         if default_route:
             pair._far.routes = self._default_routes(pair._far.addresses)
         pair.create()
-        self._hold(pair)
+        if self._state == "owned":  # a borrowed bridge is never undone: the pair is, at exit
+            self._hold(pair)
         return pair
 
     def _default_routes(self, given: tuple[Address, ...]) -> tuple[Route, ...]:
@@ -254,12 +255,31 @@ class Bridge(Resource, Holder):
 
     def _create(self, undo: Undo) -> None:
         runtime = self._runtime = self._netns._live_runtime()
-        index = self._index = runtime.new_index()
         self._group = self._group or random_group()
         self._given_mac = self._mac or _random_mac()
-        request = new_bridge(
+        undo.add(self._take_back)
+        self._make(runtime)
+        # Not in one send with the link, as in VethPair: a stranger may have our index.
+        requests = add_requests(self._index, self._addresses)
+        if requests:
+            _raise_first(runtime.route.batch(requests))
+            wait_until_heard(runtime, self._index, self._addresses)
+
+    def _make(self, runtime: Runtime) -> None:
+        """The device; again with another index if a stranger has ours."""
+        for attempt in range(_INDEX_TRIES):
+            self._index = runtime.new_index()
+            try:
+                runtime.route.request(self._message())
+                return
+            except ExistsError as refusal:
+                if _find(runtime, self._name) is not None or attempt == _INDEX_TRIES - 1:
+                    raise refusal from None
+
+    def _message(self) -> Request:
+        return new_bridge(
             self._name,
-            index=index,
+            index=self._index,
             mac=self._given_mac,
             mtu=self._mtu,
             group=self._group,
@@ -272,13 +292,14 @@ class Bridge(Resource, Holder):
             vlan_filtering=self._vlan_filtering,
             up=self._up,
         )
-        undo.add(lambda: runtime.route.request(delete_link(index=index)))
-        outcomes = runtime.route.batch([request, *add_requests(index, self._addresses)])
-        if outcomes[0] is not None:
-            undo.forget()  # what has this index, if anything, is not ours
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
+
+    def _take_back(self) -> None:
+        runtime = self._open()
+        if self._is_ours(runtime):
+            runtime.route.request(delete_link(index=self._index))
+
+    def _runtimes(self) -> tuple[Runtime | None, ...]:
+        return (self._runtime,)
 
     def _remove(self, teardown: Teardown) -> None:
         runtime = self._runtime
@@ -302,22 +323,24 @@ class Bridge(Resource, Holder):
             record = parse_link(runtime.route.get(get_link(index=self._index)))
         except NotFoundError:
             return False
-        mine = record.group == self._group or record.mac == self._given_mac
+        mine = (self._group and record.group == self._group) or record.mac == self._given_mac
         return record.kind == "bridge" and (mine or self._state == "borrowed")
 
     def _exists(self) -> bool:
         return self._runtime is not None and self._is_ours(self._runtime)
 
     def _detach(self) -> None:
-        self._regroup(0, "detach")
+        self._regroup(self._group or 0, 0, "detach")
 
     def _adopt(self) -> None:
         self._given_mac = self.link.mac
-        self._regroup(random_group(), "adopt")
+        self._regroup(0, random_group(), "adopt")
 
-    def _regroup(self, group: int, verb: str) -> None:
-        operation = f"{verb} bridge '{self._name}'"
-        self._open().route.request(set_link(self._index, group=group, operation=operation))
+    def _regroup(self, before: int, group: int, verb: str) -> None:
+        """Change our group to another; one that the user set stays."""
+        if self.link.group == before:
+            operation = f"{verb} bridge '{self._name}'"
+            self._open().route.request(set_link(self._index, group=group, operation=operation))
         self._group = group
 
     def _open(self) -> Runtime:

@@ -9,7 +9,7 @@ from netkit._inside import Inside
 from netkit._lifecycle import NAMESPACES, Holder, Resource, Teardown, Undo
 from netkit._link import Link, Links, link_by_name, nsid_in
 from netkit._neighbour import Neighbours
-from netkit._netlink.link import get_link, parse_link, set_link
+from netkit._netlink.link import get_link, parse_link
 from netkit._route import RouteTable
 from netkit._rule import Rules
 from netkit._runtime import Runtime, attach_runtime, create_runtime
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from netkit._runtime import Registered
     from netkit._snapshot import Snapshot
     from netkit._veth import Addresses
-
-LOOPBACK = 1  # the index of `lo` in every namespace (LOOPBACK_IFINDEX)
-
 
 class Namespace(Inside, Resource, Holder):
     """A network namespace: links, routes, rules and sockets of its own.
@@ -196,7 +193,7 @@ class Namespace(Inside, Resource, Holder):
         peer_mac: str | None = None,
         txqlen: int | None = None,
         peer_txqlen: int | None = None,
-        queues: int | None = None,
+        queues: int = 1,
         up: bool = True,
     ) -> VethPair:
         """Join this namespace with another one by a veth, created and undone with this namespace.
@@ -210,7 +207,8 @@ class Namespace(Inside, Resource, Holder):
         )  # fmt: skip
         pair._group = self._group
         pair.create()
-        self._hold(pair)
+        if self._state == "owned":  # a borrowed namespace is never undone: the pair is, at exit
+            self._hold(pair)
         return pair
 
     # -- lifecycle ----------------------------------------------------------------
@@ -218,7 +216,6 @@ class Namespace(Inside, Resource, Holder):
     def _create(self, undo: Undo) -> None:
         runtime = create_runtime(self._name)
         undo.add(runtime.release)
-        runtime.route.request(set_link(LOOPBACK, up=True, operation="set link 'lo' up"))
         if self._name is not None:
             self._registration = runtime.opener.register(self._name, runtime.fd, self._persistent)
             undo.add(self._unregister)

@@ -13,6 +13,7 @@ from itertools import count
 from threading import RLock
 
 from netkit._netlink import ethtool
+from netkit._netlink.link import set_link
 from netkit._netlink.socket import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
 from netkit._system import nsfs
 from netkit._system.privilege import missing_capability
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     class Opener(Protocol):
         """How namespaces are made and entered: by threads of ours, or by a simulated kernel."""
 
-        def create(self, setup: Callable[[], T]) -> tuple[int, T]: ...
+        def create(self) -> tuple[int, NetlinkSocket]: ...
         def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket: ...
         def open_netlink(self, fd: int, protocol: int) -> Transport: ...
         def inside(self, fd: int, function: Callable[[], T]) -> T: ...
@@ -60,9 +61,9 @@ if TYPE_CHECKING:
 class ThreadOpener:
     """The privileged way: threads of ours enter the namespace."""
 
-    def create(self, setup: Callable[[], T]) -> tuple[int, T]:
-        """Make a namespace and run `setup` inside it, in one hop."""
-        return create_namespace(setup)
+    def create(self) -> tuple[int, NetlinkSocket]:
+        """Make a namespace with `lo` up, and its rtnetlink socket, in one hop."""
+        return create_namespace(_set_up)
 
     def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket:
         """An ordinary socket that lives in the namespace."""
@@ -108,7 +109,7 @@ opener: Opener = ThreadOpener()
 class Runtime:
     """One network namespace, as this process holds it."""
 
-    def __init__(self, fd: int, label: str, ours: bool, route: Transport | None = None) -> None:
+    def __init__(self, fd: int, label: str, ours: bool, route: NetlinkSocket | None = None) -> None:
         self.fd = fd
         self.identity = identity_of(fd)
         self.label = label
@@ -122,7 +123,7 @@ class Runtime:
         # also unlikely to be those of another program that chooses them.
         self._indexes = count(_OWN_FIRST if ours else _random_index())
         if route is not None:
-            self._sockets[NETLINK_ROUTE] = self._wrap(route)
+            self._sockets[NETLINK_ROUTE] = self._called(route)
 
     @property
     def route(self) -> NetlinkSocket:
@@ -212,14 +213,17 @@ class Runtime:
         with self._lock:
             if protocol not in self._sockets:
                 transport = self.opener.open_netlink(self.check(), protocol)
-                self._sockets[protocol] = self._wrap(transport)
+                self._sockets[protocol] = self._called(NetlinkSocket(transport))
             return self._sockets[protocol]
 
-    def _wrap(self, transport: Transport) -> NetlinkSocket:
-        return NetlinkSocket(transport, self.label, lambda: missing_capability("CAP_NET_ADMIN", self.fd))
+    def _called(self, sock: NetlinkSocket) -> NetlinkSocket:
+        sock.label = self.label
+        sock.missing_capability = lambda: missing_capability("CAP_NET_ADMIN", self.fd)
+        return sock
 
 
 _OWN_FIRST = 1000
+_LOOPBACK_UP = set_link(1, up=True, operation="set link 'lo' up")  # LOOPBACK_IFINDEX
 _registry: dict[tuple[int, int], Runtime] = {}
 _registry_lock = RLock()
 
@@ -233,7 +237,7 @@ def identity_of(fd: int) -> tuple[int, int]:
 def create_runtime(name: str | None) -> Runtime:
     """A new namespace, with its rtnetlink socket open and IPv6 addresses usable at once."""
     label = f"namespace '{name}'" if name else "an anonymous namespace"
-    fd, route = opener.create(_set_up)
+    fd, route = opener.create()
     runtime = Runtime(fd, label, True, route)
     with _registry_lock:
         _registry[runtime.identity] = runtime
@@ -267,10 +271,21 @@ def _random_index() -> int:
     return (1 << 30) + (int.from_bytes(os.urandom(4), "little") >> 3)
 
 
-def _set_up() -> Transport:
-    transport = netlink_transport(NETLINK_ROUTE)
+def _set_up() -> NetlinkSocket:
+    """On the thread that has just made a namespace, inside it."""
     _skip_duplicate_detection()
-    return transport
+    return with_loopback(netlink_transport(NETLINK_ROUTE))
+
+
+def with_loopback(transport: Transport) -> NetlinkSocket:
+    """The rtnetlink socket of a new namespace, whose `lo` it sets up."""
+    sock = NetlinkSocket(transport)
+    try:
+        sock.request(_LOOPBACK_UP)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _skip_duplicate_detection() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from errno import ENODEV
 
-from netkit._address import add_requests, parse_addresses
+from netkit._address import add_requests, parse_addresses, wait_until_heard
 from netkit._lifecycle import LINKS, Owned, Resource, Teardown, Undo
 from netkit._link import Link
 from netkit._netlink.link import delete_link, get_link, parse_link, set_link, veth
@@ -16,13 +17,14 @@ from netkit._spec import names, numbers
 from netkit._spec.address import Address
 from netkit._spec.addresses import mac as parse_mac
 from netkit._spec.routes import Route
-from netkit.errors import ExistsError, KernelError, NotFoundError, SpecError, StateError
+from netkit.errors import BusyError, ExistsError, KernelError, NotFoundError, SpecError, StateError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from netkit._namespace import Namespace
+    from netkit._netlink.link import LinkRecord
     from netkit._spec.addresses import InterfaceLike
 
     Addresses = InterfaceLike | Iterable[InterfaceLike]
@@ -128,7 +130,7 @@ class VethPair(Resource):
         peer_mac: str | None = None,
         txqlen: int | None = None,
         peer_txqlen: int | None = None,
-        queues: int | None = None,
+        queues: int = 1,
         up: bool = True,
     ) -> None:
         super().__init__()
@@ -151,9 +153,9 @@ class VethPair(Resource):
             None if peer_mac is None else parse_mac(peer_mac),
             None if peer_txqlen is None else numbers.integer(peer_txqlen, "peer_txqlen", 0, 2**31 - 1),
         )
-        if ns is peer_ns and name == peer_name:
+        if ns._same_as(peer_ns) and name == peer_name:
             raise SpecError(f"both ends are called '{name}' in the same namespace: give another peer_name")
-        self._queues = None if queues is None else numbers.integer(queues, "queues", 1, 4096)
+        self._queues = numbers.integer(queues, "queues", 1, 4096)
         self._up = bool(up)
         self._master: Link | None = None
         self._port_options_of: Callable[[int], list[Request]] = _no_options
@@ -178,10 +180,31 @@ class VethPair(Resource):
     def _create(self, undo: Undo) -> None:
         near, far = self._near, self._far
         here, there = near.open(), far.open()
-        near.index, far.index = here.new_index(), there.new_index()
         near.given_mac, far.given_mac = near.mac or _random_mac(), far.mac or _random_mac()
         self._group = self._group or random_group()
-        request = veth(
+        undo.add(self._take_back)
+        self._make(here, there)
+        self._send_near(here)
+        self._send_far(there)
+        if self._up:
+            self._settle()
+
+    def _make(self, here: Runtime, there: Runtime) -> None:
+        """Both ends, in one message; again with other indexes if a stranger has one of ours."""
+        for attempt in range(_INDEX_TRIES):
+            self._near.index, self._far.index = here.new_index(), there.new_index()
+            try:
+                here.route.request(self._message(here, there))
+                return
+            except (ExistsError, BusyError) as refusal:
+                # EEXIST has no text: near name, far name and our index all look the same.
+                named = self._name_the_taken(refusal)
+                if named is not refusal or attempt == _INDEX_TRIES - 1:
+                    raise named from None
+
+    def _message(self, here: Runtime, there: Runtime) -> Request:
+        near, far = self._near, self._far
+        return veth(
             near.name,
             far.name,
             index=near.index,
@@ -199,24 +222,23 @@ class VethPair(Resource):
             queues=self._queues,
             up=self._up,
         )
-        undo.add(lambda: here.route.request(delete_link(index=near.index)))
-        self._send_near(here, request, undo)
-        self._send_far(there)
-        if self._up:
-            self._settle()
 
-    def _send_near(self, here: Runtime, request: Request, undo: Undo) -> None:
+    def _take_back(self) -> None:
+        here = self._near.runtime
+        if here is not None and self._is_ours(here, self._near):
+            here.route.request(delete_link(index=self._near.index))
+
+    def _send_near(self, here: Runtime) -> None:
+        # Not in one send with the link: after a refused one the kernel goes on, and what has our
+        # index then is a stranger's, which would get our addresses.
         near = self._near
-        follow = [
+        requests = [
             *self._port_options_of(near.index),
             *add_requests(near.index, near.addresses),
             *_routes(near),
         ]
-        outcomes = here.route.batch([request, *follow])
-        if outcomes[0] is not None:
-            undo.forget()  # what has this index, if anything, is not ours
-            raise self._name_the_taken(outcomes[0])
-        _raise_first(outcomes)
+        if requests:
+            _raise_first(here.route.batch(requests))
 
     def _send_far(self, there: Runtime) -> None:
         far = self._far
@@ -228,17 +250,16 @@ class VethPair(Resource):
             _raise_first(there.route.batch(requests))
 
     def _settle(self) -> None:
-        """Let the kernel act on the carrier that both ends have now."""
-        near = self._near
-        if near.runtime is not None:
-            near.runtime.sync_carrier(near.name)
-            if self._master is not None:
-                near.runtime.sync_carrier(self._master._last_name)
+        """Let the kernel act on the carrier that both ends have now, and IPv6 join its groups."""
+        for end in (self._near, self._far):
+            if end.runtime is not None:
+                end.runtime.sync_carrier(end.name)
+                wait_until_heard(end.runtime, end.index, end.addresses)
+        if self._near.runtime is not None and self._master is not None:
+            self._near.runtime.sync_carrier(self._master._last_name)
 
     def _name_the_taken(self, refusal: KernelError) -> KernelError:
-        # EEXIST has no text: near name, far name and our index all look the same.
-        if not isinstance(refusal, ExistsError):
-            return refusal
+        """The same refusal, with the name that is taken and where, if one is."""
         for end in (self._near, self._far):
             runtime = end.runtime
             if runtime is not None and _find(runtime, end.name) is not None:
@@ -250,6 +271,9 @@ class VethPair(Resource):
                 )
         return refusal
 
+    def _runtimes(self) -> tuple[Runtime | None, ...]:
+        return (self._near.runtime, self._far.runtime)
+
     def _remove(self, teardown: Teardown) -> None:
         for end in (self._near, self._far):
             runtime = end.runtime
@@ -260,37 +284,46 @@ class VethPair(Resource):
                 return
 
     def _is_ours(self, runtime: Runtime, end: End) -> bool:
+        return self._read(runtime, end) is not None
+
+    def _read(self, runtime: Runtime, end: End) -> LinkRecord | None:
         """Names and indexes are reused: only a veth with our group or our MAC is what we made."""
         try:
             record = parse_link(runtime.route.get(get_link(index=end.index)))
         except NotFoundError:
-            return False
-        mine = record.group == self._group or record.mac == end.given_mac
-        return record.kind == "veth" and mine
+            return None
+        mine = (self._group and record.group == self._group) or record.mac == end.given_mac
+        return record if record.kind == "veth" and mine else None
 
     def _exists(self) -> bool:
         runtime = self._near.runtime
         return runtime is not None and self._is_ours(runtime, self._near)
 
     def _detach(self) -> None:
-        """Leave our group: the link is nobody's then."""
-        for end in (self._near, self._far):
-            if end.runtime is not None:
-                request = set_link(end.index, group=0, operation=f"detach link '{end.name}'")
-                end.runtime.route.request(request)
-        self._group = 0
+        """Leave our group: the link is nobody's then. A group that the user set stays."""
+        self._regroup(self._group or 0, 0, "detach")
 
     def _adopt(self) -> None:
-        group = random_group()
+        self._regroup(0, random_group(), "adopt")
+
+    def _regroup(self, before: int, group: int, verb: str) -> None:
         for end in (self._near, self._far):
-            if end.runtime is not None:
-                request = set_link(end.index, group=group, operation=f"adopt link '{end.name}'")
-                end.runtime.route.request(request)
+            if end.runtime is None:
+                continue
+            operation = f"{verb} link '{end.name}'"
+            record = self._read(end.runtime, end)
+            if record is None:
+                raise kernel_error(operation, ENODEV, netns=end.runtime.label)
+            if record.group == before:
+                end.runtime.route.request(set_link(end.index, group=group, operation=operation))
         self._group = group
 
     def __repr__(self) -> str:
         near, far = self._near, self._far
         return f"<VethPair {_place(near)} - {_place(far)}>"
+
+
+_INDEX_TRIES = 8
 
 
 def _no_options(index: int) -> list[Request]:

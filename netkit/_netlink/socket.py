@@ -64,6 +64,9 @@ LARGEST_BATCH = 128
 LARGEST_SEND = 64 * 1024
 # The kernel fills at most 32 KiB per dump datagram; single replies are rarely longer.
 _BUFFER_SIZE = 64 * 1024
+# Buffers are lent for an exchange: an idle socket has none.
+_NO_BUFFER = bytearray()
+_free_buffers: list[bytearray] = []
 _PATIENCE = 60  # seconds; deleting 10 000 links holds the kernel's lock for most of one
 _READ_TRIES = 8
 _SEQUENCE_MASK = 0x7FFFFFFF
@@ -81,8 +84,8 @@ class NetlinkSocket:
     """A netlink socket that was opened inside the namespace it speaks to.
 
     It takes over the file descriptor of `sock` and sets extended and capped ACKs and
-    strict checking. `label` is how error messages call the namespace; `capability` tells
-    which capability the caller lacks when the kernel answers EPERM.
+    strict checking. `label` is how error messages call the namespace; `missing_capability`
+    tells which one the caller lacks when the kernel answers EPERM.
     """
 
     def __init__(
@@ -94,11 +97,11 @@ class NetlinkSocket:
         self._sock: Transport | None = sock
         self._lock = Lock()
         self._sequence = int.from_bytes(os.urandom(3), "little")
-        self._buffer = bytearray(_BUFFER_SIZE)
+        self._buffer = _NO_BUFFER
         self._pid = os.getpid()
         self._dirty = False
         self.label = label
-        self._missing_capability = missing_capability
+        self.missing_capability = missing_capability
         _set_options(sock)
 
     @property
@@ -193,8 +196,8 @@ class NetlinkSocket:
             row = request.policy.get(refusal.missing)
             attribute = f"{row.name} is missing" if row is not None else None
         lacking = None
-        if refusal.errno in (errno.EPERM, errno.EACCES) and self._missing_capability is not None:
-            lacking = self._missing_capability()
+        if refusal.errno in (errno.EPERM, errno.EACCES) and self.missing_capability is not None:
+            lacking = self.missing_capability()
         return kernel_error(
             request.operation,
             refusal.errno,
@@ -212,15 +215,20 @@ class NetlinkSocket:
     ) -> T:
         flags |= NLM_F_REQUEST
         with self._lock:
-            sock = self._ready()
-            first = self._sequence
-            self._sequence = (first + len(requests)) & _SEQUENCE_MASK
-            self._dirty = True
-            data = b"".join([r.pack((first + n) & _SEQUENCE_MASK, flags) for n, r in enumerate(requests)])
-            _send(sock, data, requests[0].operation, self.label)
-            result = collect(requests, first)
-            self._dirty = False
-            return result
+            self._buffer = _free_buffers.pop() if _free_buffers else bytearray(_BUFFER_SIZE)
+            try:
+                sock = self._ready()
+                first = self._sequence
+                self._sequence = (first + len(requests)) & _SEQUENCE_MASK
+                self._dirty = True
+                data = [r.pack((first + n) & _SEQUENCE_MASK, flags) for n, r in enumerate(requests)]
+                _send(sock, b"".join(data), requests[0].operation, self.label)
+                result = collect(requests, first)
+                self._dirty = False
+                return result
+            finally:
+                _free_buffers.append(self._buffer)
+                self._buffer = _NO_BUFFER
 
     def _collect_writing(
         self, requests: Sequence[Request], first: int
@@ -328,7 +336,7 @@ def _receive_into(
         raise
 
 
-def subscribe(sock: _socket.socket, groups: Iterable[int]) -> None:
+def subscribe(sock: Transport, groups: Iterable[int]) -> None:
     """Join multicast groups (RTNLGRP_...), for a socket that only listens."""
     for group in groups:
         sock.setsockopt(_SOL_NETLINK, 1, group)

@@ -56,6 +56,7 @@ class RouteTable(Owned):
         self._state: Literal["new", "open", "closed"] = "new"
         self._pid = os.getpid()
         self._changes: list[tuple[Route, tuple[Route, ...]]] = []
+        self._needed: Runtime | None = None
 
     @property
     def table(self) -> int:
@@ -205,7 +206,7 @@ class RouteTable(Owned):
 
     def flush(self) -> None:
         """Delete what was added through this object, and put back what it replaced."""
-        errors = self._undo_changes()
+        errors = self._undo_changes(self._runtime)
         if errors:
             raise TeardownError(f"{self!r} could not be flushed whole", errors)
 
@@ -225,6 +226,10 @@ class RouteTable(Owned):
             return self
         self._check()
         self._state = "open"
+        runtime = self._runtime
+        if not runtime.ours:  # what is added outlives a borrowed handle: else it could not be undone
+            runtime.users += 1
+            self._needed = runtime
         ROOT._hold(self)
         return self
 
@@ -252,16 +257,19 @@ class RouteTable(Owned):
         self.__enter__()
 
     def _remove(self, teardown: Teardown) -> None:
-        runtime = self._netns._runtime_or_none()
+        runtime = self._needed or self._netns._runtime_or_none()
         if runtime is None or runtime in teardown.doomed:
             self._changes.clear()
             return
-        errors = self._undo_changes()
+        errors = self._undo_changes(runtime)
         if errors:
             raise errors[0] if len(errors) == 1 else TeardownError(f"{self!r}", errors)
 
     def _removed(self) -> None:
         self._state = "closed"
+        needed, self._needed = self._needed, None
+        if needed is not None:
+            needed.release()
         self._let_go()
 
     # -- inside -------------------------------------------------------------------
@@ -344,25 +352,32 @@ class RouteTable(Owned):
         hops = [None if hop.dev is None else runtime.index_of(hop.dev) for hop in route.nexthops]
         runtime.route.request(delete_route(route, index, hops, any_type=any_type))
 
-    def _undo_changes(self) -> list[Exception]:
+    def _undo_changes(self, runtime: Runtime) -> list[Exception]:
         errors: list[Exception] = []
-        runtime = self._runtime
-        while self._changes:
-            route, before = self._changes.pop()
+        kept: list[Route] = []
+        for change in self._changes[::-1]:
+            route, before = change
+            if any(_same_key(route, newer) for newer in kept):
+                continue  # what was done to this route later must be undone first
             try:
                 self._undo_change(runtime, route, before)
             except NotFoundError:
-                continue
+                pass  # gone already
             except Exception as problem:
                 problem.add_note(f"route '{route}' may still be in {runtime.label}")
                 errors.append(problem)
+                kept.append(route)  # it stays in the list, and is tried again the next time
+                continue
+            self._changes.remove(change)
         return errors
 
     def _undo_change(self, runtime: Runtime, route: Route, before: tuple[Route, ...]) -> None:
-        if before:
+        try:
             for old in before:
                 runtime.route.request(self._request(runtime, old, replace=True))
-        else:
+        except NotFoundError:
+            before = ()  # its link is gone, and the old route would be gone with it
+        if not before:
             self._delete(runtime, route)
 
     def __repr__(self) -> str:

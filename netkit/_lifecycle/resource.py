@@ -7,6 +7,7 @@ from threading import RLock
 
 from netkit._lifecycle.owned import ROOT, Holder, Owned
 from netkit._lifecycle.teardown import Undo, leave_block, undo
+from netkit._runtime import Runtime
 from netkit.errors import StateError, TeardownError
 
 TYPE_CHECKING = False
@@ -36,6 +37,7 @@ class Resource(Owned):
         self._group: int | None = None
         self._pid = os.getpid()
         self._guard = RLock()
+        self._needed: list[Runtime] = []
 
     # What a subclass fills in, besides _remove.
 
@@ -44,6 +46,10 @@ class Resource(Owned):
 
     def _exists(self) -> bool:
         raise NotImplementedError
+
+    def _runtimes(self) -> tuple[Runtime | None, ...]:
+        """The namespaces it is in."""
+        return ()
 
     def _detach(self) -> None:
         """Prepare the kernel object for outliving this process."""
@@ -67,6 +73,7 @@ class Resource(Owned):
             try:
                 self._create(undo)
                 self._state = "owned"
+                self._keep_open()
                 if self._holder is None:
                     ROOT._hold(self)
             except BaseException as problem:
@@ -99,6 +106,7 @@ class Resource(Owned):
                 if isinstance(member, Resource) and member._state == "owned":
                     member._detach()
                     member._state = "borrowed"
+                    member._release()
                     if member is not self:
                         member._let_go()
             self._let_go()
@@ -112,6 +120,7 @@ class Resource(Owned):
                 raise StateError(f"{self!r} is {_PHRASE[self._state]}: only what is borrowed can be adopted")
             self._adopt()
             self._state = "owned"
+            self._keep_open()
             ROOT._hold(self)
         return self
 
@@ -163,7 +172,23 @@ class Resource(Owned):
     def _removed(self) -> None:
         if self._state == "owned":
             self._state = "deleted"
+            self._release()
+            heir = self._holder or ROOT
             self._let_go()
+            if isinstance(self, Holder):  # what belonged to it and could not be removed is tried again
+                for member in list(self._held):
+                    heir._hold(member)
+
+    def _keep_open(self) -> None:
+        """What is owned in a borrowed namespace outlives the handle on it: else it could not be undone."""
+        self._needed = [each for each in self._runtimes() if each is not None and not each.ours]
+        for runtime in self._needed:
+            runtime.users += 1
+
+    def _release(self) -> None:
+        needed, self._needed = self._needed, []
+        for runtime in needed:
+            runtime.release()
 
     def _check_process(self) -> None:
         if self._pid != os.getpid():

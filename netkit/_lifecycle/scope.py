@@ -71,10 +71,12 @@ class Scope(Owned, Holder):
         if self._pid != os.getpid():
             return
         self._state = "closed"
-        errors = undo(self._held_members())
-        self._let_go()
-        for member in list(self._held):  # what could not be removed is tried again at exit
-            ROOT._hold(member)
+        try:
+            errors = undo(self._held_members())
+        finally:
+            self._let_go()
+            for member in list(self._held):  # what could not be removed is tried again at exit
+                ROOT._hold(member)
         leave_block("the scope", errors, problem)
 
     async def __aenter__(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from netkit._lifecycle.owned import LINKS, NAMESPACES, Owned
 from netkit._netlink.link import delete_group, delete_link, list_links, parse_link
@@ -32,11 +33,35 @@ class Undo:
         with deferred_signals():
             while self._steps:
                 try:
-                    self._steps.pop()()
+                    _uninterrupted(self._steps.pop())
                 except NotFoundError:
                     continue
-                except Exception as problem:
-                    cause.add_note(f"netkit could not take back: {problem}")
+                except _InterruptedError as problem:
+                    cause.add_note(f"netkit was interrupted while it took back what was made: {problem}")
+                except BaseException as problem:
+                    cause.add_note(f"netkit could not take back: {problem!r}")
+
+
+def _uninterrupted(step: Callable[[], object]) -> None:
+    """Do a step of an undoing; once more if a KeyboardInterrupt or its like broke it off.
+
+    On the main thread signals wait (`deferred_signals`), but one can be thrown into any thread.
+    """
+    try:
+        step()
+    except Exception:
+        raise
+    except BaseException as problem:
+        step()
+        raise _InterruptedError(problem) from problem
+
+
+class _InterruptedError(BaseException):
+    """A step was done in spite of an interrupt, which is still to take effect."""
+
+    def __init__(self, interrupt: BaseException) -> None:
+        super().__init__(repr(interrupt))
+        self.interrupt = interrupt
 
 
 class Teardown:
@@ -48,6 +73,7 @@ class Teardown:
 
     def __init__(self) -> None:
         self.errors: list[Exception] = []
+        self.interrupt: BaseException | None = None
         self.failed: set[Owned] = set()
         self.doomed: set[Runtime] = set()
         self._links: dict[Runtime, dict[int, Owned]] = {}
@@ -73,11 +99,21 @@ class Teardown:
 
     def _attempt(self, member: Owned) -> None:
         try:
-            member._remove(self)
+            _uninterrupted(lambda: member._remove(self))
         except NotFoundError:
             return
         except Exception as problem:
             self._keep(problem, [member])
+        except BaseException as problem:
+            self._note_interrupt(problem, [member])
+
+    def _note_interrupt(self, problem: BaseException, members: list[Owned]) -> None:
+        """It takes effect when all is undone."""
+        if isinstance(problem, _InterruptedError):
+            problem = problem.interrupt
+        else:
+            self.failed.update(members)
+        self.interrupt = self.interrupt or problem
 
     def _keep(self, problem: Exception, members: list[Owned]) -> None:
         for member in members:
@@ -88,19 +124,28 @@ class Teardown:
     def _delete_links(self) -> None:
         for runtime, owners in self._links.items():
             try:
-                self._delete_in(runtime, owners)
+                _uninterrupted(partial(self._delete_in, runtime, owners))
             except Exception as problem:
                 self._keep(problem, list(owners.values()))
+            except BaseException as problem:
+                self._note_interrupt(problem, list(owners.values()))
 
     def _delete_in(self, runtime: Runtime, owners: dict[int, Owned]) -> None:
         group = _common_group(runtime, set(owners)) if len(owners) > 1 else None
         if group is not None:
-            runtime.route.request(delete_group(group))
+            _delete_whole_group(runtime, group)
             return
         outcomes = runtime.route.batch([delete_link(index) for index in owners])
         for owner, outcome in zip(owners.values(), outcomes, strict=True):
             if outcome is not None and not isinstance(outcome, NotFoundError):
                 self._keep(outcome, [owner])
+
+
+def _delete_whole_group(runtime: Runtime, group: int) -> None:
+    try:
+        runtime.route.request(delete_group(group))
+    except NotFoundError:
+        return  # all of them are gone since the look
 
 
 def _common_group(runtime: Runtime, indexes: set[int]) -> int | None:
@@ -123,6 +168,10 @@ def undo(members: list[Owned]) -> list[Exception]:
     teardown = Teardown()
     with deferred_signals():
         teardown.run(members)
+    if teardown.interrupt is not None:
+        for problem in teardown.errors:
+            teardown.interrupt.add_note(f"netkit, undoing: {problem}")
+        raise teardown.interrupt
     return teardown.errors
 
 

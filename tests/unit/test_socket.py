@@ -220,7 +220,9 @@ def test_a_batch_is_split_where_its_acknowledgements_would_not_fit(
     requests = [set_link(1, mtu=1000 + n) for n in range(2 * LARGEST_BATCH + 1)]
     assert route.batch(requests) == [None] * len(requests)
     assert kernel.sends - before == 3
-    assert max(sum(r.send == send for r in kernel.requests) for send in range(kernel.sends + 1)) == LARGEST_BATCH
+    assert (
+        max(sum(r.send == send for r in kernel.requests) for send in range(kernel.sends + 1)) == LARGEST_BATCH
+    )
 
 
 def test_a_batch_is_split_by_size_too(kernel: FakeKernel, route: NetlinkSocket) -> None:

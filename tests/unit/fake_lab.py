@@ -1,0 +1,75 @@
+"""What the lifecycle tests have in common: a simulated kernel, and one maker per kind of resource."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from netkit import Bridge, Namespace, VethPair
+from netkit._lifecycle import Resource
+from netkit.testing import FakeKernel
+
+
+@dataclass
+class Lab:
+    """A simulated kernel with two namespaces that were there before."""
+
+    kernel: FakeKernel
+    red: Namespace
+    blue: Namespace
+
+
+Maker = Callable[[Lab], Resource]
+
+MAKERS: dict[str, Maker] = {
+    "veth": lambda lab: VethPair(
+        lab.red, lab.blue, name="eth0", peer_name="eth0",
+        address=["10.0.0.1/24", "fd00::1/64"], peer_address="10.0.0.2/24",
+    ),
+    "veth in one namespace": lambda lab: VethPair(lab.red, lab.red, name="a", peer_name="b", up=False),
+    "bridge": lambda lab: Bridge(lab.red, "br0", address=["172.18.0.1/24", "fd01::1/64"]),
+    "namespace": lambda lab: Namespace(),
+    "named namespace": lambda lab: Namespace("box"),
+    "persistent namespace": lambda lab: Namespace("box", persistent=True),
+}  # fmt: skip
+
+
+def connected(lab: Lab) -> None:
+    """A bridge with three ports, a route in each: what Bridge.connect undoes when it fails."""
+    bridge = Bridge(lab.red, "br0", address="172.18.0.1/24").create()
+    try:
+        for number in range(2, 5):
+            bridge.connect(
+                lab.blue,
+                name=f"port{number}",
+                peer_name=f"eth{number}",
+                peer_address=f"172.18.0.{number}/24",
+                default_route=number == 2,
+                hairpin=True,
+            )
+    finally:
+        bridge.delete()
+
+
+def in_child(function: Callable[[], object]) -> int:
+    """The exit status of a forked child that calls a function: 0 if it returned."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads, from Python 3.12 on
+        pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            function()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def requests_of(kernel: FakeKernel, work: Callable[[], object]) -> int:
+    """How many requests some work needs."""
+    before = len(kernel.requests)
+    work()
+    return len(kernel.requests) - before

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 
+from netkit._spec.value import shown
 from netkit._system.namespace_files import open_current
 from netkit._system.privilege import missing_capability
 from netkit.errors import KernelError, SpecError, kernel_error
 
 DIRECTORY = "/proc/sys"
+_PAGE = 4096
 _USUAL, _LONGEST = 512, 65536  # the kernel clears a buffer of this size for each read
 
 
@@ -20,14 +22,14 @@ def key_path(key: str) -> str:
     ``net.ipv4.conf.eth0/100.forwarding`` and ``net/ipv4/conf/eth0.100/forwarding`` are the same.
     """
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise SpecError(f"sysctl key {key!r} is a {type(key).__name__}: a key is a str")
+        raise SpecError(f"sysctl key {shown(key)} is a {type(key).__name__}: a key is a str")
     separators = [character for character in key if character in "./"]
     path = key.translate({46: "/", 47: "."}) if separators[:1] == ["."] else key
     for part in path.split("/"):
         if part in ("", ".", ".."):
-            raise SpecError(f"sysctl key {key!r} has a part {part!r}: keys are as in net.ipv4.ip_forward")
+            raise SpecError(f"sysctl key {shown(key)} has a part {part!r}: write it as net.ipv4.ip_forward")
     if any(ord(character) <= 32 for character in key):
-        raise SpecError(f"sysctl key {key!r} contains a space or a control character")
+        raise SpecError(f"sysctl key {shown(key)} contains a space or a control character")
     return path
 
 
@@ -41,10 +43,10 @@ def value_text(value: str | int) -> str:
     if isinstance(value, int):
         return str(int(value))
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise SpecError(f"sysctl value {value!r} is a {type(value).__name__}: give a str or an int")
+        raise SpecError(f"sysctl value {shown(value)} is a {type(value).__name__}: give a str or an int")
     text = value.strip()
     if any(character in text for character in "\0\n\r"):
-        raise SpecError(f"sysctl value {value!r} has more than one line")
+        raise SpecError(f"sysctl value {shown(value)} has more than one line")
     return text
 
 
@@ -67,17 +69,28 @@ def write(path: str, text: str) -> bool:
     if before is not None and before.split() == text.split():
         return False
     try:
-        fd = os.open(f"{DIRECTORY}/{path}", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            line = (text + "\n").encode(errors="surrogateescape")
-            if os.write(fd, line) != len(line):
-                raise OSError(errno.EINVAL, "taken in part")
-        finally:
-            os.close(fd)
+        if not _write(path, text):
+            if before is not None:
+                _write(path, before)
+            raise OSError(errno.EINVAL, "more than this key takes")
     except OSError as error:
-        operation = f"set sysctl {key_of(path)} to {text!r}"
-        raise _refused(operation, path, error, "" if before is None else f"It is {before!r}") from None
+        hint = "" if before is None else f"It is {shown(before)}"
+        raise _refused(f"set sysctl {key_of(path)} to {shown(text)}", path, error, hint) from None
     return True
+
+
+def _write(path: str, text: str) -> bool:
+    """Whether all of it was taken: of ``1 2`` a key with one number takes the 1."""
+    line = (text + "\n").encode(errors="surrogateescape")
+    fd = os.open(f"{DIRECTORY}/{path}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        taken = os.write(fd, line)
+        while 0 < taken < len(line) and len(line) >= _PAGE:  # long lists are taken by the page
+            more = os.write(fd, line[taken:])
+            taken = taken + more if more else len(line) + 1
+    finally:
+        os.close(fd)
+    return taken == len(line)
 
 
 def _read(path: str) -> str:

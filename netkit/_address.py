@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 from collections.abc import Iterator
+from time import monotonic
 
 from netkit._netlink.address import add_address, delete_address, list_addresses, parse_address
+from netkit._netlink.link import get_link, parse_link
+from netkit._netlink.link_message import IFF_LOOPBACK, IFF_NOARP
+from netkit._netlink.multicast import list_groups, parse_group
 from netkit._netlink.wire import Request
+from netkit._runtime import Runtime
 from netkit._spec.address import Address
 from netkit._spec.addresses import one_or_many
-from netkit.errors import NotFoundError
+from netkit.errors import KernelError, NotFoundError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +35,42 @@ def parse_addresses(value: OneOrMany) -> tuple[Address, ...]:
 def add_requests(index: int, addresses: tuple[Address, ...]) -> list[Request]:
     """The messages that give a new link its addresses."""
     return [add_address(index, address) for address in addresses]
+
+
+def wait_until_heard(runtime: Runtime, index: int, addresses: tuple[Address, ...]) -> None:
+    """Return when neighbours can find the IPv6 addresses of a link.
+
+    The kernel answers RTM_NEWADDR first and joins the address's solicited-node group later, on a work
+    queue (addrconf_dad_work). A solicitation that comes in between gets no answer, and its sender
+    asks again a second later: without this, every tenth pair began with that second.
+    """
+    wanted = {_solicited_node(address.packed) for address in addresses if address.version == 6}
+    deadline = monotonic() + _JOIN_PATIENCE
+    first = True
+    while wanted:
+        try:
+            joined = {parse_group(reply) for reply in runtime.route.dump(list_groups(index))}
+        except KernelError:
+            return  # no such list here: nothing to go by
+        wanted -= joined
+        if not wanted or monotonic() > deadline or (first and _joins_nothing(runtime, index)):
+            return
+        first = False
+        os.sched_yield()
+
+
+def _joins_nothing(runtime: Runtime, index: int) -> bool:
+    flags = parse_link(runtime.route.get(get_link(index=index))).flags
+    return bool(flags & (IFF_LOOPBACK | IFF_NOARP))
+
+
+def _solicited_node(packed: bytes) -> str:
+    """RFC 4291, 2.7.1: ff02::1:ffXX:XXXX with the last three bytes of the address."""
+    return str(ipaddress.IPv6Address(_SOLICITED_NODE + packed[-3:]))
+
+
+_SOLICITED_NODE = ipaddress.IPv6Address("ff02::1:ff00:0").packed[:13]
+_JOIN_PATIENCE = 1.0  # seconds: what a lost solicitation would cost
 
 
 class Addresses:
@@ -108,12 +151,15 @@ class Addresses:
         replace: bool,
     ) -> Address:
         value = address if isinstance(address, Address) else Address.parse(address)
+        if label is not None and value.version == 6:
+            raise SpecError(f"label= with {value}: only IPv4 addresses have labels")
         index = self._link.ifindex
         request = add_address(
             index, value, replace=replace, nodad=nodad, label=label, scope=scope,
             operation=f"{'replace' if replace else 'add'} address {value} on {self._link._called}",
         )  # fmt: skip
         self._link._runtime.route.request(request)
+        wait_until_heard(self._link._runtime, index, (value,))
         for each in self:
             if each == value:
                 return each

@@ -17,8 +17,8 @@ from netkit._spec import names, numbers
 from netkit._spec.address import Address
 from netkit._spec.addresses import mac as parse_mac
 from netkit._spec.routes import Route
-from netkit._veth import _INDEX_TRIES, VethPair, _find, _raise_first, _random_mac
-from netkit.errors import ExistsError, NotFoundError, SpecError
+from netkit._veth import VethPair, _random_mac, send_new
+from netkit.errors import NotFoundError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -257,24 +257,12 @@ class Bridge(Resource, Holder):
         runtime = self._runtime = self._netns._live_runtime()
         self._group = self._group or random_group()
         self._given_mac = self._mac or _random_mac()
+        self._index = runtime.new_index()
         undo.add(self._take_back)
-        self._make(runtime)
-        # Not in one send with the link, as in VethPair: a stranger may have our index.
-        requests = add_requests(self._index, self._addresses)
-        if requests:
-            _raise_first(runtime.route.batch(requests))
-            wait_until_heard(runtime, self._index, self._addresses)
-
-    def _make(self, runtime: Runtime) -> None:
-        """The device; again with another index if a stranger has ours."""
-        for attempt in range(_INDEX_TRIES):
-            self._index = runtime.new_index()
-            try:
-                runtime.route.request(self._message())
-                return
-            except ExistsError as refusal:
-                if _find(runtime, self._name) is not None or attempt == _INDEX_TRIES - 1:
-                    raise refusal from None
+        refusal = send_new(runtime, self._message(), self._index, self._addresses)
+        if refusal is not None:
+            raise refusal
+        wait_until_heard(runtime, self._index, self._addresses)
 
     def _message(self) -> Request:
         return new_bridge(

@@ -237,7 +237,7 @@ class Link:
 
     def delete(self) -> None:
         """Delete the device; for a veth, both ends. Twin: ``ip link del NAME``."""
-        self._change(delete_link(index=self._ifindex))
+        self._change(delete_link(index=self._ifindex, operation=f"delete {self._called}"))
 
     # -- inside -------------------------------------------------------------------------
 

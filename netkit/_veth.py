@@ -9,6 +9,7 @@ from errno import ENODEV
 from netkit._address import add_requests, parse_addresses, wait_until_heard
 from netkit._lifecycle import LINKS, Owned, Resource, Teardown, Undo
 from netkit._link import Link
+from netkit._netlink.address import delete_address
 from netkit._netlink.link import delete_link, get_link, parse_link, set_link, veth
 from netkit._netlink.route import add_route
 from netkit._netlink.wire import Request
@@ -180,27 +181,14 @@ class VethPair(Resource):
     def _create(self, undo: Undo) -> None:
         near, far = self._near, self._far
         here, there = near.open(), far.open()
+        near.index, far.index = here.new_index(), there.new_index()
         near.given_mac, far.given_mac = near.mac or _random_mac(), far.mac or _random_mac()
         self._group = self._group or random_group()
         undo.add(self._take_back)
-        self._make(here, there)
-        self._send_near(here)
+        self._send_near(here, there)
         self._send_far(there)
         if self._up:
             self._settle()
-
-    def _make(self, here: Runtime, there: Runtime) -> None:
-        """Both ends, in one message; again with other indexes if a stranger has one of ours."""
-        for attempt in range(_INDEX_TRIES):
-            self._near.index, self._far.index = here.new_index(), there.new_index()
-            try:
-                here.route.request(self._message(here, there))
-                return
-            except (ExistsError, BusyError) as refusal:
-                # EEXIST has no text: near name, far name and our index all look the same.
-                named = self._name_the_taken(refusal)
-                if named is not refusal or attempt == _INDEX_TRIES - 1:
-                    raise named from None
 
     def _message(self, here: Runtime, there: Runtime) -> Request:
         near, far = self._near, self._far
@@ -228,15 +216,12 @@ class VethPair(Resource):
         if here is not None and self._is_ours(here, self._near):
             here.route.request(delete_link(index=self._near.index))
 
-    def _send_near(self, here: Runtime) -> None:
-        # Not in one send with the link: after a refused one the kernel goes on, and what has our
-        # index then is a stranger's, which would get our addresses.
+    def _send_near(self, here: Runtime, there: Runtime) -> None:
         near = self._near
-        requests = [
-            *self._port_options_of(near.index),
-            *add_requests(near.index, near.addresses),
-            *_routes(near),
-        ]
+        refusal = send_new(here, self._message(here, there), near.index, near.addresses)
+        if refusal is not None:
+            raise self._name_the_taken(refusal)
+        requests = [*self._port_options_of(near.index), *_routes(near)]
         if requests:
             _raise_first(here.route.batch(requests))
 
@@ -259,7 +244,9 @@ class VethPair(Resource):
             self._near.runtime.sync_carrier(self._master._last_name)
 
     def _name_the_taken(self, refusal: KernelError) -> KernelError:
-        """The same refusal, with the name that is taken and where, if one is."""
+        # EEXIST (EBUSY for the far index) has no text: names and indexes all look the same.
+        if not isinstance(refusal, ExistsError | BusyError):
+            return refusal
         for end in (self._near, self._far):
             runtime = end.runtime
             if runtime is not None and _find(runtime, end.name) is not None:
@@ -323,9 +310,6 @@ class VethPair(Resource):
         return f"<VethPair {_place(near)} - {_place(far)}>"
 
 
-_INDEX_TRIES = 8
-
-
 def _no_options(index: int) -> list[Request]:
     return []
 
@@ -336,6 +320,24 @@ def _place(end: End) -> str:
 
 def _routes(end: End) -> list[Request]:
     return [add_route(route, end.index, []) for route in end.routes]
+
+
+def send_new(
+    runtime: Runtime, request: Request, index: int, addresses: tuple[Address, ...]
+) -> KernelError | None:
+    """Make a link with its addresses in one send; the refusal of the link itself, if it was refused.
+
+    The kernel goes on after a refused message: if a stranger has our index, it is the stranger that
+    got our addresses, and they are taken back. Raises what refused an address of ours.
+    """
+    first, *rest = runtime.route.batch([request, *add_requests(index, addresses)])
+    if first is None:
+        _raise_first(rest)
+    else:
+        given = [address for address, outcome in zip(addresses, rest, strict=True) if outcome is None]
+        if given:
+            _raise_first(runtime.route.batch([delete_address(index, address) for address in given]))
+    return first
 
 
 def _raise_first(outcomes: list[KernelError | None]) -> None:

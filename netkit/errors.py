@@ -202,6 +202,9 @@ def kernel_error(
     ``missing_capability`` is the name of the capability the caller lacks, such as
     ``CAP_NET_ADMIN``: EPERM is an AccessError only when there is one.
     """
+    if extack and "IPv6 is disabled" in extack:
+        hint = hint or "The sysctl net.ipv6.conf.DEVICE.disable_ipv6 is 1 (or that of `all`)"
+        missing_capability = None  # EACCES, which no capability would cure
     kind = _CLASS_BY_ERRNO.get(errno, KernelError)
     if deleting and errno == _errno.EADDRNOTAVAIL:
         kind = NotFoundError

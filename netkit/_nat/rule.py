@@ -209,6 +209,9 @@ class NatRule(Resource):
         self._runtime = self._netns._live_runtime()
         self._backend, self._token = add_rule(self._runtime, self._wanted, self._spec)
 
+    def _runtimes(self) -> tuple[Runtime | None, ...]:
+        return (self._runtime,)
+
     def _remove(self, teardown: Teardown) -> None:
         runtime = self._runtime
         if (

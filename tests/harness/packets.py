@@ -1,0 +1,95 @@
+"""Small real traffic between namespaces, on ordinary sockets: what a test believes in the end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netkit import Namespace
+
+TIMEOUT = 3.0  # only a failing test waits that long
+QUIET = 0.15  # how long nothing must come, where nothing is expected
+
+
+def family_of(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def address_of(name: tuple[str, int]) -> str:
+    """The address in a socket's name, without IPv6's zone."""
+    return name[0].partition("%")[0]
+
+
+@contextmanager
+def bound(
+    ns: Namespace, address: str, port: int = 0, kind: int = socket.SOCK_STREAM
+) -> Iterator[socket.socket]:
+    """A socket that is bound in the namespace, and listens if it can."""
+    with ns.socket(family_of(address), kind) as sock:
+        sock.settimeout(TIMEOUT)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+        if kind == socket.SOCK_STREAM:
+            sock.listen()
+        yield sock
+
+
+def tcp(client: Namespace, target: str, port: int, server: socket.socket, source: str | None = None) -> str:
+    """Connect; both ways must work. Returns the client's address as the server sees it."""
+    return tcp_name(client, target, port, server, source)[0]
+
+
+def tcp_name(
+    client: Namespace, target: str, port: int, server: socket.socket, source: str | None = None
+) -> tuple[str, int]:
+    """As `tcp`, with the client's port."""
+    with client.socket(family_of(target), socket.SOCK_STREAM) as sock:
+        sock.settimeout(TIMEOUT)
+        if source is not None:
+            sock.bind((source, 0))
+        sock.connect((target, port))
+        connection, name = server.accept()
+        with connection:
+            connection.settimeout(TIMEOUT)
+            sock.sendall(b"ping")
+            assert connection.recv(16) == b"ping"
+            connection.sendall(b"pong")
+            assert sock.recv(16) == b"pong"
+        return address_of(name), name[1]
+
+
+def udp(client: Namespace, target: str, port: int, server: socket.socket, source: str | None = None) -> str:
+    """One datagram each way. Returns the client's address as the server sees it."""
+    with client.socket(family_of(target), socket.SOCK_DGRAM) as sock:
+        sock.settimeout(TIMEOUT)
+        if source is not None:
+            sock.bind((source, 0))
+        sock.sendto(b"ping", (target, port))
+        data, name = server.recvfrom(16)
+        assert data == b"ping"
+        server.sendto(b"pong", name)
+        assert sock.recv(16) == b"pong"
+        return address_of(name)
+
+
+def refused(client: Namespace, target: str, port: int) -> bool:
+    """Whether a connection is refused, which it is at once where nobody listens."""
+    with client.socket(family_of(target), socket.SOCK_STREAM) as sock:
+        sock.settimeout(TIMEOUT)
+        return sock.connect_ex((target, port)) == 111  # ECONNREFUSED
+
+
+def comes_through(client: Namespace, target: str, port: int, server: socket.socket) -> bool:
+    """Whether a datagram arrives, where it may be that none does."""
+    with client.socket(family_of(target), socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"anybody?", (target, port))
+        server.settimeout(QUIET)
+        try:
+            return server.recv(16) == b"anybody?"
+        except TimeoutError:
+            return False
+        finally:
+            server.settimeout(TIMEOUT)

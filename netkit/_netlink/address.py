@@ -134,9 +134,7 @@ def add_address(
     return Request(RTM_NEWADDR, how, header + b"".join(parts), what, ADDRESS_POLICY, _HEADER.size)
 
 
-def delete_address(
-    index: int, address: Address | IPInterface, *, operation: str | None = None
-) -> Request:
+def delete_address(index: int, address: Address | IPInterface, *, operation: str | None = None) -> Request:
     """Take an address from the link of this index."""
     packed, prefixlen = _packed(address)
     peer = address.packed_peer if isinstance(address, Address) else None

@@ -6,13 +6,10 @@ left out, the link is called by its index.
 
 from __future__ import annotations
 
-from netkit._netlink.bridge import bridge as bridge
-from netkit._netlink.bridge import set_bridge as set_bridge
+from netkit._netlink.bridge import bridge, set_bridge
 from netkit._netlink.link_message import (
     CREATE,
-    IFF_LOWER_UP as IFF_LOWER_UP,
-    IFF_RUNNING as IFF_RUNNING,
-    IFF_UP as IFF_UP,
+    IFF_UP,
     IFINFOMSG,
     IFLA_ALT_IFNAME,
     IFLA_EXT_MASK,
@@ -24,21 +21,40 @@ from netkit._netlink.link_message import (
     IFLA_MASTER,
     IFLA_PROP_LIST,
     RTEXT_FILTER_SKIP_STATS,
-    RTM_DELLINK as RTM_DELLINK,
+    RTM_DELLINK,
     RTM_DELLINKPROP,
     RTM_GETLINK,
-    RTM_NEWLINK as RTM_NEWLINK,
+    RTM_NEWLINK,
     RTM_NEWLINKPROP,
     link_request,
     settings,
 )
-from netkit._netlink.link_policy import LINK_POLICY as LINK_POLICY
-from netkit._netlink.link_policy import VETH_INFO_PEER
-from netkit._netlink.link_record import LinkRecord as LinkRecord
-from netkit._netlink.link_record import LinkStats as LinkStats
-from netkit._netlink.link_record import parse_link as parse_link
+from netkit._netlink.link_policy import LINK_POLICY, VETH_INFO_PEER
+from netkit._netlink.link_record import LinkRecord, LinkStats, parse_link
 from netkit._netlink.wire import NLM_F_ACK, Request, attribute, nested, text, u32
 from netkit.errors import SpecError
+
+__all__ = [
+    "IFF_UP",
+    "LINK_POLICY",
+    "RTM_DELLINK",
+    "RTM_NEWLINK",
+    "LinkRecord",
+    "LinkStats",
+    "add_alternative_name",
+    "bridge",
+    "delete_alternative_name",
+    "delete_group",
+    "delete_link",
+    "get_link",
+    "list_links",
+    "new_link",
+    "parse_link",
+    "set_bridge",
+    "set_group_alias",
+    "set_link",
+    "veth",
+]
 
 _WITHOUT_STATS = u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
 _VETH_KIND = text(IFLA_INFO_KIND, "veth")

@@ -64,9 +64,7 @@ _WANTED = _with_mark(
     _IFLA_LINK_NETNSID,
     _IFLA_PROP_LIST,
 )
-_WANTED_INFO = _with_mark(
-    _IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA
-)
+_WANTED_INFO = _with_mark(_IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA)
 
 _ATTRIBUTE = Struct("=HH").unpack_from
 _HEADER = Struct("=BxHiII")  # family, ARPHRD type, index, flags, change
@@ -157,9 +155,31 @@ class LinkRecord:
     qdisc: str | None
     slave_kind: str | None
     txqlen: int
-    _data: bytes | None
-    _port: bytes | None
-    _stats: bytes | None
+
+    def __init__(self, message: bytes, payloads: dict[int, bytes]) -> None:
+        get = payloads.get
+        _, _, self.index, self.flags, _ = _HEADER.unpack_from(message)
+        self.name = _text(payloads[_IFLA_IFNAME])
+        self.mtu = _U32(payloads[_IFLA_MTU])[0]
+        self.group = _U32(get(_IFLA_GROUP, _ZERO))[0]
+        self.txqlen = _U32(get(_IFLA_TXQLEN, _ZERO))[0]
+        self.operstate = get(_IFLA_OPERSTATE, _ZERO)[0]
+        self.carrier = get(_IFLA_CARRIER, _ZERO)[0] != 0
+        self.master = _U32(payloads[_IFLA_MASTER])[0] if _IFLA_MASTER in payloads else None
+        self.link = _U32(payloads[_IFLA_LINK])[0] if _IFLA_LINK in payloads else None
+        self.link_netnsid = _S32(payloads[_IFLA_LINK_NETNSID])[0] if _IFLA_LINK_NETNSID in payloads else None
+        self.mac = get(_IFLA_ADDRESS, b"").hex(":") or None
+        self.qdisc = _text(payloads[_IFLA_QDISC]) if _IFLA_QDISC in payloads else None
+        self.alias = _text(payloads[_IFLA_IFALIAS]) if _IFLA_IFALIAS in payloads else None
+        self.altnames = _alternative_names(payloads[_IFLA_PROP_LIST]) if _IFLA_PROP_LIST in payloads else ()
+        self._stats = get(_IFLA_STATS64)
+        info = (
+            _payloads(payloads[_IFLA_LINKINFO], 0, _WANTED_INFO) if _IFLA_LINKINFO in payloads else _NOTHING
+        )
+        self.kind = _text(info[_IFLA_INFO_KIND]) if _IFLA_INFO_KIND in info else None
+        self.slave_kind = _text(info[_IFLA_INFO_SLAVE_KIND]) if _IFLA_INFO_SLAVE_KIND in info else None
+        self._data = info.get(_IFLA_INFO_DATA)
+        self._port = info.get(_IFLA_INFO_SLAVE_DATA)
 
     @property
     def stats(self) -> LinkStats:
@@ -198,7 +218,7 @@ def parse_link(reply: Reply) -> LinkRecord:
     _, data, start, end = reply
     message = bytes(data[start:end])
     try:
-        return _record(message, _payloads(message, _HEADER_SIZE, _WANTED))
+        return LinkRecord(message, _payloads(message, _HEADER_SIZE, _WANTED))
     except KeyError as problem:
         raise ProtocolError(f"a link without attribute {problem} (IFLA_...)") from problem
     except (error, IndexError) as problem:
@@ -218,34 +238,10 @@ def _payloads(message: bytes, start: int, wanted: frozenset[int]) -> dict[int, b
             payloads[kind & NLA_TYPE_MASK] = message[start + 4 : stop]
         start += (length + 3) & ~3
     if start < end or stop > end:  # asked once: only the last attribute can reach beyond the end
-        raise ProtocolError(f"an attribute of a link claims {length} bytes of {end - start}")
+        raise ProtocolError(
+            f"a link's attribute at byte {min(start, stop)} of {end} has an impossible length"
+        )
     return payloads
-
-
-def _record(message: bytes, payloads: dict[int, bytes]) -> LinkRecord:
-    record = LinkRecord()
-    get = payloads.get
-    _, _, record.index, record.flags, _ = _HEADER.unpack_from(message)
-    record.name = _text(payloads[_IFLA_IFNAME])
-    record.mtu = _U32(payloads[_IFLA_MTU])[0]
-    record.group = _U32(get(_IFLA_GROUP, _ZERO))[0]
-    record.txqlen = _U32(get(_IFLA_TXQLEN, _ZERO))[0]
-    record.operstate = get(_IFLA_OPERSTATE, _ZERO)[0]
-    record.carrier = get(_IFLA_CARRIER, _ZERO)[0] != 0
-    record.master = _U32(payloads[_IFLA_MASTER])[0] if _IFLA_MASTER in payloads else None
-    record.link = _U32(payloads[_IFLA_LINK])[0] if _IFLA_LINK in payloads else None
-    record.link_netnsid = _S32(payloads[_IFLA_LINK_NETNSID])[0] if _IFLA_LINK_NETNSID in payloads else None
-    record.mac = get(_IFLA_ADDRESS, b"").hex(":") or None
-    record.qdisc = _text(payloads[_IFLA_QDISC]) if _IFLA_QDISC in payloads else None
-    record.alias = _text(payloads[_IFLA_IFALIAS]) if _IFLA_IFALIAS in payloads else None
-    record.altnames = _alternative_names(payloads[_IFLA_PROP_LIST]) if _IFLA_PROP_LIST in payloads else ()
-    record._stats = get(_IFLA_STATS64)
-    info = _payloads(payloads[_IFLA_LINKINFO], 0, _WANTED_INFO) if _IFLA_LINKINFO in payloads else _NOTHING
-    record.kind = _text(info[_IFLA_INFO_KIND]) if _IFLA_INFO_KIND in info else None
-    record.slave_kind = _text(info[_IFLA_INFO_SLAVE_KIND]) if _IFLA_INFO_SLAVE_KIND in info else None
-    record._data = info.get(_IFLA_INFO_DATA)
-    record._port = info.get(_IFLA_INFO_SLAVE_DATA)
-    return record
 
 
 def _text(payload: bytes) -> str:

@@ -17,18 +17,20 @@ from netkit.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import pyroute2
+    from typing import Any
+
+    from pyroute2.iproute.linux import IPRoute  # pyright: ignore[reportMissingTypeStubs]
 
 _BUFFER = 1024 * 1024
 
 
-def open_iproute(open_socket: Callable[[int, int, int], _socket.socket]) -> pyroute2.IPRoute:
+def open_iproute(open_socket: Callable[[int, int, int], _socket.socket]) -> IPRoute:
     """A pyroute2.IPRoute over a netlink socket that ``open_socket(family, type, protocol)`` opens.
 
     So it speaks to that socket's namespace, whatever namespace the thread is in, and without a
     fork. pyroute2 refuses its use from another thread; inside a running event loop it does not work.
     """
-    from pyroute2 import IPRoute
+    from pyroute2.iproute.linux import IPRoute  # pyright: ignore[reportMissingTypeStubs]
 
     sock = open_socket(_socket.AF_NETLINK, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC, 0)
     try:
@@ -36,7 +38,9 @@ def open_iproute(open_socket: Callable[[int, int, int], _socket.socket]) -> pyro
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVBUF, _BUFFER)
         # groups=0: it would queue every event for ever. Extended ACKs are options of the socket.
         sock.setsockopt(270, 11, 1)  # SOL_NETLINK, NETLINK_EXT_ACK
-        return IPRoute(use_socket=sock, groups=0, ext_ack=True)
+        return IPRoute(  # type: ignore[no-untyped-call]
+            use_socket=sock, groups=0, ext_ack=True
+        )
     except BaseException:
         sock.close()
         raise
@@ -48,11 +52,11 @@ def link_data(kind: str, values: Mapping[str, object]) -> bytes:
     ``values`` are by the kernel's names, as pyroute2 encodes them: ``{"IFLA_IPVLAN_MODE": 0}``.
     Hand the result to ``link.new_link``. Raises SpecError for what pyroute2 cannot encode.
     """
-    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+    from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg  # pyright: ignore[reportMissingTypeStubs]
 
     data = {"attrs": list(values.items())}
     info = {"attrs": [("IFLA_INFO_KIND", kind), ("IFLA_INFO_DATA", data)]}
-    message = ifinfmsg()
+    message: Any = ifinfmsg()  # type: ignore[no-untyped-call]
     message["attrs"] = [("IFLA_LINKINFO", info)]
     try:
         message.encode()

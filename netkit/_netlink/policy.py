@@ -183,7 +183,13 @@ def _find(policy: Policy, body: bytes, start: int, end: int, offset: int) -> str
 
 
 def _name(
-    row: Attribute | None, kind: int, texts: Mapping[str, str], body: bytes, begin: int, stop: int, offset: int
+    row: Attribute | None,
+    kind: int,
+    texts: Mapping[str, str],
+    body: bytes,
+    begin: int,
+    stop: int,
+    offset: int,
 ) -> str:
     if row is None:
         return f"attribute {kind}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netkit._address import add_requests, parse_addresses, wait_until_heard
+from netkit._address import parse_addresses, wait_until_heard
 from netkit._fdb import ForwardingDatabase
 from netkit._lifecycle import LINKS, Holder, Resource, Teardown, Undo
 from netkit._link import Link, link_by_name, require_link
@@ -18,7 +18,7 @@ from netkit._spec.address import Address
 from netkit._spec.addresses import mac as parse_mac
 from netkit._spec.routes import Route
 from netkit._veth import VethPair, _random_mac, send_new
-from netkit.errors import NotFoundError, SpecError
+from netkit.errors import KernelError, NotFoundError, SpecError, UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -237,19 +237,26 @@ class Bridge(Resource, Holder):
 
     def _default_routes(self, given: tuple[Address, ...]) -> tuple[Route, ...]:
         """One per family that the far end gets an address of."""
-        if not self._addresses:
+        addresses = self._present_addresses()
+        if not addresses:
             raise SpecError(f"default_route=True needs an address on bridge '{self._name}'")
         routes: list[Route] = []
         for version in (4, 6):
-            gateway = next((a for a in self._addresses if a.version == version), None)
+            gateway = next((a for a in addresses if a.version == version), None)
             if gateway is not None and any(a.version == version for a in given):
                 routes.append(Route.build("default", via=gateway.ip))
         if not routes:
             raise SpecError(
                 f"default_route=True needs a peer_address of a family that bridge '{self._name}' has: "
-                + ", ".join(str(a) for a in self._addresses)
+                + ", ".join(str(a) for a in addresses)
             )
         return tuple(routes)
+
+    def _present_addresses(self) -> list[Address]:
+        """What it has now, as given at creation: the kernel lists IPv6 addresses last first."""
+        present = [a for a in self.link.addresses if a.scope != "link"]
+        given = [a for a in self._addresses if a in present]
+        return given + [a for a in present if a not in given]
 
     # -- lifecycle ----------------------------------------------------------------
 
@@ -261,8 +268,15 @@ class Bridge(Resource, Holder):
         undo.add(self._take_back)
         refusal = send_new(runtime, self._message(), self._index, self._addresses)
         if refusal is not None:
-            raise refusal
+            raise self._explained(refusal)
         wait_until_heard(runtime, self._index, self._addresses)
+
+    def _explained(self, refusal: KernelError) -> KernelError:
+        if not isinstance(refusal, UnsupportedError):
+            return refusal
+        if self._vlan_filtering:
+            return refusal._hinted("vlan_filtering=True needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING")
+        return refusal._hinted("Bridges need a kernel with CONFIG_BRIDGE (module `bridge`)")
 
     def _message(self) -> Request:
         return new_bridge(

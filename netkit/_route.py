@@ -254,6 +254,7 @@ class RouteTable(Owned):
         self.__exit__(kind, problem, traceback)
 
     def _begin(self, group: int) -> None:
+        self._check()
         self.__enter__()
 
     def _remove(self, teardown: Teardown) -> None:

@@ -18,7 +18,16 @@ from netkit._spec import names, numbers
 from netkit._spec.address import Address
 from netkit._spec.addresses import mac as parse_mac
 from netkit._spec.routes import Route
-from netkit.errors import BusyError, ExistsError, KernelError, NotFoundError, SpecError, StateError, kernel_error
+from netkit.errors import (
+    BusyError,
+    ExistsError,
+    KernelError,
+    NotFoundError,
+    SpecError,
+    StateError,
+    UnsupportedError,
+    kernel_error,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -244,6 +253,8 @@ class VethPair(Resource):
             self._near.runtime.sync_carrier(self._master._last_name)
 
     def _name_the_taken(self, refusal: KernelError) -> KernelError:
+        if isinstance(refusal, UnsupportedError):
+            return refusal._hinted("A veth needs a kernel with CONFIG_VETH (module `veth`)")
         # EEXIST (EBUSY for the far index) has no text: names and indexes all look the same.
         if not isinstance(refusal, ExistsError | BusyError):
             return refusal

@@ -107,6 +107,17 @@ class KernelError(NetkitError, OSError):
     def __str__(self) -> str:
         return self.strerror or ""
 
+    def _hinted(self, hint: str) -> Self:
+        """The same refusal with what the user can do about it."""
+        return type(self)(
+            self.operation,
+            self.errno or 0,
+            extack=self.extack,
+            attribute=self.attribute,
+            netns=self.netns,
+            hint=hint,
+        )
+
     def __reduce__(self) -> tuple[object, ...]:
         fields = (self.operation, self.errno, self.extack, self.attribute, self.netns, self.hint)
         return _rebuild, (type(self), *fields)

@@ -163,6 +163,7 @@ class Resource(Owned):
         return [self, *held]
 
     def _begin(self, group: int) -> None:
+        self._check_process()
         if self._state == "borrowed":
             raise StateError(f"{self!r} is borrowed: adopt() it first, or leave it out of the scope")
         if self._state != "owned":

@@ -58,7 +58,10 @@ def open_name_or_path(value: str | os.PathLike[str]) -> int:
 
     NotFoundError if it is missing or stale, SpecError if the path is no network namespace.
     """
-    path, text = os.fspath(value), repr(os.fspath(value))
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+    text = repr(path)
+    if not isinstance(path, str) or not path or "\0" in path:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise SpecError(f"{value!r} is no name and no path of a namespace: give a str or a Path without NUL")
     if isinstance(value, str) and "/" not in value:
         path = registered_path(value)
     operation = f"open namespace {text}"

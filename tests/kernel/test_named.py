@@ -1,0 +1,408 @@
+"""Names of namespaces: what `ip netns`, `ip -n` and nsenter(1) find, and when a name is free again."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from netkit import ExistsError, Namespace, NotFoundError, SpecError, StateError
+from tests.harness.oracle import ip, run_in
+from tests.kernel.test_namespace import identity
+
+DIRECTORY = Path("/run/netns")
+
+both = pytest.mark.parametrize("persistent", [False, True], ids=["symlink", "mount"])
+
+
+@pytest.fixture(autouse=True)
+def directory() -> Iterator[None]:
+    assert registered() == []
+    yield
+    assert registered() == []
+    while subprocess.run(["umount", "-l", DIRECTORY], stderr=subprocess.DEVNULL).returncode == 0:
+        pass  # the shared mount that `ip netns add` makes of the directory, and so do we
+
+
+def registered() -> list[str]:
+    return sorted(entry.name for entry in DIRECTORY.iterdir())
+
+
+def output(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def mounts() -> list[str]:
+    """The namespaces mounted in /run/netns; by way of the directory's own mount each is there twice."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return sorted({line.split()[4] for line in lines if line.split()[4].startswith("/run/netns/")})
+
+
+# -- who finds it ------------------------------------------------------------------
+
+
+@both
+def test_others_find_it(persistent: bool) -> None:
+    with Namespace("red", persistent=persistent) as red:
+        assert red.name == "red"
+        assert red.path == "/run/netns/red"
+        assert identity("/run/netns/red") == identity(red.fileno())
+        inode = f"net:[{os.fstat(red.fileno()).st_ino}]\n"
+        assert output("ip", "netns", "exec", "red", "readlink", "/proc/self/ns/net") == inode
+        assert output("nsenter", "--net=/run/netns/red", "readlink", "/proc/self/ns/net") == inode
+        output("ip", "-n", "red", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+        assert sorted(item.name for item in red.links) == ["lo", "v0", "v1"]
+        assert "red" in output("ip", "netns", "list").split()
+        with Namespace.open("red") as again:
+            assert identity(again.fileno()) == identity(red.fileno())
+    assert registered() == []
+
+
+def test_a_symlink_leads_to_a_high_descriptor_of_ours() -> None:
+    with Namespace("red") as red:
+        target = os.readlink("/run/netns/red")
+        found = re.fullmatch(rf"/proc/{os.getpid()}/fd/(\d+)", target)
+        assert found is not None
+        assert int(found[1]) >= 300
+        assert identity(int(found[1])) == identity(red.fileno())
+        assert os.get_inheritable(int(found[1])) is False
+    assert not os.path.lexists(target)
+    assert mounts() == []
+
+
+def test_a_persistent_one_is_the_mount_of_ip_netns_add() -> None:
+    output("ip", "netns", "add", "theirs")
+    with Namespace("ours", persistent=True):
+        kinds = [stat_of(name) for name in ("ours", "theirs")]
+        assert kinds[0] == kinds[1]
+        assert mounts() == ["/run/netns/ours", "/run/netns/theirs"]
+    assert mounts() == ["/run/netns/theirs"]
+    output("ip", "netns", "delete", "theirs")
+
+
+def stat_of(name: str) -> tuple[bool, str]:
+    path = DIRECTORY / name
+    return path.is_symlink(), output("stat", "-f", "-c", "%T", str(path))
+
+
+@both
+def test_the_name_is_free_at_once_fifty_times(persistent: bool) -> None:
+    for _ in range(50):
+        with Namespace("red", persistent=persistent) as red:
+            assert identity("/run/netns/red") == identity(red.fileno())
+        assert registered() == []
+
+
+@both
+def test_the_name_goes_when_the_body_raises(persistent: bool) -> None:
+    with pytest.raises(ZeroDivisionError), Namespace("red", persistent=persistent):
+        raise ZeroDivisionError
+    assert registered() == []
+    assert mounts() == []
+
+
+@both
+def test_many_names_at_once(persistent: bool) -> None:
+    made = [Namespace(f"box{number}", persistent=persistent).create() for number in range(30)]
+    assert len({identity(f"/run/netns/box{number}") for number in range(30)}) == 30
+    for ns in reversed(made):
+        ns.delete()
+    assert mounts() == []
+
+
+LEGAL = ["a", "red.blue", "0", "a:b", "A_b-c", "b%d", "réd", "x" * 255, "é" * 127]
+
+
+@both
+@pytest.mark.parametrize("name", LEGAL, ids=ascii)
+def test_odd_names_that_are_fine(name: str, persistent: bool) -> None:
+    with Namespace(name, persistent=persistent) as ns:
+        assert ns.name == name
+        inode = output("ip", "netns", "exec", name, "readlink", "/proc/self/ns/net").strip()
+        assert inode == f"net:[{os.fstat(ns.fileno()).st_ino}]"
+
+
+HOSTILE = [
+    "", ".", "..", ".hidden", "-rf", "a/b", "/abs", "../x", "../../tmp/netkit-x", "a b", " a", "a\n", "a\tb",
+    "a\0b", "\0", "x" * 256, "é" * 128, "\udcff",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+def test_hostile_names_are_refused_before_anything_happens(name: str) -> None:
+    before = sorted(os.listdir("/proc/self/fd")), sorted(os.listdir("/tmp"))
+    with pytest.raises(SpecError) as caught:
+        Namespace(name)
+    assert "namespace name" in str(caught.value)
+    assert (sorted(os.listdir("/proc/self/fd")), sorted(os.listdir("/tmp"))) == before
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a\0b", "/run/netns/a\0b", b"red", 3, None, True], ids=ascii)
+def test_hostile_names_are_not_opened_either(name: str) -> None:
+    with pytest.raises(SpecError):
+        Namespace.open(name)
+
+
+def test_a_path_object_is_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Namespace("red") as red:
+        with pytest.raises(NotFoundError):
+            Namespace.open(Path("red"))
+        monkeypatch.chdir(DIRECTORY)
+        with Namespace.open(Path("red")) as again:
+            assert identity(again.fileno()) == identity(red.fileno())
+            assert (again.name, again.path) == (None, "red")
+
+
+# -- names that are taken, stale or something else ---------------------------------
+
+
+@both
+def test_a_taken_name_is_left_as_it_is(persistent: bool) -> None:
+    with Namespace("red") as first:
+        _taken_by(identity(first.fileno()), persistent)
+    with Namespace("red", persistent=True) as first:
+        _taken_by(identity(first.fileno()), persistent)
+    output("ip", "netns", "add", "red")
+    _taken_by(identity("/run/netns/red"), persistent)
+    output("ip", "netns", "delete", "red")
+
+
+def _taken_by(other: tuple[int, int], persistent: bool) -> None:
+    ns = Namespace("red", persistent=persistent)
+    with pytest.raises(ExistsError, match="'red'") as caught:
+        ns.create()
+    assert isinstance(caught.value, FileExistsError)
+    assert not hasattr(caught.value, "__notes__")
+    assert not ns.exists
+    assert identity("/run/netns/red") == other
+    output("ip", "netns", "exec", "red", "true")
+
+
+@both
+def test_it_can_be_created_when_the_name_is_free_again(persistent: bool) -> None:
+    ns = Namespace("red", persistent=persistent)
+    with Namespace("red"), pytest.raises(ExistsError):
+        ns.create()
+    with ns:
+        assert identity("/run/netns/red") == identity(ns.fileno())
+
+
+def _dangling(path: Path) -> None:
+    path.symlink_to("/proc/999999999/fd/400")
+
+
+def _reused(path: Path) -> None:
+    path.symlink_to("/proc/self/fd/0")
+
+
+def _placeholder(path: Path) -> None:
+    path.touch(mode=0)
+
+
+def _killed(path: Path) -> None:
+    """What a process leaves that was killed; its guard would have taken it away."""
+    code = (
+        f"from netkit import Namespace; import os, signal; Namespace({path.name!r}).create();"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    if not path.is_symlink():
+        _dangling(path)
+
+
+@both
+@pytest.mark.parametrize("leave", [_dangling, _reused, _placeholder, _killed])
+def test_a_stale_name_is_told_and_repaired(leave: Callable[[Path], None], persistent: bool) -> None:
+    leave(DIRECTORY / "red")
+    for given in ("red", "/run/netns/red", DIRECTORY / "red"):
+        with pytest.raises(NotFoundError, match="stale"):
+            Namespace.open(given)
+    with Namespace("red", persistent=persistent) as red:
+        assert identity("/run/netns/red") == identity(red.fileno())
+        output("ip", "netns", "exec", "red", "true")
+
+
+def test_a_missing_name(tmp_path: Path) -> None:
+    for given in ("nobody", tmp_path / "nobody", "/run/netns/nobody"):
+        with pytest.raises(NotFoundError, match="nobody") as caught:
+            Namespace.open(given)
+        assert "stale" not in str(caught.value)
+        assert isinstance(caught.value, KeyError)
+
+
+@both
+def test_what_is_no_namespace_is_neither_opened_nor_replaced(tmp_path: Path, persistent: bool) -> None:
+    ordinary = tmp_path / "file"
+    ordinary.write_text("kept")
+    with pytest.raises(SpecError, match="no network namespace"):
+        Namespace.open(ordinary)
+    taken = DIRECTORY / "file"
+    taken.write_text("kept")
+    with pytest.raises(SpecError, match="no network namespace"):
+        Namespace.open("file")
+    with pytest.raises(ExistsError, match="'file'"):
+        Namespace("file", persistent=persistent).create()
+    assert (taken.read_text(), ordinary.read_text()) == ("kept", "kept")
+    taken.unlink()
+
+
+# -- names that others change meanwhile --------------------------------------------
+
+
+@both
+def test_taken_away_by_others_is_success(persistent: bool) -> None:
+    """F21: what is held goes on, and the end is no error."""
+    with Namespace("red", persistent=persistent) as red:
+        if persistent:
+            output("ip", "netns", "delete", "red")
+        else:
+            os.unlink("/run/netns/red")
+        run_in(red, "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+        assert len(red.links) == 3
+        assert red.exists
+
+
+@both
+def test_made_anew_by_others_is_theirs(persistent: bool) -> None:
+    """F22"""
+    with Namespace("red", persistent=persistent) as red:
+        if persistent:
+            output("ip", "netns", "delete", "red")
+        else:
+            os.unlink("/run/netns/red")
+        output("ip", "netns", "add", "red")
+        assert identity("/run/netns/red") != identity(red.fileno())
+    output("ip", "netns", "exec", "red", "true")
+    output("ip", "netns", "delete", "red")
+
+
+@both
+def test_the_directory_is_made_when_it_is_missing(persistent: bool) -> None:
+    DIRECTORY.rmdir()
+    try:
+        with Namespace() as ns:  # needs none
+            assert not DIRECTORY.exists()
+            assert ns.exists
+        with Namespace("red", persistent=persistent):
+            output("ip", "netns", "exec", "red", "true")
+    finally:
+        DIRECTORY.mkdir(exist_ok=True)
+
+
+# -- persistent, detached, adopted -------------------------------------------------
+
+
+def test_a_persistent_one_is_deleted_with_its_block() -> None:
+    with Namespace("red", persistent=True) as red, pytest.raises(StateError):
+        red.close()
+    assert registered() == mounts() == []
+
+
+def test_create_delete_of_a_persistent_one() -> None:
+    ns = Namespace("red", persistent=True)
+    for _ in range(3):
+        ns.create()
+        assert mounts() == ["/run/netns/red"]
+        ns.delete()
+        assert registered() == []
+
+
+@both
+def test_detached_it_outlives_block_and_close(persistent: bool) -> None:
+    with Namespace("red", persistent=persistent) as red:
+        assert red.detach() is red
+        held = identity(red.fileno())
+        assert len(red.links) == 1  # it goes on as a borrowed handle
+        with pytest.raises(StateError, match="borrowed"):
+            red.delete()
+    with pytest.raises(StateError):
+        red.fileno()
+    assert identity("/run/netns/red") == held
+    assert not (DIRECTORY / "red").is_symlink()
+    Namespace.open("red").adopt().delete()
+    assert registered() == mounts() == []
+
+
+DETACHES = """
+from netkit import Namespace
+with Namespace("red", persistent={persistent}) as red:
+    red.run(["ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1"], check=True)
+    red.detach()
+"""
+
+
+@both
+def test_detached_it_outlives_the_process_and_is_adopted(persistent: bool) -> None:
+    output(sys.executable, "-c", DETACHES.format(persistent=persistent))
+    assert [item["ifname"] for item in json_links("red")] == ["lo", "v1", "v0"]
+    with Namespace.open("red") as red:
+        assert "v0" in red.links
+        assert red.adopt() is red
+        assert red.path == "/run/netns/red"
+        with pytest.raises(StateError):
+            red.adopt()
+        red.delete()
+    assert registered() == mounts() == []
+
+
+def json_links(name: str) -> list[dict[str, str]]:
+    with Namespace.open(name) as ns:
+        return ip(ns, "link", "show")
+
+
+def test_killed_it_stays_and_is_adopted() -> None:
+    code = (
+        "from netkit import Namespace; import os, signal; Namespace('red', persistent=True).create();"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    if "red" not in registered():
+        pytest.skip("the guard took it away")
+    Namespace.open("red").adopt().delete()
+    assert registered() == mounts() == []
+
+
+def test_what_ip_netns_add_made_can_be_adopted() -> None:
+    output("ip", "netns", "add", "red")
+    with Namespace.open("red").adopt() as red:
+        assert red.exists
+    assert registered() == mounts() == []
+
+
+def test_an_adopted_one_can_be_detached_again() -> None:
+    output("ip", "netns", "add", "red")
+    Namespace.open("red").adopt().detach().close()
+    output("ip", "netns", "exec", "red", "true")
+    output("ip", "netns", "delete", "red")
+
+
+def test_only_a_mount_of_just_this_one_is_adopted() -> None:
+    with Namespace("red"):
+        with Namespace.open("red") as again, pytest.raises(StateError, match="symlink"):
+            again.adopt()
+        assert registered() == ["red"]
+    output("ip", "netns", "add", "red")
+    with Namespace.open("red") as old:
+        output("ip", "netns", "delete", "red")
+        output("ip", "netns", "add", "red")
+        with pytest.raises(NotFoundError, match="'red'"):
+            old.adopt()
+    output("ip", "netns", "exec", "red", "true")
+    output("ip", "netns", "delete", "red")
+
+
+@both
+def test_detach_twice_or_after_the_end(persistent: bool) -> None:
+    ns = Namespace("red", persistent=persistent).create()
+    ns.detach()
+    with pytest.raises(StateError, match="borrowed"):
+        ns.detach()
+    ns.adopt().delete()
+    with pytest.raises(StateError, match="deleted"):
+        ns.detach()
+    assert registered() == []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import threading
 from _thread import LockType, allocate_lock, start_new_thread
 from contextvars import copy_context
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     P = ParamSpec("P")
     T = TypeVar("T")
-    S = TypeVar("S")
 
 _LAST_PREPARED_FD = 1023
 
@@ -63,14 +63,10 @@ class _Job:
         if abandoned:
             self._throw_away()
 
-    def wait(self) -> None:
-        """On the caller's thread: wait until the other thread has finished with the job."""
-        try:
-            self.done.acquire()
-        except BaseException:  # KeyboardInterrupt, or whatever a signal handler raises
-            if self.claim.setdefault("abandoned", True) is False:
-                self._throw_away()
-            raise
+    def abandon(self) -> None:
+        """On the caller's thread, which was interrupted: nobody will take the result."""
+        if self.claim.setdefault("abandoned", True) is False:
+            self._throw_away()
 
     def outcome(self) -> Any:
         """Return or raise what the call did."""
@@ -82,8 +78,11 @@ class _Job:
             self.error = None  # its traceback refers to this frame: no cycle
 
     def _throw_away(self) -> None:
-        if self.error is None and self.discard is not None:
-            self.discard(self.result)
+        if self.served and self.error is None and self.discard is not None:
+            try:
+                self.discard(self.result)
+            except Exception as error:  # nobody waits for it any more, and the thread has other jobs
+                sys.excepthook(type(error), error, error.__traceback__)
 
 
 class Worker:
@@ -98,7 +97,8 @@ class Worker:
         home, self._home = self._home, -1
         if home >= 0:
             os.close(home)
-        self._lock = allocate_lock()
+        self._lock = threading.RLock()  # a signal handler may come in between and call
+        self._thread = 0
         self._jobs: SimpleQueue[_Job] | None = None
 
     def run(self, call: Callable[[], T], discard: Callable[[T], object] | None = None) -> T:
@@ -106,20 +106,29 @@ class Worker:
 
         If the wait is interrupted, the call still ends and ``discard(result)`` disposes of it.
         """
-        job = _Job(call, discard)
-        while not job.served:
-            with self._lock:
-                jobs = self._jobs or self._start()
+        if threading.get_ident() == self._thread:
+            return _there_and_back(call)  # a finalizer that happens to run on the worker thread
+        while True:
+            job = _Job(call, discard)
+            try:
+                jobs = self._submit(job)
                 if jobs is not None:
-                    jobs.put(job)
+                    job.done.acquire()
+            except BaseException:  # KeyboardInterrupt, or whatever a signal handler raises
+                job.abandon()
+                raise
             if jobs is None:
                 return _there_and_back(call)
-            job.wait()
-            if not job.served:  # the thread was given up before it came to this job
-                job.done = allocate_lock()
-                job.done.acquire()
-        result: T = job.outcome()
-        return result
+            if job.served:  # else its thread was given up before it came to this job
+                result: T = job.outcome()
+                return result
+
+    def _submit(self, job: _Job) -> SimpleQueue[_Job] | None:
+        with self._lock:
+            jobs = self._jobs or self._start()
+            if jobs is not None:
+                jobs.put(job)
+            return jobs
 
     def _start(self) -> SimpleQueue[_Job] | None:
         import signal
@@ -131,6 +140,7 @@ class Worker:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             start_new_thread(self._serve, (jobs, home))
+            self._home, self._jobs = home, jobs
         except RuntimeError as error:
             os.close(home)
             if _shutting_down(error):
@@ -138,10 +148,10 @@ class Worker:
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        self._home, self._jobs = home, jobs
         return jobs
 
     def _serve(self, jobs: SimpleQueue[_Job], home: int) -> None:
+        self._thread = threading.get_ident()
         at_home = True
         while at_home:
             job = jobs.get()
@@ -188,24 +198,26 @@ def create_namespace(setup: Callable[[], T], discard: Callable[[T], object] | No
     namespace is gone; if the wait is interrupted too, after ``discard`` of what setup returned.
     """
 
-    def make() -> tuple[int, T]:
-        try:
-            unshare(CLONE_NEWNET)
-        except OSError as error:
-            raise _refused("create a network namespace", error, None) from None
-        fd = open_current()
-        try:
-            return fd, setup()
-        except BaseException:
-            os.close(fd)
-            raise
-
     def dispose(made: tuple[int, T]) -> None:
         os.close(made[0])
         if discard is not None:
             discard(made[1])
 
-    return _worker.run(make, dispose)
+    return _worker.run(lambda: make_here(setup), dispose)
+
+
+def make_here(setup: Callable[[], T]) -> tuple[int, T]:
+    """Make a network namespace around the calling thread, which stays in it, and run ``setup``."""
+    try:
+        unshare(CLONE_NEWNET)
+    except OSError as error:
+        raise _refused("create a network namespace", error, None) from None
+    fd = open_current()
+    try:
+        return fd, setup()
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def fresh(fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -234,11 +246,12 @@ def run_fresh(fd: int, call: Callable[[], T], discard: Callable[[T], object] | N
 
     try:
         threading.Thread(target=serve, name="netkit-call", daemon=True).start()
-    except RuntimeError as error:
-        if not _shutting_down(error):
-            raise
-        return _there_and_back(there)
-    job.wait()
+        job.done.acquire()
+    except BaseException as error:
+        job.abandon()
+        if isinstance(error, RuntimeError) and _shutting_down(error):
+            return _there_and_back(there)
+        raise
     result: T = job.outcome()
     return result
 
@@ -294,7 +307,10 @@ class entered:  # noqa: N801
 
 
 def _there_and_back(call: Callable[[], T]) -> T:
-    """For atexit: Python 3.12 and later start no thread then, and no user code is left to confuse."""
+    """Make the call on this thread, which comes back to the namespace it was in.
+
+    For atexit, where Python 3.12 and later start no thread and no user code is left to confuse.
+    """
     home = open_current()
     try:
         try:
@@ -310,8 +326,6 @@ def _shutting_down(error: RuntimeError) -> bool:
 
 
 def _loop_runs() -> bool:
-    import sys
-
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
 

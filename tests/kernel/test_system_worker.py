@@ -207,6 +207,30 @@ def test_an_interrupted_creation_leaves_no_namespace(interrupt: Callable[[thread
     assert os.listdir("/proc/self/fd") == before
 
 
+def test_a_call_from_the_worker_itself_does_not_wait_for_itself(fd: int) -> None:
+    other, _ = worker.create_namespace(int)
+    try:
+        nested = worker.inside(fd, lambda: (worker.inside(other, here), here()))
+        assert nested == (identity(other), identity(fd))
+    finally:
+        os.close(other)
+
+
+def test_a_discard_that_fails_is_told_and_the_worker_lives(
+    fd: int, interrupt: Callable[[threading.Event], bool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    go = threading.Event()
+
+    def fail(result: object) -> None:
+        raise ValueError("no way to discard")
+
+    with pytest.raises(Interrupt):
+        worker.inside(fd, lambda: interrupt(go), fail)
+    go.set()
+    assert worker.inside(fd, here) == identity(fd)
+    assert "no way to discard" in capsys.readouterr().err
+
+
 def test_the_worker_blocks_signals_and_a_call_does_not(fd: int) -> None:
     mask = lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [])  # noqa: E731
     assert {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1} <= worker.inside(fd, mask)

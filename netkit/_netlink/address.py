@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from struct import Struct, error
 
 from netkit._netlink.policy import Attribute, Policy, binary, ip, s32, text, u8, u32
+from netkit._netlink.route_record import ip_version
 from netkit._netlink.wire import (
     NLA_TYPE_MASK,
     NLM_F_ACK,
@@ -207,7 +208,7 @@ def _family(reply: Reply) -> int:
 
 def _address(message: bytes) -> tuple[int, Address]:
     family, prefixlen, flags, scope, index = _HEADER.unpack_from(message)
-    length = _LENGTHS[family]
+    length = 4 if ip_version(family) == 4 else 16
     payloads = _payloads(message)
     address = payloads.get(IFA_ADDRESS)
     local = payloads.get(IFA_LOCAL, address)

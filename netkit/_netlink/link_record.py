@@ -183,9 +183,9 @@ class LinkRecord:
 
     @property
     def stats(self) -> LinkStats:
-        """The counters; the link must have been read with ``stats=True``."""
+        """The counters (IFLA_STATS64), which come with every link."""
         if self._stats is None:
-            raise ProtocolError(f"link '{self.name}' was read without its counters")
+            raise ProtocolError(f"link '{self.name}' came without its counters")
         if len(self._stats) < _STATS.size:
             raise ProtocolError(f"IFLA_STATS64 has {len(self._stats)} bytes")
         return LinkStats(*_STATS.unpack_from(self._stats))

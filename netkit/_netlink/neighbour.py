@@ -8,7 +8,7 @@ from struct import Struct, error
 
 from netkit._netlink.policy import Attribute, Policy, binary, ip, s32, u8, u16, u32
 from netkit._netlink.policy import mac as lladdr_text
-from netkit._netlink.route_record import device_name
+from netkit._netlink.route_record import device_name, ip_version
 from netkit._netlink.wire import (
     NLM_F_ACK,
     NLM_F_CREATE,
@@ -67,7 +67,7 @@ NEIGHBOUR_POLICY: Policy = {
 
 NDMSG = Struct("=BxxxiHBB")  # family, index of the link, state, flags, type
 _AF = {0: 0, 4: 2, 6: 10}
-_VERSIONS = {2: 4, 10: 6}
+_FAMILIES = (2, 10)  # AF_INET, AF_INET6
 
 
 def add_neighbour(
@@ -125,7 +125,7 @@ def parse_neighbour(reply: Reply, names: Names) -> Neighbour:
 
 def parse_neighbours(replies: Iterable[Reply], names: Names) -> list[Neighbour]:
     """Read a dump, leaving out what is neither IPv4 nor IPv6."""
-    wanted = [reply for reply in replies if reply[3] > reply[2] and reply[1][reply[2]] in _VERSIONS]
+    wanted = [reply for reply in replies if reply[3] > reply[2] and reply[1][reply[2]] in _FAMILIES]
     return [parse_neighbour(reply, names) for reply in wanted]
 
 
@@ -134,7 +134,7 @@ def _neighbour(message: bytes, names: Names) -> Neighbour:
     found = attributes(message, NDMSG.size, len(message))
     payloads = {number: message[begin:stop] for number, begin, stop in found}
     packed, lladdr = payloads[NDA_DST], payloads.get(NDA_LLADDR)
-    if len(packed) != (4 if _VERSIONS[family] == 4 else 16):
+    if len(packed) != (4 if ip_version(family) == 4 else 16):
         raise ProtocolError(f"a neighbour's address has {len(packed)} bytes")
     return Neighbour(
         ipaddress.ip_address(packed),

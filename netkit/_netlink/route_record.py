@@ -13,7 +13,7 @@ from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from typing import Literal, TypeAlias
 
     from netkit._netlink.socket import Reply
     from netkit._spec.addresses import IPAddress
@@ -35,7 +35,7 @@ _RTA_TABLE = 15
 _RTA_VIA = 18
 _RTAX_MTU = 2
 
-_VERSIONS = {2: 4, 10: 6}
+_FAMILIES = (2, 10)  # AF_INET, AF_INET6
 _HEADER = Struct("=BBBBBBBBI")
 _NEXT_HOP = Struct("=HBBi")
 _FAMILY = Struct("=H")
@@ -81,12 +81,12 @@ def _is_route(reply: Reply) -> bool:
     if end - start < _HEADER.size:
         raise ProtocolError(f"a route of {end - start} bytes is shorter than its header")
     family, _, _, _, _, _, _, _, flags = _HEADER.unpack_from(data, start)
-    return family in _VERSIONS and not flags & RTM_F_CLONED
+    return family in _FAMILIES and not flags & RTM_F_CLONED
 
 
 def _route(message: bytes, names: Names) -> Route:
     family, prefixlen, _, _, table, protocol, scope, kind, flags = _HEADER.unpack_from(message)
-    version = _VERSIONS[family]
+    version = ip_version(family)
     found = attributes(message, _HEADER.size, len(message))
     payloads = {number: message[begin:stop] for number, begin, stop in found}
     get = payloads.get
@@ -134,7 +134,7 @@ def _via(payloads: Mapping[int, bytes], version: int) -> IPAddress | None:
     if gateway is not None:
         return _address(gateway, version)
     via = payloads.get(_RTA_VIA)
-    return None if via is None else _address(via[2:], _VERSIONS[_FAMILY.unpack_from(via)[0]])
+    return None if via is None else _address(via[2:], ip_version(_FAMILY.unpack_from(via)[0]))
 
 
 def _mtu(metrics: bytes | None) -> int | None:
@@ -160,6 +160,15 @@ def _next_hops(payload: bytes, version: int, names: Names) -> tuple[NextHop, ...
         hops.append(NextHop._from_fields(fields))  # pyright: ignore[reportPrivateUsage]
         start += (length + 3) & ~3
     return tuple(hops)
+
+
+def ip_version(family: int) -> Literal[4, 6]:
+    """4 or 6 of an address family; ProtocolError for any other."""
+    if family == 2:
+        return 4
+    if family == 10:
+        return 6
+    raise ProtocolError(f"address family {family} is neither IPv4 nor IPv6")
 
 
 def device_name(names: Names, index: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from struct import Struct, error
 
 from netkit._netlink.policy import Attribute, Policy, binary, ip, text, u8, u16, u32
+from netkit._netlink.route_record import ip_version
 from netkit._netlink.wire import (
     NLM_F_ACK,
     NLM_F_CREATE,
@@ -71,7 +72,7 @@ RULE_POLICY: Policy = {
 }
 
 _AF = {0: 0, 4: 2, 6: 10}
-_VERSIONS = {2: 4, 10: 6}
+_FAMILIES = (2, 10)  # AF_INET, AF_INET6
 _ACTION_NAMES = {number: name for name, number in ACTIONS.items()}
 # family, destination's and source's prefix lengths, tos, table, two unused bytes, action, flags
 _HEADER = Struct("=BBBBBxxBI")
@@ -144,12 +145,12 @@ def parse_rule(reply: Reply) -> Rule:
 
 def parse_rules(replies: Iterable[Reply]) -> list[Rule]:
     """Read a dump, leaving out what is neither IPv4 nor IPv6 (multicast routing has rules too)."""
-    return [parse_rule(reply) for reply in replies if reply[3] > reply[2] and reply[1][reply[2]] in _VERSIONS]
+    return [parse_rule(reply) for reply in replies if reply[3] > reply[2] and reply[1][reply[2]] in _FAMILIES]
 
 
 def _rule(message: bytes) -> Rule:
     family, dst_len, src_len, _, table, action, flags = _HEADER.unpack_from(message)
-    version = _VERSIONS[family]
+    version = ip_version(family)
     found = attributes(message, _HEADER.size, len(message))
     payloads = {number: message[begin:stop] for number, begin, stop in found}
     name = _ACTION_NAMES.get(action) or str(action)

@@ -1,0 +1,110 @@
+"""The command `netkit`: demo and doctor.
+
+Exit status: 0 all right, 1 something failed, 2 wrong usage, 130 ended by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
+
+_DEMO = """\
+Play five scenes with real packets: two namespaces joined by a veth; a bridge with an uplink; routes;
+MASQUERADE; DNAT. Each shows the lines of netkit that make it, the commands a person would have typed,
+what the packets answered, and how long it took. At the end the kernel is read: nothing is left.
+The machine's own network is not touched."""
+
+_DOCTOR = """\
+Say what this machine can do: privileges, kernel features (tried in a throw-away namespace), NAT
+backends, libraries and tools; for each thing missing, what it is called and what is lost without it."""
+
+
+def parser() -> ArgumentParser:
+    """What the command line is made of."""
+    from argparse import ArgumentParser, RawDescriptionHelpFormatter
+
+    import netkit
+
+    form = RawDescriptionHelpFormatter
+    top = ArgumentParser(
+        prog="netkit", description="Linux virtual networking as Python objects.", allow_abbrev=False
+    )
+    top.add_argument("--version", action="version", version=f"netkit {netkit.__version__}")
+    commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    demo = commands.add_parser(
+        "demo",
+        help="a container network in five scenes, with real packets",
+        description=_DEMO,
+        formatter_class=form,
+        allow_abbrev=False,
+    )
+    demo.add_argument(
+        "--backend",
+        choices=("nftables", "iptables"),
+        default="nftables",
+        help="who does the NAT of scenes 4 and 5 (default: %(default)s)",
+    )
+    demo.set_defaults(run=_demo)
+    doctor = commands.add_parser(
+        "doctor",
+        help="what this machine can do, and what is missing",
+        description=_DOCTOR,
+        formatter_class=form,
+        allow_abbrev=False,
+    )
+    doctor.add_argument("--json", action="store_true", help="one JSON object instead of text")
+    doctor.set_defaults(run=_doctor)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status. Wrong usage raises SystemExit(2), as argparse does."""
+    from netkit.errors import NetkitError
+
+    chosen = parser().parse_args(argv)
+    try:
+        status: int = chosen.run(chosen)
+        sys.stdout.flush()
+    except NetkitError as problem:
+        return _failed(problem)
+    except KeyboardInterrupt:
+        print("netkit: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us (head, a pager) has seen enough; without this the exit complains.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return status
+
+
+def _failed(problem: Exception) -> int:
+    text = str(problem) or type(problem).__name__
+    print(f"netkit: {text}", file=sys.stderr)
+    for note in getattr(problem, "__notes__", ()):
+        print(f"netkit: {note}", file=sys.stderr)
+    return FAILED
+
+
+def _demo(chosen: Namespace) -> int:
+    from netkit._demo.play import run
+
+    return run(chosen.backend)
+
+
+def _doctor(chosen: Namespace) -> int:
+    from netkit._diagnostics import examine
+    from netkit._diagnostics.report import as_json, print_report
+
+    examination = examine()
+    if chosen.json:
+        print(as_json(examination))
+    else:
+        print_report(examination)
+    return OK

@@ -1,0 +1,39 @@
+"""A program: enter a user namespace with a network namespace, try the features there, print JSON.
+
+It runs in a process of its own: unshare(CLONE_NEWUSER) is refused to one with a second thread.
+With the argument `enter` it only says whether a user namespace can be had.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from netkit._diagnostics.user_namespace import enter_user_namespace
+
+
+def main() -> None:
+    """Print one JSON object: ``refusal``, ``features``, ``backends``."""
+    answer: dict[str, object] = {"refusal": None}
+    try:
+        enter_user_namespace()
+    except OSError as problem:
+        answer["refusal"] = os.strerror(problem.errno or 0)
+    else:
+        if "enter" not in sys.argv[1:]:
+            answer |= _tried()
+    print(json.dumps(answer))
+
+
+def _tried() -> dict[str, object]:
+    from netkit._diagnostics.features import find_backends, find_features
+
+    return {
+        "features": [finding.as_dict() for finding in find_features()],
+        "backends": [finding.as_dict() for finding in find_backends()],
+    }
+
+
+if __name__ == "__main__":
+    main()

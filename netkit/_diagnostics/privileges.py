@@ -1,0 +1,95 @@
+"""What this process may do: its user, its capabilities, and user namespaces as the way out."""
+
+from __future__ import annotations
+
+import os
+
+from netkit._diagnostics.finding import Finding
+from netkit._system.privilege import effective_capabilities
+
+_CAPABILITIES = (
+    ("CAP_SYS_ADMIN", "making and entering network namespaces"),
+    ("CAP_NET_ADMIN", "changing links, addresses, routes and NAT in the namespace this process is in"),
+    ("CAP_NET_RAW", "ns.ping() and packet sockets"),
+)
+# Those that keep an ordinary user from a user namespace; the second is Debian's, the third Ubuntu's.
+_SYSCTLS = (
+    ("user.max_user_namespaces", "0"),
+    ("kernel.unprivileged_userns_clone", "0"),
+    ("kernel.apparmor_restrict_unprivileged_userns", "1"),
+    ("user.max_net_namespaces", "0"),
+)
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/uapi/linux/nsfs.h
+_NAMES = "/run/netns"
+
+
+def find_privileges(refusal: str | None) -> list[Finding]:
+    """``refusal``: why a user namespace could not be had, None if one could."""
+    held = effective_capabilities()
+    found = [Finding("user", "yes", f"uid {os.geteuid()}")]
+    found += [
+        Finding(name, "yes") if name in held else Finding(name, "no", "not in effect (CapEff)", lost=lost)
+        for name, lost in _CAPABILITIES
+    ]
+    return [*found, _user_namespaces(refusal), _names(), _pid_namespace()]
+
+
+def _user_namespaces(refusal: str | None) -> Finding:
+    name = "user namespaces"
+    if refusal is None:
+        return Finding(name, "yes", "so an ordinary user can work: unshare --map-root-user --net --mount")
+    return Finding(
+        name,
+        "no",
+        refusal,
+        option="CONFIG_USER_NS",
+        sysctl=", ".join(suspects()) or "user.max_user_namespaces",
+        lost="working without root",
+    )
+
+
+def suspects() -> list[str]:
+    """The sysctls that may forbid user namespaces, with their values; those that do so now say so."""
+    told: list[str] = []
+    for key, forbids in _SYSCTLS:
+        value = _read("/proc/sys/" + key.replace(".", "/"))
+        if value is not None:
+            told.append(f"{key} = {value}{' (forbids it)' if value == forbids else ''}")
+    return told
+
+
+def _names() -> Finding:
+    name = "named namespaces"
+    directory = _NAMES if os.path.isdir(_NAMES) else os.path.dirname(_NAMES)
+    if os.access(directory, os.W_OK | os.X_OK):
+        return Finding(name, "yes", f"{_NAMES} can be written")
+    return Finding(
+        name,
+        "no",
+        f"{_NAMES} can't be written by this user",
+        lost='Namespace("name"), which `ip netns exec name` finds; anonymous ones are not concerned',
+    )
+
+
+def _pid_namespace() -> Finding:
+    """A named namespace is a symlink into /proc/PID/fd: only its own pid namespace can follow it."""
+    name = "first pid namespace"
+    try:
+        if os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE:
+            return Finding(name, "yes")
+    except OSError as problem:
+        return Finding(name, "untried", str(problem))
+    return Finding(
+        name,
+        "no",
+        "this is a container: names in a /run/netns shared with others are followed only in here",
+        lost="names for programs outside; persistent=True makes a mount, which they can follow",
+    )
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return None

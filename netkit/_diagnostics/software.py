@@ -1,0 +1,81 @@
+"""Libraries and tools, with their versions."""
+
+from __future__ import annotations
+
+import os
+
+from netkit._diagnostics.finding import Finding
+
+_TOOLS = (
+    # name, how it tells its version, Debian's package, what is lost; netkit itself runs none of them
+    ("ip", "-V", "iproute2", "looking at what netkit made: `ip netns exec NAME ip address`"),
+    ("bridge", "-V", "iproute2", "looking at bridge ports: `bridge link`"),
+    ("nft", "--version", "nftables", "looking at NAT rules: `nft list ruleset`"),
+    (
+        "iptables-legacy",
+        "--version",
+        "iptables",
+        'looking at the rules of backend="iptables": `iptables-legacy -t nat -S`',
+    ),
+    ("ping", "-V", "iputils-ping", "`ping` by hand; ns.ping() does without"),
+    ("nsenter", "--version", "util-linux", "entering an anonymous namespace by hand"),
+)
+_LIBRARIES = (
+    ("pyroute2", "pyroute2", "ns.pyroute2(), and rare link kinds"),
+    ("python-iptables", "python-iptables", 'NatRule(backend="iptables")'),
+)
+_ALSO = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # not in an ordinary user's PATH on Debian
+
+
+def find_libraries() -> list[Finding]:
+    """Python distributions that netkit uses where they are."""
+    return [_library(*library) for library in _LIBRARIES]
+
+
+def _library(name: str, distribution: str, lost: str) -> Finding:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return Finding(name, "yes", version(distribution))
+    except PackageNotFoundError:
+        detail = f"not installed for this Python: pip install {distribution}"
+        return Finding(
+            name, "no", detail, package=f"python3-{distribution.removeprefix('python-')}", lost=lost
+        )
+
+
+def find_tools() -> list[Finding]:
+    """Commands that people use beside netkit."""
+    return [_tool(*tool) for tool in _TOOLS]
+
+
+def _tool(name: str, version_flag: str, package: str, lost: str) -> Finding:
+    path = which(name)
+    if path is None:
+        return Finding(name, "no", "not found", package=package, lost=lost)
+    return Finding(name, "yes", _version(path, version_flag))
+
+
+def which(name: str) -> str | None:
+    """Where a command is, /usr/sbin included."""
+    import shutil
+
+    directories = os.pathsep.join((os.environ.get("PATH", os.defpath), *_ALSO))
+    return shutil.which(name, path=directories)
+
+
+def _version(path: str, flag: str) -> str:
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            [path, flag],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            errors="replace",
+        )
+    except (OSError, subprocess.TimeoutExpired) as problem:
+        return f"{path}: {problem}"
+    return (done.stdout or done.stderr).strip().partition("\n")[0] or path

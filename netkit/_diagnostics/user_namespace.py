@@ -1,0 +1,33 @@
+"""A user namespace for this very process: the way out for who has no capabilities."""
+
+from __future__ import annotations
+
+import os
+
+from netkit._system.privilege import effective_capabilities
+from netkit._system.syscalls import CLONE_NEWNET, unshare
+
+_CLONE_NEWUSER = 0x10000000
+
+
+def may_make_namespaces() -> bool:
+    """Whether the capabilities to make and configure network namespaces are there."""
+    return {"CAP_SYS_ADMIN", "CAP_NET_ADMIN"} <= effective_capabilities()
+
+
+def enter_user_namespace() -> None:
+    """Move this process into a user namespace of its own, with a network namespace; it is root there.
+
+    Twin: ``unshare --map-root-user --net``. Raises OSError where that is forbidden, and in a process
+    with a second thread (EINVAL, unshare(2)).
+    """
+    user, group = os.geteuid(), os.getegid()
+    unshare(_CLONE_NEWUSER | CLONE_NEWNET)
+    _write("setgroups", "deny")  # else gid_map is refused: user_namespaces(7)
+    _write("uid_map", f"0 {user} 1")
+    _write("gid_map", f"0 {group} 1")
+
+
+def _write(name: str, text: str) -> None:
+    with open(f"/proc/self/{name}", "w") as file:
+        file.write(text)

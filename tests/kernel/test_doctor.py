@@ -1,0 +1,386 @@
+"""`netkit doctor`: what it says is what the system's own tools find, and it changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import netkit
+from netkit import Namespace
+from netkit._diagnostics import privileges, user_namespace
+from netkit._diagnostics.examination import Examination
+from netkit._diagnostics.feature import Feature
+from netkit._diagnostics.features import FEATURES
+from netkit._diagnostics.finding import FIELDS, Finding
+from netkit._diagnostics.kernel import Kernel
+from netkit._diagnostics.report import PARTS, WIDTH, report
+from netkit.errors import AccessError, UnsupportedError
+from tests.conftest import IS_ROOT
+from tests.harness import machine, oracle
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "netkit", "doctor"]
+
+# How iproute2 makes one of each kind that the doctor tries; LOWER is a veth.
+LINKS = {
+    "veth": "type veth peer name far",
+    "bridge": "type bridge",
+    "bridge vlan_filtering": "type bridge vlan_filtering 1",
+    "vxlan": "type vxlan id 42 dstport 4789",
+    "macvlan": "link lower type macvlan",
+    "ipvlan": "link lower type ipvlan",
+    "vlan": "link lower type vlan id 42",
+    "dummy": "type dummy",
+    "bond": "type bond",
+    "ifb": "type ifb",
+    "wireguard": "type wireguard",
+    "vrf": "type vrf table 42",
+    "geneve": "type geneve id 42 remote 192.0.2.1",
+    "gretap": "type gretap local 192.0.2.2 remote 192.0.2.1",
+}
+
+
+@cache
+def examined() -> dict[str, Any]:
+    """The doctor's JSON, read once; it must have changed nothing."""
+    before = machine.read()
+    done = subprocess.run([*COMMAND, "--json"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert machine.read() == before
+    return json.loads(done.stdout)
+
+
+def state(part: str, name: str) -> str:
+    (found,) = [finding for finding in examined()[part] if finding["name"] == name]
+    return found["state"]
+
+
+# -- against the system's own tools ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", LINKS)
+def test_a_kind_is_there_when_ip_can_make_it(kind: str, host: Namespace) -> None:
+    if state("features", kind) == "untried":
+        pytest.skip("its module is not loaded, and loading it would make a device")
+    oracle.succeeds(host, "ip", "link", "add", "lower", "type", "veth", "peer", "name", "peer")
+    possible = oracle.succeeds(host, "ip", "link", "add", "new", *LINKS[kind].split())
+    assert state("features", kind) == ("yes" if possible else "no")
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("tun/tap", "ip tuntap add dev tap mode tap"),
+        ("netem", "tc qdisc add dev lo root netem delay 1ms"),
+        ("policy rules", "ip rule add from 10.9.0.0/16 table 100"),
+        ("multiple tables", "ip route add blackhole 10.9.0.0/16 table 100"),
+        ("multipath routes", "ip route add 10.8.0.0/16 nexthop dev lo nexthop dev lo weight 2"),
+        ("IPv6", "ip -6 address add fd00::1/128 dev lo"),
+        ("ping (raw ICMP)", "ping -c 1 -W 1 127.0.0.1"),
+        ("nf_tables inet tables", "nft add table inet probe"),
+        ("nf_tables masquerade", "nft -f -"),
+        ("legacy iptables nat", "iptables-legacy -w -t nat -S"),
+        ("legacy ip6tables nat", "ip6tables-legacy -w -t nat -S"),
+    ],
+)
+def test_a_feature_is_there_when_its_command_works(name: str, command: str, host: Namespace) -> None:
+    words = command.split()
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"{words[0]} is not installed")
+    if name == "nf_tables masquerade":
+        rules = "table ip t { chain c { type nat hook postrouting priority 100; masquerade; }; }"
+        possible = oracle.run_in(host, "nft", "-c", "-f", "-", input=rules) == ""
+    else:
+        possible = oracle.succeeds(host, *words)
+    assert state("features", name) == ("yes" if possible else "no")
+
+
+def test_the_kernel_s_configuration_agrees() -> None:
+    kernel = Kernel()
+    if kernel.option("CONFIG_NET") is None:
+        pytest.skip("this kernel does not tell its configuration")
+    unset = {each.name for each in FEATURES if each.option and kernel.option(each.option) == "n"}
+    missing = {finding["name"] for finding in examined()["features"] if finding["state"] == "no"}
+    assert unset - missing == set()
+    for finding in examined()["features"]:
+        if finding["name"] in unset:
+            assert f"{finding['option']} is not set in this kernel" in finding["detail"]
+
+
+def test_tools_and_libraries_are_those_installed() -> None:
+    for finding in examined()["tools"]:
+        path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+        assert (finding["state"] == "yes") == (shutil.which(finding["name"], path=path) is not None)
+        assert finding["state"] == "yes" or finding["package"]
+    for finding in examined()["libraries"]:
+        if finding["state"] == "yes":
+            assert finding["detail"] == metadata.version(finding["name"])
+
+
+def test_the_backends_are_those_that_work(host: Namespace) -> None:
+    for name in ("nftables", "iptables"):
+        try:
+            with netkit.NatRule.masquerade(host, oif="lo", backend=name):  # type: ignore[arg-type]
+                works = True
+        except netkit.NetkitError:
+            works = False
+        assert state("backends", name) == ("yes" if works else "no")
+
+
+# -- its form ----------------------------------------------------------------------------------
+
+
+def test_json_has_its_parts() -> None:
+    found = examined()
+    assert sorted(found) == sorted(["netkit", "kernel", "python", "where", *PARTS])
+    assert found["netkit"] == netkit.__version__
+    assert found["kernel"] == os.uname().release
+    for part in PARTS:
+        for finding in found[part]:
+            assert tuple(finding) == FIELDS
+            assert finding["state"] in ("yes", "no", "untried")
+            assert all(isinstance(value, str) for value in finding.values())
+
+
+def test_each_thing_missing_says_its_name_and_what_is_lost() -> None:
+    for part in PARTS:
+        for finding in examined()[part]:
+            if finding["state"] != "yes":
+                assert finding["detail"]
+                assert finding["lost"]
+                named = ("option", "module", "package", "sysctl")
+                assert part == "privileges" or any(finding[field] for field in named)
+
+
+def test_the_text_says_the_same() -> None:
+    done = subprocess.run(COMMAND, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line for line in done.stdout.splitlines() if len(line) > WIDTH] == []
+    for part in PARTS:
+        for finding in examined()[part]:
+            sign = {"yes": "yes", "no": "NO ", "untried": " ? "}[finding["state"]]
+            assert f"\n  {sign}    {finding['name']}" in done.stdout
+
+
+# -- who may do less ---------------------------------------------------------------------------
+
+
+def _as_nobody(where: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run netkit as an ordinary user without any capability, from a copy that it can read."""
+    shutil.copytree(ROOT / "netkit", where / "netkit", ignore=shutil.ignore_patterns("__pycache__"))
+    for path in (where, *where.parents[:-2], *where.rglob("*")):
+        path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
+    return subprocess.run(
+        ["/usr/bin/python3", "-m", "netkit", *words],
+        cwd=where,
+        user=65534,
+        group=65534,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+        timeout=60,
+    )
+
+
+def _old_python() -> bool:
+    code = "import sys; raise SystemExit(sys.version_info < (3, 11))"
+    try:
+        return subprocess.run(["/usr/bin/python3", "-c", code]).returncode != 0
+    except FileNotFoundError:
+        return True
+
+
+BECOME_NOBODY = pytest.mark.skipif(
+    not IS_ROOT or _old_python(), reason="needs root, and a Python that every user can run"
+)
+
+
+@BECOME_NOBODY
+def test_an_ordinary_user_is_told_what_is_lacking(tmp_path: Path) -> None:
+    done = _as_nobody(tmp_path, "doctor", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    states = {finding["name"]: finding for finding in found["privileges"]}
+    for name in ("CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_NET_RAW"):
+        assert states[name]["state"] == "no"
+    if states["user namespaces"]["state"] == "yes":
+        assert found["where"] == "in a throw-away user namespace with a network namespace"
+        veth = next(finding for finding in found["features"] if finding["name"] == "veth")
+        assert veth["state"] == "yes"
+    else:
+        assert "user.max_user_namespaces = " in states["user namespaces"]["sysctl"]
+
+
+@BECOME_NOBODY
+def test_an_ordinary_user_can_play_the_demo(tmp_path: Path) -> None:
+    if examined()["privileges"][4]["state"] != "yes":
+        pytest.skip("no user namespaces here")
+    done = _as_nobody(tmp_path, "demo")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(
+        "Without CAP_SYS_ADMIN and CAP_NET_ADMIN: all of this is in a user namespace"
+    )
+    assert "you are 192.168.122.220" in done.stdout
+    assert done.stdout.endswith("Verdict: nothing is left.\n")
+
+
+def _without_anything(*words: str) -> subprocess.CompletedProcess[str]:
+    """In a user namespace where this user has no uid, no capability, and so no way to another one."""
+    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+    command = ["unshare", "-U", *drop, sys.executable, "-m", "netkit", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_without_any_namespace_each_feature_is_untried() -> None:
+    done = _without_anything("doctor", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    if found["where"] != "not tried":
+        pytest.skip("this kernel lets everybody make user namespaces")
+    assert [finding["name"] for finding in found["features"]] == [each.name for each in FEATURES]
+    assert {finding["state"] for finding in found["features"] + found["backends"]} == {"untried"}
+    users = next(each for each in found["privileges"] if each["name"] == "user namespaces")
+    assert users["state"] == "no"
+    assert "user.max_user_namespaces = " in users["sysctl"]
+    text = _without_anything("doctor")
+    assert "no namespace to try it in: Operation not permitted" in text.stdout
+    assert [line for line in text.stdout.splitlines() if len(line) > WIDTH] == []
+
+
+def test_without_any_namespace_the_demo_says_why() -> None:
+    done = _without_anything("demo")
+    if done.returncode == 0:
+        pytest.skip("this kernel lets everybody make user namespaces")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("netkit: cannot play the demo: Operation not permitted (EPERM)")
+    assert "CAP_SYS_ADMIN" in done.stderr
+    assert "user.max_user_namespaces = " in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("kernel.unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone = 0 (forbids it)"),
+        ("kernel.unprivileged_userns_clone", "1", "kernel.unprivileged_userns_clone = 1"),
+        (
+            "kernel.apparmor_restrict_unprivileged_userns",
+            "1",
+            "kernel.apparmor_restrict_unprivileged_userns = 1 (forbids it)",
+        ),
+        ("user.max_user_namespaces", "0", "user.max_user_namespaces = 0 (forbids it)"),
+    ],
+)
+def test_the_sysctls_that_forbid_it_are_marked(
+    monkeypatch: pytest.MonkeyPatch, key: str, value: str, expected: str
+) -> None:
+    files = {f"/proc/sys/{key.replace('.', '/')}": value}
+    monkeypatch.setattr(privileges, "_read", files.get)
+    assert privileges.suspects() == [expected]
+
+
+# -- a feature by itself --------------------------------------------------------------------------
+
+
+class KernelOf(Kernel):
+    """A kernel with these options and these modules, none of them loaded."""
+
+    def __init__(self, options: dict[str, str], loadable: tuple[str, ...] = ()) -> None:
+        self._options = options
+        self._loaded = set()
+        self._loadable = set(loadable)
+
+
+def _feature(problem: Exception | None = None, makes: str = "") -> Feature:
+    def attempt(netns: Namespace) -> None:
+        if problem is not None:
+            raise problem
+
+    return Feature("thing", attempt, "CONFIG_THING", "thing", "things", makes)
+
+
+def test_a_module_that_would_make_devices_is_not_loaded(host: Namespace) -> None:
+    """`bonding` makes bond0, `dummy` dummy0, `ifb` ifb0 in the machine's own namespace when loaded."""
+    tried = _feature(AssertionError("it was tried"), makes="thing0")
+    found = tried.find(host, KernelOf({"CONFIG_THING": "m"}, ("thing",)))
+    assert found.state == "untried"
+    assert "loading it makes thing0 in the machine's own namespace" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ({}, "no thing; CONFIG_THING is not set in this kernel"),
+        ({"CONFIG_THING": "m"}, "no thing; CONFIG_THING=m, but the module thing does not load here"),
+        ({"CONFIG_THING": "y"}, "no thing"),
+    ],
+)
+def test_what_is_missing_has_the_kernel_s_words(
+    option: dict[str, str], expected: str, host: Namespace
+) -> None:
+    refusal = UnsupportedError("make a thing", 95, extack="no thing")
+    found = _feature(refusal).find(host, KernelOf(option))
+    assert (found.state, found.detail) == ("no", expected)
+    assert found.called == "CONFIG_THING, module thing"
+
+
+def test_what_is_not_allowed_is_not_missing(host: Namespace) -> None:
+    for problem in (AccessError("make a thing", 1), PermissionError(13, "Permission denied")):
+        assert _feature(problem).find(host, KernelOf({})).state == "untried"
+
+
+def test_a_bug_of_ours_is_not_taken_for_a_missing_feature(host: Namespace) -> None:
+    with pytest.raises(ZeroDivisionError):
+        _feature(ZeroDivisionError()).find(host, KernelOf({}))
+
+
+def test_modules_are_known_by_the_names_of_proc_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        "/proc/modules": ["veth 45056 0 - Live 0x0000000000000000"],
+        f"/lib/modules/{os.uname().release}/modules.dep": [
+            "kernel/drivers/net/veth.ko.xz:",
+            "kernel/net/bridge/br-netfilter.ko: kernel/net/bridge/bridge.ko",
+        ],
+    }
+    monkeypatch.setattr("netkit._diagnostics.kernel._lines", lambda path: files.get(path, []))
+    kernel = Kernel()
+    assert kernel.would_load("br_netfilter")
+    assert not kernel.would_load("veth")
+    assert not kernel.would_load("absent")
+
+
+def test_the_report_tells_all_of_a_finding() -> None:
+    found = Examination()
+    found.features = [
+        Finding("here", "yes"),
+        Finding(
+            "gone", "no", "a reason " * 20, option="CONFIG_X", module="x", package="p", lost="the use of it"
+        ),
+    ]
+    text = "\n".join(report(found))
+    assert "\n  yes    here\n" in text
+    assert "it is called: CONFIG_X, module x, Debian package p" in text
+    assert "without it: no the use of it" in text
+
+
+def test_capabilities_decide_where_it_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_namespace, "effective_capabilities", lambda: frozenset({"CAP_NET_ADMIN"}))
+    assert not user_namespace.may_make_namespaces()
+    both = frozenset({"CAP_NET_ADMIN", "CAP_SYS_ADMIN"})
+    monkeypatch.setattr(user_namespace, "effective_capabilities", lambda: both)
+    assert user_namespace.may_make_namespaces()
+
+
+def test_no_feature_is_tried_twice() -> None:
+    names = [each.name for each in FEATURES]
+    assert len(set(names)) == len(names)

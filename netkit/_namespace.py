@@ -15,6 +15,7 @@ from netkit._rule import Rules
 from netkit._runtime import Runtime, attach_runtime, create_runtime
 from netkit._spec import names, numbers
 from netkit._system import nsfs
+from netkit._system.signals import deferred_signals
 from netkit._veth import VethPair
 from netkit.errors import NotFoundError, SpecError, StateError
 
@@ -85,9 +86,9 @@ class Namespace(Inside, Resource, Holder):
         Raises NotFoundError when it is missing or stale, SpecError for a file that is no
         namespace. Twin: what ``ip netns exec NAME`` does first.
         """
+        descriptor = nsfs.open_name_or_path(name_or_path)
         text = os.fspath(name_or_path)
-        descriptor = nsfs.open_name_or_path(text)
-        if "/" in text:
+        if "/" in text or not isinstance(name_or_path, str):
             return cls._borrow(descriptor, f"namespace {text}", path=text)
         return cls._borrow(descriptor, f"namespace '{text}'", name=text)
 
@@ -214,8 +215,10 @@ class Namespace(Inside, Resource, Holder):
     # -- lifecycle ----------------------------------------------------------------
 
     def _create(self, undo: Undo) -> None:
-        runtime = create_runtime(self._name)
-        undo.add(runtime.release)
+        # A descriptor is a bare number: a Ctrl-C before somebody is to close it would leave it open.
+        with deferred_signals():
+            runtime = create_runtime(self._name)
+            undo.add(runtime.release)
         if self._name is not None:
             self._registration = runtime.opener.register(self._name, runtime.fd, self._persistent)
             undo.add(self._unregister)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator
 from contextlib import contextmanager
 from threading import current_thread, main_thread
 from types import FrameType
@@ -11,14 +12,19 @@ from types import FrameType
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
-    _Handler = Callable[[int, FrameType | None], object] | int | signal.Handlers
+    _Handler = Callable[[int, FrameType | None], object] | int | None
 
-_DEFERRED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_DEFERRED = (int(signal.SIGINT), int(signal.SIGTERM), int(signal.SIGHUP))
+
+# The C functions below signal's own, which turn numbers into enums and cost several times as much.
+_c_signal: Any = sys.modules.get("_signal", signal)
+_get_handler, _set_handler = _c_signal.getsignal, _c_signal.signal
 
 
 @contextmanager
-def deferred_signals() -> Iterator[None]:
+def deferred_signals() -> Generator[None]:
     """Hold back SIGINT, SIGTERM and SIGHUP for the block; then deliver what came.
 
     Python runs handlers on the main thread only, so elsewhere there is nothing to hold back.
@@ -28,7 +34,7 @@ def deferred_signals() -> Iterator[None]:
         yield
         return
     arrived: list[int] = []
-    before: list[tuple[signal.Signals, _Handler]] = []
+    before: list[tuple[int, _Handler]] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         if number not in arrived:
@@ -36,13 +42,13 @@ def deferred_signals() -> Iterator[None]:
 
     try:
         for held in _DEFERRED:
-            handler = signal.getsignal(held)
-            if handler is not None and handler is not signal.SIG_IGN:
+            handler: _Handler = _get_handler(held)
+            if handler is not None and handler != signal.SIG_IGN:
                 before.append((held, handler))
-                signal.signal(held, note)
+                _set_handler(held, note)
         yield
     finally:
         for held, handler in before:
-            signal.signal(held, handler)
+            _set_handler(held, handler)
         for number in arrived:
             signal.raise_signal(number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netkit._link import link_by_name, read_links
+from netkit._link import link_by_name, read_links, require_device
 from netkit._netlink.fdb import add_fdb, delete_fdb, list_fdb, parse_fdb
 from netkit._spec import names, numbers
 from netkit._spec.addresses import mac as parse_mac
@@ -53,6 +53,7 @@ class ForwardingDatabase:
         self._netns._live_runtime().route.request(request)
 
     def _port(self, dev: DeviceLike) -> int:
+        require_device(dev, self._netns)
         return link_by_name(self._netns, names.device(dev)).ifindex
 
     def __repr__(self) -> str:

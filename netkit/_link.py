@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from netkit._namespace import Namespace
+    from netkit._spec.routes import DeviceLike
 
     D = TypeVar("D")
 
@@ -149,7 +150,7 @@ class Link:
     @property
     def stats(self) -> LinkStats:
         """Packets and bytes counted so far (IFLA_STATS64)."""
-        return self._read(stats=True).stats
+        return self._read().stats
 
     @property
     def master(self) -> Link | None:
@@ -249,8 +250,8 @@ class Link:
     def _called(self) -> str:
         return f"link '{self._last_name}'"
 
-    def _read(self, stats: bool = False) -> LinkRecord:
-        request = get_link(index=self._ifindex, stats=stats)
+    def _read(self) -> LinkRecord:
+        request = get_link(index=self._ifindex)
         request.operation = f"read {self._called}"
         return parse_link(self._runtime.route.get(request))
 
@@ -354,9 +355,9 @@ def operational_state(record: LinkRecord) -> str:
     return _OPERSTATES[record.operstate] if record.operstate < len(_OPERSTATES) else str(record.operstate)
 
 
-def read_links(netns: Namespace, stats: bool = False) -> list[LinkRecord]:
+def read_links(netns: Namespace) -> list[LinkRecord]:
     """Every link of the namespace, in one dump."""
-    return [parse_link(reply) for reply in netns._live_runtime().route.dump(list_links(stats=stats))]
+    return [parse_link(reply) for reply in netns._live_runtime().route.dump(list_links())]
 
 
 def link_by_name(netns: Namespace, name: str) -> Link:
@@ -385,6 +386,12 @@ def require_link(link: object, netns: Namespace, what: str) -> Link:
     if not link.netns._same_as(netns):
         raise SpecError(f"{link!r} is in another namespace than {netns._called()}")
     return link
+
+
+def require_device(dev: DeviceLike | None, netns: Namespace, what: str = "dev") -> None:
+    """A device given as a Link must be one of this namespace: elsewhere its name means another."""
+    if isinstance(dev, Link) and not dev.netns._same_as(netns):
+        raise SpecError(f"{what}={dev!r} is in another namespace than {netns._called()}")
 
 
 __all__ = ["AlternativeNames", "Link", "Links", "StateError", "link_by_index", "link_by_name", "read_links"]

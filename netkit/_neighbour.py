@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netkit._link import link_by_name, read_links
+from netkit._link import link_by_name, read_links, require_device
 from netkit._netlink.neighbour import add_neighbour, delete_neighbour, list_neighbours, parse_neighbour
 from netkit._spec import names
 from netkit._spec.addresses import mac as parse_mac
@@ -48,6 +48,7 @@ class Neighbours:
 
     def delete(self, address: AddressLike, *, dev: DeviceLike) -> None:
         """Delete an entry; NotFoundError when there is none. Twin: ``ip neighbour del``."""
+        require_device(dev, self._netns)
         name = names.device(dev)
         index = link_by_name(self._netns, name).ifindex
         request = delete_neighbour(index, neighbour_address(address))
@@ -56,6 +57,7 @@ class Neighbours:
     def _send(self, address: AddressLike, mac: str, dev: DeviceLike, replace: bool) -> Neighbour:
         value = neighbour_address(address)
         lladdr = parse_mac(mac)
+        require_device(dev, self._netns)
         name = names.device(dev)
         index = link_by_name(self._netns, name).ifindex
         self._netns._live_runtime().route.request(add_neighbour(index, value, lladdr, replace=replace))

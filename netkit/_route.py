@@ -6,9 +6,17 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from netkit._lifecycle import ROOT, ROUTES, Owned, Teardown, leave_block, undo
-from netkit._netlink.link import list_links, parse_link
-from netkit._netlink.route import add_route, delete_route, get_route, list_routes, parse_route
-from netkit._netlink.wire import Request
+from netkit._link import require_device
+from netkit._netlink.link import get_link, list_links, parse_link
+from netkit._netlink.route import (
+    RTM_NEWROUTE,
+    add_route,
+    delete_route,
+    get_route,
+    list_routes,
+    parse_route,
+)
+from netkit._netlink.wire import NLM_F_ECHO, Request
 from netkit._runtime import Runtime
 from netkit._spec import names
 from netkit._spec.addresses import ip_address
@@ -21,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Literal, Self
 
     from netkit._namespace import Namespace
+    from netkit._netlink.socket import Reply
     from netkit._spec.addresses import AddressLike, NetworkLike
     from netkit._spec.routes import DeviceLike
 
@@ -93,7 +102,8 @@ class RouteTable(Owned):
 
         Twin: ``ip route show table TABLE [dst] [dev] [via] [type] [proto]``.
         """
-        wanted = None if dst is None else Route.build(dst, family=family).dst
+        wanted = None if dst is None else Route.build(dst, type="blackhole", family=family).dst
+        require_device(dev, self._netns)
         device = None if dev is None else names.device(dev)
         gateway = None if via is None else ip_address(via, "via")
         protocol = None if proto is None else names.protocol_name(names.protocol_number(proto))
@@ -121,6 +131,8 @@ class RouteTable(Owned):
         All tables and rules take part. Twin: ``ip route get ADDRESS [from SRC] [iif ...] [oif ...]``.
         Raises KernelError (ENETUNREACH) when there is no route.
         """
+        require_device(iif, self._netns, "iif")
+        require_device(oif, self._netns, "oif")
         runtime = self._runtime
         request = get_route(
             ip_address(address),
@@ -195,6 +207,7 @@ class RouteTable(Owned):
         if isinstance(dst, Route):
             route = dst.in_table(self._table)
         else:
+            require_device(dev, self._netns)
             # Without a way, any route to there is meant: the one type that needs no way stands for all.
             kind = type or ("blackhole" if via is None and dev is None else "unicast")
             route = Route.build(
@@ -319,10 +332,14 @@ class RouteTable(Owned):
             if onlink or type != "unicast" or any(value is not None for value in given):
                 raise SpecError("a Route has everything already: leave out the other keywords")
             return dst.in_table(self._table)
-        return Route.build(
+        require_device(dev, self._netns)
+        route = Route.build(
             dst, via=via, dev=dev, src=src, metric=metric, scope=scope, proto=proto, mtu=mtu,
             onlink=onlink, type=type, nexthops=nexthops, table=self._table, family=family,
         )  # fmt: skip
+        for hop in route.nexthops:
+            require_device(getattr(hop, "given", None), self._netns)  # None after unpickling
+        return route
 
     def _send(self, route: Route, replace: bool) -> Route:
         self._check()
@@ -331,13 +348,17 @@ class RouteTable(Owned):
         request = self._request(runtime, route, replace)
         if self._state == "open":
             self._changes.append((route, before))
+        request.flags |= NLM_F_ECHO
         try:
-            runtime.route.request(request)
+            replies = runtime.route.request(request)
         except BaseException as problem:
             if self._state == "open" and isinstance(problem, KernelError):
                 self._changes.pop()
             raise
-        return route
+        made = _echoed(runtime, route, replies)
+        if self._state == "open":
+            self._changes[-1] = (made, before)
+        return made
 
     def _request(self, runtime: Runtime, route: Route, replace: bool) -> Request:
         index = None if route.dev is None else runtime.index_of(route.dev)
@@ -393,6 +414,18 @@ def _same_key(one: Route, other: Route) -> bool:
 
 def _default_metric(family: int) -> int:
     return 0 if family == 4 else 1024  # IP6_RT_PRIO_USER
+
+
+def _echoed(runtime: Runtime, asked: Route, replies: list[Reply]) -> Route:
+    """The route as the kernel made it, with the metric and the device of its choice."""
+    for reply in replies:
+        if reply[0] == RTM_NEWROUTE:
+            return parse_route(reply, lambda index: _name_of(runtime, index))
+    return asked
+
+
+def _name_of(runtime: Runtime, index: int) -> str:
+    return parse_link(runtime.route.get(get_link(index=index))).name
 
 
 class _Names:

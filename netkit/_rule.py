@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from netkit._link import require_device
 from netkit._netlink.rule import add_rule, delete_rule, list_rules, parse_rule
 from netkit._spec.rules import Rule
 from netkit.errors import NotFoundError
@@ -62,6 +63,8 @@ class Rules:
         ``src`` and ``dst`` are networks, ``iif`` and ``oif`` devices, ``fwmark`` a number or
         ``"0x1/0xff"``. Twin: ``ip rule add from SRC lookup TABLE``. ExistsError for an equal one.
         """
+        require_device(iif, self._netns, "iif")
+        require_device(oif, self._netns, "oif")
         rule = Rule.build(
             src=src, dst=dst, iif=iif, oif=oif, fwmark=fwmark, fwmask=fwmask, priority=priority,
             table=table, family=family, action=action, invert=invert,
@@ -94,6 +97,8 @@ class Rules:
     ) -> None:
         """Delete one rule, given as a Rule or by what it matches. Twin: ``ip rule del``."""
         if rule is None:
+            require_device(iif, self._netns, "iif")
+            require_device(oif, self._netns, "oif")
             rule = Rule.build(
                 src=src, dst=dst, iif=iif, oif=oif, fwmark=fwmark, fwmask=fwmask, priority=priority,
                 table=table, family=family, action=action, invert=invert,

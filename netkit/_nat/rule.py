@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from netkit._lifecycle import NAT, Resource, Teardown, Undo
+from netkit._link import require_device
 from netkit._nat.backend import add_rule, check_name
 from netkit._runtime import Runtime
 from netkit._spec import nat
@@ -96,6 +97,7 @@ class NatRule(Resource):
         saddr 172.18.0.0/24 masquerade``; ``iptables -t nat -A POSTROUTING -s 172.18.0.0/24 -o eth0
         -j MASQUERADE``.
         """
+        _require_device(oif, ns, "oif")
         spec = nat.masquerade(
             saddr=saddr, daddr=daddr, oif=oif, proto=proto, sport=sport, dport=dport, to=to, family=family
         )
@@ -120,6 +122,7 @@ class NatRule(Resource):
 
         Twins: ``nft ... snat to 192.0.2.1``; ``iptables -t nat -A POSTROUTING ... -j SNAT --to-source``.
         """
+        _require_device(oif, ns, "oif")
         spec = nat.snat(
             to=to, saddr=saddr, daddr=daddr, oif=oif, proto=proto, sport=sport, dport=dport, family=family
         )
@@ -147,6 +150,7 @@ class NatRule(Resource):
         dport 80 dnat to 172.18.0.2:80``; ``iptables -t nat -A PREROUTING -p tcp --dport 80 -j DNAT
         --to-destination 172.18.0.2:80``. Raises SpecError without ``to``.
         """
+        _require_device(iif, ns, "iif")
         spec = nat.dnat(
             to=to, saddr=saddr, daddr=daddr, iif=iif, proto=proto, sport=sport, dport=dport,
             local=local, family=family,
@@ -174,6 +178,7 @@ class NatRule(Resource):
         Twins: ``nft ... tcp dport 80 redirect to :8080``; ``iptables -t nat -A PREROUTING -p tcp
         --dport 80 -j REDIRECT --to-ports 8080``.
         """
+        _require_device(iif, ns, "iif")
         spec = nat.redirect(
             to=to, saddr=saddr, daddr=daddr, iif=iif, proto=proto, sport=sport, dport=dport,
             local=local, family=family,
@@ -242,3 +247,9 @@ class NatRule(Resource):
 
     def __repr__(self) -> str:
         return f"<NatRule {self._spec} ({self.backend or 'backend by probing'}) in {self._netns._called()}>"
+
+
+def _require_device(dev: DeviceLike | None, ns: Namespace, what: str) -> None:
+    from netkit._namespace import require_namespace
+
+    require_device(dev, require_namespace(ns, "ns"), what)

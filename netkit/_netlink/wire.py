@@ -27,6 +27,7 @@ NLMSG_MIN_TYPE = 0x10
 NLM_F_REQUEST = 0x01
 NLM_F_MULTI = 0x02
 NLM_F_ACK = 0x04
+NLM_F_ECHO = 0x08  # what a request made comes back, as the kernel has it
 NLM_F_DUMP_INTR = 0x10
 NLM_F_DUMP_FILTERED = 0x20
 NLM_F_DUMP = 0x300

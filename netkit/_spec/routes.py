@@ -53,8 +53,9 @@ class NextHop(Value):
     3
     """
 
-    __slots__ = _fields = ("via", "dev", "weight", "flags")
+    _fields = ("via", "dev", "weight", "flags")
     _compared = ("via", "dev", "weight")
+    __slots__ = (*_fields, "given")  # what dev= was: a Link knows its namespace, a name does not
 
     via: IPAddress | None
     dev: str | None
@@ -74,6 +75,7 @@ class NextHop(Value):
         _set(self, "dev", None if dev is None else device(dev))
         _set(self, "weight", numbers.weight(weight))
         _set(self, "flags", flags)
+        _set(self, "given", dev)
 
 
 class Route(Value):

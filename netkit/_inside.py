@@ -127,7 +127,7 @@ class Inside:
             extra_groups=extra_groups, umask=umask, pipesize=pipesize,
         )  # fmt: skip
 
-    def call(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function on a thread of its own inside; its result or exception comes back.
 
         >>> from netkit import Namespace

@@ -70,7 +70,7 @@ def popen(
     argv = checked_argv(argv, shell)
 
     def start() -> Popen[Any]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             argv,
             stdin=stdin,
             stdout=stdout,
@@ -94,11 +94,10 @@ def popen(
             umask=umask,
             pipesize=pipesize,
         )
+        # Here, on a thread that no KeyboardInterrupt reaches.
+        return process if processes is None else processes.add(process)
 
-    process = _Start(start).on(fresh)
-    if processes is not None:
-        processes.add(process)
-    return process
+    return _Start(start).on(fresh)
 
 
 def run(
@@ -147,33 +146,39 @@ def run(
         if stdin is not None:
             raise SpecError("input= already says what stdin is")
         stdin = PIPE
-    process = popen(
-        fresh,
-        argv,
-        processes,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        cwd=cwd,
-        env=env,
-        text=text,
-        encoding=encoding,
-        errors=errors,
-        bufsize=bufsize,
-        executable=executable,
-        shell=shell,
-        close_fds=close_fds,
-        pass_fds=pass_fds,
-        restore_signals=restore_signals,
-        start_new_session=start_new_session,
-        process_group=process_group,
-        user=user,
-        group=group,
-        extra_groups=extra_groups,
-        umask=umask,
-        pipesize=pipesize,
-    )
-    return completed(process, argv, input, timeout, check)
+    process = None
+    try:
+        process = popen(
+            fresh,
+            argv,
+            processes,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=cwd,
+            env=env,
+            text=text,
+            encoding=encoding,
+            errors=errors,
+            bufsize=bufsize,
+            executable=executable,
+            shell=shell,
+            close_fds=close_fds,
+            pass_fds=pass_fds,
+            restore_signals=restore_signals,
+            start_new_session=start_new_session,
+            process_group=process_group,
+            user=user,
+            group=group,
+            extra_groups=extra_groups,
+            umask=umask,
+            pipesize=pipesize,
+        )
+        return completed(process, argv, input, timeout, check)
+    except BaseException:
+        if process is not None and process.returncode is None:  # interrupted just after the start
+            _end(process)
+        raise
 
 
 def completed(
@@ -187,6 +192,7 @@ def completed(
             output, error_output = process.communicate(input, timeout=timeout)
         except BaseException:  # a timeout, a KeyboardInterrupt
             process.kill()
+            process.wait()  # after a KeyboardInterrupt its __exit__ does not
             raise
     if check and process.returncode:
         from netkit.errors import CommandError

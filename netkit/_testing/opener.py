@@ -104,7 +104,7 @@ class FakeOpener:
         """Nothing real is entered."""
         _refuse("enter a namespace")
 
-    def fresh(self, fd: int, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def fresh(self, fd: int, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Nothing real is entered."""
         _refuse("run a function in a namespace")
 

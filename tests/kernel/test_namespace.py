@@ -17,7 +17,7 @@ from netkit import AccessError, KernelError, Namespace, NotFoundError, SpecError
 from tests.harness.oracle import Events, ip, link, run_in
 
 HERE = "/proc/thread-self/ns/net"
-# A namespace made ahead for whoever asks next, for a moment: two descriptors, on a thread while an older one ends.
+# A namespace made ahead for a moment: two descriptors, and a thread while an older one ends.
 AHEAD, AHEAD_THREADS = 2, 2
 IFF_UP = "UP"
 PIPES: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

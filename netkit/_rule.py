@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from netkit._link import require_device
 from netkit._netlink.rule import add_rule, delete_rule, list_rules, parse_rule
 from netkit._spec.rules import Rule
-from netkit.errors import NotFoundError
+from netkit.errors import NotFoundError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,20 +90,38 @@ class Rules:
         fwmark: int | str | None = None,
         fwmask: int | None = None,
         priority: int | None = None,
-        table: int | str = "main",
+        table: int | str | None = None,
         family: Literal[4, 6] | None = None,
-        action: str = "lookup",
+        action: str | None = None,
         invert: bool = False,
     ) -> None:
-        """Delete one rule, given as a Rule or by what it matches. Twin: ``ip rule del``."""
-        if rule is None:
+        """Delete the first rule that has all that is given, or a Rule. Twin: ``ip rule del``.
+
+        NotFoundError when there is none such.
+        """
+        given = (src, dst, iif, oif, fwmark, fwmask, priority, table, action)
+        if rule is not None:
+            if invert or family is not None or any(value is not None for value in given):
+                raise SpecError("a Rule has everything already: leave out the other keywords")
+            request = delete_rule(rule)
+        else:
+            if all(value is None for value in given):
+                raise SpecError("delete() without a Rule needs at least one of src=, dst=, priority=, table=")
             require_device(iif, self._netns, "iif")
             require_device(oif, self._netns, "oif")
             rule = Rule.build(
                 src=src, dst=dst, iif=iif, oif=oif, fwmark=fwmark, fwmask=fwmask, priority=priority,
-                table=table, family=family, action=action, invert=invert,
+                table="main" if table is None else table, family=family,
+                action="lookup" if action is None else action, invert=invert,
             )  # fmt: skip
-        self._netns._live_runtime().route.request(delete_rule(rule))
+            request = delete_rule(rule if table is not None or action is not None else _of_any_table(rule))
+        self._netns._live_runtime().route.request(request)
 
     def __repr__(self) -> str:
         return f"<Rules of {self._netns._called()}>"
+
+
+def _of_any_table(rule: Rule) -> Rule:
+    """The same without what was not given: the kernel takes 0 for anything (fib_nl_delrule)."""
+    fields = {name: getattr(rule, name) for name in Rule._fields}
+    return Rule(**(fields | {"table": 0, "action": "unspec"}))

@@ -141,7 +141,8 @@ class Rule(Value):
         if self.fwmark is not None:
             mask = "" if self.fwmask in (None, U32) else f"/{self.fwmask:#x}"
             words += ["fwmark", f"{self.fwmark:#x}{mask}"]
-        words += ["lookup", table_name(self.table)] if self.action == "lookup" else [self.action]
+        if self.action != "unspec":  # of a rule to be deleted, whatever it does
+            words += ["lookup", table_name(self.table)] if self.action == "lookup" else [self.action]
         return " ".join(words)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,11 +169,9 @@ def test_scope(host: Namespace, wired: VethPair) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_onlink_takes_a_gateway_that_no_network_holds(
-    host: Namespace, wired: VethPair, family: int
-) -> None:
+def test_onlink_takes_a_gateway_that_no_network_holds(host: Namespace, wired: VethPair, family: int) -> None:
     gateway = {4: "192.0.2.99", 6: "2001:db8::99"}[family]
-    with pytest.raises(KernelError, match="(?i)nexthop has invalid gateway|no route to host|unreachable"):
+    with pytest.raises(KernelError, match=r"(?i)nexthop has invalid gateway|no route to host|unreachable"):
         host.routes.add(NET[family], via=gateway, dev="eth0")
     host.routes.add(NET[family], via=gateway, dev="eth0", onlink=True)
     route = said(host, family, NET[family])
@@ -230,11 +227,7 @@ def test_tables_by_number_and_name(host: Namespace, wired: VethPair, family: int
     assert shown(host, family, str(table)) == []
 
 
-def test_a_table_named_in_rt_tables(host: Namespace, wired: VethPair, tmp_path: Path) -> None:
-    from netkit._spec import _tables
-
-    named = [path for path in (Path("/etc/iproute2/rt_tables"), Path("/usr/share/iproute2/rt_tables")) if path.exists()]
-    assert named or _tables  # iproute2's own files list at least these three
+def test_a_table_named_in_rt_tables(host: Namespace) -> None:
     for name, number in (("local", 255), ("main", 254), ("default", 253)):
         assert RouteTable(host, name).table == number
     with pytest.raises(SpecError, match="rt_tables"):
@@ -243,15 +236,18 @@ def test_a_table_named_in_rt_tables(host: Namespace, wired: VethPair, tmp_path: 
 
 def test_reading_the_local_table(host: Namespace, wired: VethPair) -> None:
     read = {str(each.dst): each.type for each in RouteTable(host, "local").filter(family=4)}
-    assert read == {each["dst"] if "/" in each["dst"] else each["dst"] + "/32": each["type"] for each in shown(host, 4, "local")}
+    said = {each["dst"]: each["type"] for each in shown(host, 4, "local")}
+    assert read == {dst if "/" in dst else f"{dst}/32": kind for dst, kind in said.items()}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_all_of_main_is_what_ip_says(host: Namespace, wired: VethPair, family: int) -> None:
     host.routes.add("default", via=VIA[family])
     host.routes.add(NET[family], type="unreachable", metric=9)
-    read = {(str(each.dst), str(each.via or ""), each.metric or 0) for each in host.routes.filter(family=family)}  # type: ignore[arg-type]
-    assert read == {(each["dst"], each.get("gateway", ""), each.get("metric", 0)) for each in shown(host, family)}
+    routes = host.routes.filter(family=family)  # type: ignore[arg-type]
+    read = {(str(each.dst), str(each.via or ""), each.metric or 0) for each in routes}
+    said = shown(host, family)
+    assert read == {(each["dst"], each.get("gateway", ""), each.get("metric", 0)) for each in said}
 
 
 def test_filters(host: Namespace, wired: VethPair) -> None:
@@ -319,7 +315,8 @@ def test_packets_take_the_route(host: Namespace, box: Namespace, wired: VethPair
 def test_what_was_added_goes_and_nothing_else(
     host: Namespace, wired: VethPair, family: int, how: str
 ) -> None:
-    run_in(host, "ip", f"-{family}", "route", "add", NET[family], "via", VIA[family], "metric", "5", "table", "100")
+    theirs = [NET[family], "via", VIA[family], "metric", "5", "table", "100"]
+    run_in(host, "ip", f"-{family}", "route", "add", *theirs)
     before = shown(host, family, "100")
     table = RouteTable(host, 100)
 
@@ -454,9 +451,7 @@ def test_a_dumped_route_can_be_added_elsewhere(
     for keywords in plan:
         host.routes.add(NET[family], **keywords)  # type: ignore[arg-type]
     with Namespace() as third, Namespace() as far:
-        veth = VethPair(
-            third, far, name="eth0", peer_name="x", address=["10.0.0.1/24", "fd00::1/64"]
-        )
+        veth = VethPair(third, far, name="eth0", peer_name="x", address=["10.0.0.1/24", "fd00::1/64"])
         with veth:
             for route in host.routes.filter(dst=NET[family]):
                 third.routes.add(route)
@@ -492,7 +487,7 @@ def test_refusals_carry_the_kernels_words(host: Namespace, wired: VethPair) -> N
     assert "add route 10.9.0.0/16" in caught.value.operation
     with pytest.raises(NotFoundError, match="'eth9'"):
         host.routes.add("10.9.0.0/16", dev="eth9")
-    with pytest.raises(KernelError, match="(?i)prefsrc|preferred source|invalid"):
+    with pytest.raises(KernelError, match=r"(?i)prefsrc|preferred source|invalid"):
         host.routes.add("10.9.0.0/16", via="10.0.0.2", src="192.0.2.9")
     assert "10.9.0.0/16" not in host.routes
 

@@ -302,11 +302,12 @@ class AlternativeNames:
         return f"<AlternativeNames of {self._link!r}>"
 
 
-class Links(Mapping[str, Link]):
+class Links:
     """The links of a namespace, by name: ``links["eth0"]``, ``in``, ``len``, ``get``.
 
     Alternative names work too. Iterating yields Link objects (not names), from one fresh
-    read; ``keys()`` has the names. Twin: ``ip link show``.
+    read; ``keys()`` has the names. It is a ``collections.abc.Mapping`` by registration: as one by
+    inheritance, its iterator would have to be one of names. Twin: ``ip link show``.
     """
 
     __slots__ = ("_netns",)
@@ -320,34 +321,37 @@ class Links(Mapping[str, Link]):
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self.get(name) is not None
 
-    def get(self, name: str, default: D | None = None) -> Link | D | None:  # type: ignore[override]
+    def get(self, name: str, default: D | None = None) -> Link | D | None:
         """The link of this name, or the default."""
         try:
             return self[name]
         except (NotFoundError, SpecError):
             return default
 
-    def __iter__(self) -> Iterator[Link]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Link]:
         netns = self._netns
         return iter([Link(netns, record.index, record.name) for record in read_links(netns)])
 
     def __len__(self) -> int:
         return len(read_links(self._netns))
 
-    def keys(self) -> list[str]:  # type: ignore[override]
+    def keys(self) -> list[str]:
         """The names, from one fresh read."""
         return [record.name for record in read_links(self._netns)]
 
-    def values(self) -> list[Link]:  # type: ignore[override]
+    def values(self) -> list[Link]:
         """The links, from one fresh read."""
-        return list(self)  # type: ignore[arg-type]
+        return list(self)
 
-    def items(self) -> list[tuple[str, Link]]:  # type: ignore[override]
+    def items(self) -> list[tuple[str, Link]]:
         """Names and links, from one fresh read."""
         return [(link._last_name, link) for link in self.values()]
 
     def __repr__(self) -> str:
         return f"<Links of {self._netns._called()}>"
+
+
+Mapping.register(Links)
 
 
 def operational_state(record: LinkRecord) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    import pyroute2
+    from pyroute2.iproute.linux import IPRoute  # pyright: ignore[reportMissingTypeStubs]
 
     from netkit._runtime import Registered
     from netkit._snapshot import Snapshot
@@ -174,7 +174,7 @@ class Namespace(Inside, Resource, Holder):
 
         return take_snapshot(self)
 
-    def pyroute2(self) -> pyroute2.IPRoute:
+    def pyroute2(self) -> IPRoute:
         """A real pyroute2 socket bound here, for what netkit does not wrap; close it yourself."""
         from netkit._netlink.longtail import open_iproute
 

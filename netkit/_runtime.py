@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket: ...
         def open_netlink(self, fd: int, protocol: int) -> Transport: ...
         def inside(self, fd: int, function: Callable[[], T]) -> T: ...
-        def fresh(self, fd: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+        def fresh(self, fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
         def sync_carrier(self, sock: NetlinkSocket, name: str) -> None: ...
         def interface_index(self, sock: NetlinkSocket, name: str) -> int: ...
         def register(self, name: str, fd: int, persistent: bool) -> Registered: ...
@@ -62,8 +62,8 @@ class ThreadOpener:
     """The privileged way: threads of ours enter the namespace."""
 
     def create(self) -> tuple[int, NetlinkSocket]:
-        """Make a namespace with `lo` up, and its rtnetlink socket, in one hop."""
-        return create_namespace(_set_up)
+        """Make a namespace with `lo` up, and its rtnetlink socket."""
+        return create_namespace(_set_up, NetlinkSocket.close)
 
     def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket:
         """An ordinary socket that lives in the namespace."""
@@ -77,7 +77,7 @@ class ThreadOpener:
         """Run a short function of ours inside."""
         return inside(fd, function)
 
-    def fresh(self, fd: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def fresh(self, fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a user's function inside, on a thread of its own."""
         return fresh(fd, function, *args, **kwargs)
 
@@ -121,7 +121,7 @@ class Runtime:
         self._kept: dict[str, Closable] = {}
         # A stranger's links have small indexes; in a namespace that is not ours, ours are
         # also unlikely to be those of another program that chooses them.
-        self._indexes = count(_OWN_FIRST if ours else _random_index())
+        self._indexes = _own_indexes if ours else count(_random_index())
         if route is not None:
             self._sockets[NETLINK_ROUTE] = self._called(route)
 
@@ -143,7 +143,7 @@ class Runtime:
         """Run a short function of ours inside the namespace."""
         return self.opener.inside(self.check(), function)
 
-    def fresh(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def fresh(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a user's function inside, on a thread of its own."""
         return self.opener.fresh(self.check(), function, *args, **kwargs)
 
@@ -222,7 +222,9 @@ class Runtime:
         return sock
 
 
-_OWN_FIRST = 1000
+# One count for all namespaces of ours: where a link of one names a peer of another by its index,
+# `bridge link` and others would take an equal index for a link of the same namespace.
+_own_indexes = count(1000)
 _LOOPBACK_UP = set_link(1, up=True, operation="set link 'lo' up")  # LOOPBACK_IFINDEX
 _registry: dict[tuple[int, int], Runtime] = {}
 _registry_lock = RLock()

@@ -1,19 +1,19 @@
 """Every exception netkit raises, in one tree.
 
-    NetkitError
-      SpecError (ValueError)             a bad value, seen before any system call
-      StateError (RuntimeError)          used before create, after delete, after fork, while borrowed
-      KernelError (OSError)              the kernel refused: .operation .errno .extack .attribute .netns
-        ExistsError (FileExistsError)
-        NotFoundError (KeyError)
-        BusyError
-        AccessError (PermissionError)
-        UnsupportedError
-      ProtocolError                      malformed, truncated or overrun netlink
-      BackendError                       no usable NAT backend
-      CommandError (CalledProcessError)  a command run with ``check=True`` failed
-      WaitTimeout (TimeoutError)
-      TeardownError (ExceptionGroup)     what could not be removed
+NetkitError
+  SpecError (ValueError)             a bad value, seen before any system call
+  StateError (RuntimeError)          used before create, after delete, after fork, while borrowed
+  KernelError (OSError)              the kernel refused: .operation .errno .extack .attribute .netns
+    ExistsError (FileExistsError)
+    NotFoundError (KeyError)
+    BusyError
+    AccessError (PermissionError)
+    UnsupportedError
+  ProtocolError                      malformed, truncated or overrun netlink
+  BackendError                       no usable NAT backend
+  CommandError (CalledProcessError)  a command run with ``check=True`` failed
+  WaitTimeout (TimeoutError)
+  TeardownError (ExceptionGroup)     what could not be removed
 """
 
 from __future__ import annotations
@@ -170,10 +170,8 @@ class WaitTimeout(NetkitError, TimeoutError):
 class TeardownError(NetkitError, ExceptionGroup[Exception]):
     """Some things could not be removed; each member has a note saying where it still is."""
 
-    def __new__(cls, message: str, errors: _Sequence[Exception]) -> Self:
-        return super().__new__(cls, message, errors)
-
     def derive(self, excs: _Sequence[Exception], /) -> TeardownError:  # type: ignore[override]
+        """The same kind of group around some of its members, for split() and subgroup()."""
         return TeardownError(self.message, excs)
 
 

@@ -16,7 +16,7 @@ from _thread import LockType, allocate_lock, start_new_thread
 from contextvars import copy_context
 from queue import SimpleQueue
 
-from netkit._system.namespace_files import open_current
+from netkit._system.namespace_files import identity, open_current, path_identity
 from netkit._system.privilege import missing_capability
 from netkit._system.syscalls import CLONE_NEWNET, setns, unshare
 from netkit.errors import KernelError, StateError, kernel_error
@@ -157,7 +157,7 @@ class Worker:
             job = jobs.get()
             job.perform()
             try:
-                setns(home, CLONE_NEWNET)
+                _go(home)
             except OSError:
                 at_home = False
                 self._give_up(jobs, home)
@@ -198,26 +198,24 @@ def create_namespace(setup: Callable[[], T], discard: Callable[[T], object] | No
     namespace is gone; if the wait is interrupted too, after ``discard`` of what setup returned.
     """
 
+    def make() -> tuple[int, T]:
+        try:
+            unshare(CLONE_NEWNET)
+        except OSError as error:
+            raise _refused("create a network namespace", error, None) from None
+        fd = open_current()
+        try:
+            return fd, setup()
+        except BaseException:
+            os.close(fd)
+            raise
+
     def dispose(made: tuple[int, T]) -> None:
         os.close(made[0])
         if discard is not None:
             discard(made[1])
 
-    return _worker.run(lambda: make_here(setup), dispose)
-
-
-def make_here(setup: Callable[[], T]) -> tuple[int, T]:
-    """Make a network namespace around the calling thread, which stays in it, and run ``setup``."""
-    try:
-        unshare(CLONE_NEWNET)
-    except OSError as error:
-        raise _refused("create a network namespace", error, None) from None
-    fd = open_current()
-    try:
-        return fd, setup()
-    except BaseException:
-        os.close(fd)
-        raise
+    return _worker.run(make, dispose)
 
 
 def fresh(fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -259,9 +257,18 @@ def run_fresh(fd: int, call: Callable[[], T], discard: Callable[[T], object] | N
 def enter(fd: int) -> None:
     """Move the calling thread into the network namespace ``fd``; KernelError if refused."""
     try:
-        setns(fd, CLONE_NEWNET)
+        _go(fd)
     except OSError as error:
         raise _refused("enter the network namespace", error, fd) from None
+
+
+def _go(fd: int) -> None:
+    try:
+        setns(fd, CLONE_NEWNET)
+    except PermissionError:
+        # An ordinary user may not even enter the namespace the thread is in: there is no need to.
+        if identity(fd) != path_identity("/proc/thread-self/ns/net"):
+            raise
 
 
 class entered:  # noqa: N801

@@ -56,7 +56,7 @@ __all__ = [
     "veth",
 ]
 
-# The counters of IPv6 are left out, half of a message; those of the link come all the same.
+# The counters of IPv6 are left out, a fifth of a message; those of the link come all the same.
 _LESS = u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
 _VETH_KIND = text(IFLA_INFO_KIND, "veth")
 

@@ -199,11 +199,12 @@ def take_snapshot(netns: Namespace) -> Snapshot:
     monitor = runtime.opener.open_netlink(runtime.check(), NETLINK_ROUTE)
     try:
         subscribe(monitor, _GROUPS)
+        snapshot = _read(runtime)
         for _ in range(_READ_TRIES):
-            snapshot = _read(runtime)
             if not _changed(monitor):
                 return snapshot
-        return _marked(snapshot)
+            snapshot = _read(runtime)
+        return snapshot if not _changed(monitor) else _marked(snapshot)
     finally:
         monitor.close()
 

@@ -92,7 +92,7 @@ class Addresses:
                 words = (
                     "ipv4: Address already assigned"
                     if address.family == AF_INET
-                    else "address already assigned"
+                    else "ipv6: address already assigned"
                 )
                 raise Refused(errno.EEXIST, words)
             present.values = address.values
@@ -111,7 +111,7 @@ class Addresses:
         device, address = self._asked(message)
         present = self._find(device, address, exact=True)
         if present is None:
-            words = "ipv4: Address not found" if address.family == AF_INET else "address not found"
+            words = "ipv4: Address not found" if address.family == AF_INET else "ipv6: address not found"
             raise Refused(errno.EADDRNOTAVAIL, words)
         self.take(device, present)
 

@@ -229,7 +229,7 @@ class Routes:
                 return route.oif
         if family == AF_INET:
             raise Refused(errno.ENETUNREACH, "Nexthop has invalid gateway")
-        raise Refused(errno.EHOSTUNREACH, "No route to host")
+        raise Refused(errno.EHOSTUNREACH)
 
     # -- with devices and addresses -------------------------------------------------
 
@@ -261,18 +261,23 @@ class Routes:
                 )
             )
         for route in found:
-            if all(each.key != route.key for each in self.all):
+            if all((each.key, each.oif) != (route.key, route.oif) for each in self.all):
                 self.all.append(route)
                 self._announce(RTM_NEWROUTE, route)
 
     def disconnect(self, device: Device, address: FakeAddress) -> None:
         """Its own routes go with an address, and what is sent from it."""
-        network = network_of(address.local, address.prefixlen)
+        local = address.local
+        own = {(network_of(local, address.prefixlen), address.prefixlen)}
+        others = self._netns.addresses.of.get(device.index, [])
+        still_here = any(other.local == local for other in others)
+        if not still_here:
+            own.add((local, 8 * len(local)))
         for route in list(self.all):
             if route.oif != device.index or route.family != address.family:
                 continue
-            own = route.protocol == _KERNEL and route.dst in (address.local, network)
-            if own or route.values.get(_PREFSRC) == address.local:
+            unsourced = route.values.get(_PREFSRC) == local and not still_here
+            if unsourced or (route.protocol == _KERNEL and (route.dst, route.prefixlen) in own):
                 self._drop(route)
 
     def link_gone(self, index: int) -> None:

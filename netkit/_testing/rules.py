@@ -105,7 +105,7 @@ class Rules:
         if not given:
             rule.priority = self._free_priority(rule.family)
         same = [each for each in self.all if each.selectors() == rule.selectors()]
-        if message.flags & NLM_F_EXCL and any(not given or each.priority == rule.priority for each in same):
+        if message.flags & NLM_F_EXCL and any(each.priority == rule.priority for each in same):
             raise Refused(errno.EEXIST)
         self.all.append(rule)
         self._netns.announce(_GROUPS[rule.family], RTM_NEWRULE, rule.report())

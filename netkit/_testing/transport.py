@@ -52,6 +52,7 @@ class FakeTransport:
         self._faults = faults
         self._lock = lock
         self._seen = seen
+        self._bound = False
         self._queue: deque[tuple[bytes, int] | BaseException] = deque()
         # A descriptor of its own, so that what is left open is found by its number.
         self._fd = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -70,6 +71,10 @@ class FakeTransport:
             os.close(fd)
         self.netns.transports.discard(self)
 
+    def bind(self, address: tuple[int, int], /) -> None:
+        """Take a port id: without one, no event comes."""
+        self._bound = True
+
     def setblocking(self, flag: bool, /) -> None:
         """Nothing ever blocks here."""
 
@@ -87,6 +92,7 @@ class FakeTransport:
         if self._fd < 0:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         with self._lock:
+            self._bound = True
             asked = [
                 Message(kind, flags, sequence, bytes(data[start:end]))
                 for kind, flags, sequence, start, end in messages(data)
@@ -119,7 +125,9 @@ class FakeTransport:
     # -- what the kernel does -----------------------------------------------------
 
     def deliver(self, datagram: bytes) -> None:
-        """Queue an event."""
+        """Queue an event, for a socket that has a port id."""
+        if not self._bound:
+            return
         self._queue.append((datagram, 0))
 
     def overrun(self) -> None:

@@ -21,7 +21,7 @@ from netkit.errors import (
     TeardownError,
 )
 from netkit.testing import FakeKernel
-from tests.unit.fake_lab import MAKERS, Lab, Maker, connected
+from tests.unit.fake_lab import MAKERS, Lab, Maker, connected, outcome
 
 EACH = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 ERRNOS = [errno.ENOMEM, errno.EPERM, errno.EBUSY, errno.ENOBUFS, errno.EEXIST, errno.ENODEV]
@@ -63,18 +63,17 @@ def test_a_refusal_at_any_request_is_undone(lab: Lab, make: Maker, number: int) 
     for n in range(1, MOST):
         resource = make(lab)
         lab.kernel.refuse(n, number, "as the test wants")
-        try:
-            resource.create()
-        except KernelError as problem:
-            refused += 1
-            assert "as the test wants" in str(problem) or "is taken" in str(problem)
-            assert lab.kernel.state() == before
-            assert not resource.exists
-            assert set(ROOT._held) == owned
-        else:
+        problem = outcome(resource.create)
+        if problem is None:
             lab.kernel.heal()
             resource.delete()
             break
+        refused += 1
+        assert isinstance(problem, KernelError)
+        assert "as the test wants" in str(problem) or "is taken" in str(problem)
+        assert lab.kernel.state() == before
+        assert not resource.exists
+        assert set(ROOT._held) == owned
         with resource:  # it can be created again
             assert resource.exists
         lab.kernel.heal()
@@ -95,18 +94,17 @@ def test_an_interrupt_at_any_request_is_undone(
     for n in range(1, MOST):
         resource = make(lab)
         lab.kernel.interrupt(n, exception("the test"), where)  # type: ignore[arg-type]
-        try:
-            resource.create()
-        except exception as problem:
-            interrupted += 1
-            assert str(problem) == "the test"
-            assert not getattr(problem, "__notes__", [])
-            assert lab.kernel.state() == before
-            assert set(ROOT._held) == owned
-        else:
+        problem = outcome(resource.create)
+        if problem is None:
             lab.kernel.heal()
             resource.delete()
             break
+        interrupted += 1
+        assert type(problem) is exception
+        assert str(problem) == "the test"
+        assert not getattr(problem, "__notes__", [])
+        assert lab.kernel.state() == before
+        assert set(ROOT._held) == owned
         with resource:
             assert resource.exists
         assert lab.kernel.state() == before
@@ -123,16 +121,14 @@ def test_an_outcome_that_was_lost_is_undone(lab: Lab, make: Maker) -> None:
     for n in range(1, MOST):
         resource = make(lab)
         lab.kernel.lose(n)
-        try:
-            resource.create()
-        except (ProtocolError, KernelError):
-            lost += 1
-            lab.kernel.heal()
-            assert lab.kernel.state() == before
-        else:
-            lab.kernel.heal()
+        problem = outcome(resource.create)
+        lab.kernel.heal()
+        if problem is None:
             resource.delete()
             break
+        lost += 1
+        assert isinstance(problem, ProtocolError | KernelError)
+        assert lab.kernel.state() == before
     assert lost >= 1
     assert lab.kernel.state() == before
 
@@ -149,12 +145,12 @@ def test_a_block_that_fails_anywhere_leaves_nothing(
     before = lab.kernel.state()
     for n in range(1, MOST):
         lab.kernel.refuse(n, number)
-        try:
-            work(lab)
-        except* NetkitError as problems:
-            notes = [note for each in _leaves(problems) for note in getattr(each, "__notes__", [])]
+        problem = outcome(lambda: work(lab))
+        if problem is not None:
+            assert isinstance(problem, NetkitError)
+            notes = [note for each in _leaves(problem) for note in getattr(each, "__notes__", [])]
             if lab.kernel.state() != before:
-                assert any("may still be there" in note for note in notes), (n, problems, notes)
+                assert any("may still be there" in note for note in notes), (n, problem, notes)
             _clean(lab)
         if not lab.kernel.pending_faults:
             assert lab.kernel.state() == before, n
@@ -173,15 +169,14 @@ def test_an_interrupt_anywhere_in_a_block_leaves_nothing(
     before, owned = lab.kernel.state(), set(ROOT._held)
     for n in range(1, MOST):
         lab.kernel.interrupt(n, KeyboardInterrupt("the test"), where)  # type: ignore[arg-type]
-        try:
-            work(lab)
-        except KeyboardInterrupt as problem:
-            assert str(problem) == "the test"
-            assert lab.kernel.state() == before, n
-            assert set(ROOT._held) == owned
-        else:
+        problem = outcome(lambda: work(lab))
+        if problem is None:
             lab.kernel.heal()
             return
+        assert isinstance(problem, KeyboardInterrupt)
+        assert str(problem) == "the test"
+        assert lab.kernel.state() == before, n
+        assert set(ROOT._held) == owned
     pytest.fail(f"it still fails at request {MOST}")
 
 
@@ -214,13 +209,20 @@ def test_the_bodys_exception_is_kept(lab: Lab, make: Maker) -> None:
     assert lab.kernel.state() == before
 
 
-def test_the_bodys_exception_gets_a_note_per_leftover(lab: Lab) -> None:
-    with pytest.raises(ValueError, match="body") as caught, Scope() as scope:
+def a_block_that_cannot_be_left(lab: Lab, problem: Exception | None) -> None:
+    """All that the teardown asks is refused."""
+    with Scope() as scope:
         scope.own(VethPair(lab.red, lab.blue, name="a", peer_name="b"))
         scope.own(Bridge(lab.blue, "br0"))
         for n in range(1, 20):
             lab.kernel.refuse(n, errno.EBUSY, "not now")
-        raise ValueError("body")
+        if problem is not None:
+            raise problem
+
+
+def test_the_bodys_exception_gets_a_note_per_leftover(lab: Lab) -> None:
+    with pytest.raises(ValueError, match="body") as caught:
+        a_block_that_cannot_be_left(lab, ValueError("body"))
     notes = "\n".join(caught.value.__notes__)
     assert notes.count("not now") >= 2
     assert "'br0' in namespace 'blue'" in notes
@@ -230,11 +232,8 @@ def test_the_bodys_exception_gets_a_note_per_leftover(lab: Lab) -> None:
 
 
 def test_leftovers_of_a_quiet_body_are_a_teardown_error(lab: Lab) -> None:
-    with pytest.raises(TeardownError) as caught, Scope() as scope:
-        scope.own(VethPair(lab.red, lab.blue, name="a", peer_name="b"))
-        scope.own(Bridge(lab.blue, "br0"))
-        for n in range(1, 20):
-            lab.kernel.refuse(n, errno.EBUSY)
+    with pytest.raises(TeardownError) as caught:
+        a_block_that_cannot_be_left(lab, None)
     assert len(caught.value.exceptions) == 2
     assert all(isinstance(each, BusyError) for each in caught.value.exceptions)
     assert all("may still be there" in each.__notes__[0] for each in caught.value.exceptions)
@@ -243,15 +242,16 @@ def test_leftovers_of_a_quiet_body_are_a_teardown_error(lab: Lab) -> None:
 
 def test_teardown_goes_on_past_errors(lab: Lab) -> None:
     before = lab.kernel.state()
-    with pytest.raises(TeardownError), Scope() as scope:
-        bridge = scope.own(Bridge(lab.red, "br0"))
-        scope.own(VethPair(lab.red, lab.blue, name="a", peer_name="b"))
-        table = scope.own(RouteTable(lab.blue, 100))
-        table.add("10.9.0.0/16", type="blackhole")
-        table.add("10.8.0.0/16", type="blackhole")
-        scope.own(Namespace("box"))
-        lab.kernel.refuse(1, errno.EBUSY)  # the first route
-    del bridge
+    scope = Scope().__enter__()
+    scope.own(Bridge(lab.red, "br0"))
+    scope.own(VethPair(lab.red, lab.blue, name="a", peer_name="b"))
+    table = scope.own(RouteTable(lab.blue, 100))
+    table.add("10.9.0.0/16", type="blackhole")
+    table.add("10.8.0.0/16", type="blackhole")
+    scope.own(Namespace("box"))
+    lab.kernel.refuse(1, errno.EBUSY)  # the first route
+    with pytest.raises(TeardownError):
+        scope.__exit__(None, None, None)
     left = lab.kernel.state()
     assert [line for line in left["blue"] if line not in before["blue"]] == [
         line for line in left["blue"] if line.startswith("route (2, 100")
@@ -410,11 +410,13 @@ def test_signals_wait_for_the_end_of_a_teardown(lab: Lab, number: int) -> None:
     try:
         for n in range(1, 12):
             done.clear()
-            with pytest.raises(InterruptedError, match="the signal"), Scope() as scope:
-                for k in range(3):
-                    scope.own(VethPair(lab.red, lab.blue, name=f"a{k}", peer_name=f"b{k}"))
-                Bridge(lab.blue, f"stranger{n}").create().link.set(group=scope.group)
-                lab.kernel.before(min(n, 5), lambda: signal.raise_signal(number))
+            scope = Scope().__enter__()
+            for k in range(3):
+                scope.own(VethPair(lab.red, lab.blue, name=f"a{k}", peer_name=f"b{k}"))
+            Bridge(lab.blue, f"stranger{n}").create().link.set(group=scope.group)
+            lab.kernel.before(min(n, 5), lambda: signal.raise_signal(number))
+            with pytest.raises(InterruptedError, match="the signal"):
+                scope.__exit__(None, None, None)
             assert done == [True], n
             lab.blue.links[f"stranger{n}"].delete()
             assert lab.kernel.state() == before
@@ -424,10 +426,11 @@ def test_signals_wait_for_the_end_of_a_teardown(lab: Lab, number: int) -> None:
 
 def test_a_signal_during_rollback_waits_too(lab: Lab) -> None:
     before = lab.kernel.state()
+    lab.kernel.refuse(2, errno.ENOMEM)
+    lab.kernel.before(3, lambda: signal.raise_signal(signal.SIGINT))
+    veth = VethPair(lab.red, lab.blue, name="a", peer_name="b", address="10.0.0.1/24")
     with pytest.raises(KeyboardInterrupt):
-        lab.kernel.refuse(2, errno.ENOMEM)
-        lab.kernel.before(3, lambda: signal.raise_signal(signal.SIGINT))
-        VethPair(lab.red, lab.blue, name="a", peer_name="b", address="10.0.0.1/24").create()
+        veth.create()
     assert lab.kernel.state() == before
 
 

@@ -23,6 +23,7 @@ from netkit.errors import ExistsError, KernelError, StateError
 from netkit.testing import FakeKernel
 
 NAMES = ["one", "two", "three"]
+KINDS = ["veth", "bridge", "namespace"]
 
 
 class Lifecycle(RuleBasedStateMachine):
@@ -58,7 +59,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     # -- making objects ---------------------------------------------------------------
 
-    @rule(target=resources, name=st.sampled_from(NAMES), kind=st.sampled_from(["veth", "bridge", "namespace"]))
+    @rule(target=resources, name=st.sampled_from(NAMES), kind=st.sampled_from(KINDS))
     def make(self, name: str, kind: str) -> Resource:
         resource: Resource
         if kind == "veth":

@@ -262,7 +262,7 @@ def test_a_child_cannot_use_its_parents_objects(lab: Lab, make: Maker) -> None:
 
         def child() -> None:
             for verb in (resource.delete, resource.detach, resource.create, lambda: resource.exists):
-                with pytest.raises(StateError, match="child|fork"):
+                with pytest.raises(StateError, match=r"child|fork"):
                     verb()
             with pytest.raises(StateError):
                 Scope().__enter__().own(resource)
@@ -354,7 +354,8 @@ def test_of_two_threads_that_create_or_delete_the_same_one_wins(lab: Lab) -> Non
             veth = VethPair(lab.red, lab.blue, name="a", peer_name="b")
             if verb == "delete":
                 veth.create()
-            problems = in_threads(4, lambda number, veth=veth: getattr(veth, verb)())
+            act = veth.create if verb == "create" else veth.delete
+            problems = in_threads(4, lambda number, act=act: act())
             assert len(problems) == 3
             assert all(isinstance(problem, StateError) for problem in problems)
             if verb == "create":

@@ -273,13 +273,15 @@ class VethPair(Resource):
         return (self._near.runtime, self._far.runtime)
 
     def _remove(self, teardown: Teardown) -> None:
+        found: Runtime | None = None
         for end in (self._near, self._far):
             runtime = end.runtime
             if runtime is None or runtime.fd < 0 or runtime in teardown.doomed:
                 continue  # an end in a namespace that is dropped goes with it
-            if self._is_ours(runtime, end):
+            # One end takes the other along, which is named too where their group may go as a whole.
+            if found in (None, runtime) and self._is_ours(runtime, end):
+                found = runtime
                 teardown.delete_link(self, runtime, end.index)
-                return
 
     def _is_ours(self, runtime: Runtime, end: End) -> bool:
         return self._read(runtime, end) is not None

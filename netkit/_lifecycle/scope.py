@@ -104,13 +104,16 @@ def undo_all() -> None:
         return
     import warnings
 
-    for member in members:
-        warnings.warn(f"{member!r} was still owned at exit", ResourceWarning, stacklevel=1)
+    shown = [repr(member) for member in members]
     errors = undo(members)
     for held in list(ROOT._held):
         held._let_go()
-    if errors:
-        raise TeardownError("at exit, netkit could not remove everything", errors)
+    try:  # last: a filter may turn a warning into an exception
+        for each in shown:
+            warnings.warn(f"{each} was still owned at exit", ResourceWarning, stacklevel=1)
+    finally:
+        if errors:
+            raise TeardownError("at exit, netkit could not remove everything", errors)
 
 
 def _forget() -> None:

@@ -131,7 +131,8 @@ class Teardown:
                 self._note_interrupt(problem, list(owners.values()))
 
     def _delete_in(self, runtime: Runtime, owners: dict[int, Owned]) -> None:
-        group = _common_group(runtime, set(owners)) if len(owners) > 1 else None
+        several = len(set(owners.values())) > 1
+        group = _common_group(runtime, set(owners)) if several else None
         if group is not None:
             _delete_whole_group(runtime, group)
             return

@@ -77,8 +77,13 @@ class Override:
                 elif shared.lock.is_last():
                     restore(shared.path, shared.lock.record, self._inside)
                     shared.lock.remove()
-            finally:
+            except NotFoundError:
                 self._leave(shared)
+                raise
+            except BaseException:  # not given back: it can be tried again
+                self._rejoin(shared)
+                raise
+            self._leave(shared)
 
     def forget(self) -> None:
         """Leave the value for good: neither this nor a later `end` of another user takes it back."""
@@ -100,6 +105,12 @@ class Override:
         if shared is not None:
             shared.users.remove(self)
         return shared
+
+    def _rejoin(self, shared: _Shared) -> None:
+        shared.users.append(self)
+        self._shared = shared
+        shared.lock.stay()
+        shared.lock.release()
 
     def _leave(self, shared: _Shared) -> None:
         shared.lock.release()

@@ -83,6 +83,11 @@ class SharedRecord:
         self.load()
         return self._file < 0 or self._is_alone()
 
+    def stay(self) -> None:
+        """After `is_last`, before `release`: this process has a part in it still."""
+        if self._file >= 0:
+            fcntl.flock(self._file, fcntl.LOCK_SH)
+
     def remove(self) -> None:
         """Remove the file, after `is_last` and before `release`."""
         if self._file >= 0:

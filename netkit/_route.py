@@ -348,14 +348,16 @@ class RouteTable(Owned):
         request = self._request(runtime, route, replace)
         if self._state == "open":
             self._changes.append((route, before))
-        request.flags |= NLM_F_ECHO
+        whole = self._state == "new" and _is_whole(route)
+        if not whole:
+            request.flags |= NLM_F_ECHO  # what the kernel makes of it comes back with the ACK
         try:
             replies = runtime.route.request(request)
         except BaseException as problem:
             if self._state == "open" and isinstance(problem, KernelError):
                 self._changes.pop()
             raise
-        made = _echoed(runtime, route, replies)
+        made = route if whole else _echoed(runtime, route, replies)
         if self._state == "open":
             self._changes[-1] = (made, before)
         return made
@@ -404,6 +406,11 @@ class RouteTable(Owned):
 
     def __repr__(self) -> str:
         return f"<RouteTable {names.table_name(self._table)} in {self._netns._called()}>"
+
+
+def _is_whole(route: Route) -> bool:
+    """Whether the kernel adds nothing to a route: it finds devices by gateways, and IPv6 metrics."""
+    return route.family == 4 and route.dev is not None
 
 
 def _same_key(one: Route, other: Route) -> bool:

@@ -265,8 +265,8 @@ def runtime_at(identity: tuple[int, int]) -> Runtime | None:
 
 
 def random_group() -> int:
-    """A link group of our own: 32 random bits, never 0 (the default group)."""
-    return int.from_bytes(os.urandom(4), "little") | 1
+    """A link group of our own: 31 random bits, for `ip` takes no more; never 0 (the default group)."""
+    return int.from_bytes(os.urandom(4), "little") >> 1 | 1
 
 
 def _random_index() -> int:

@@ -13,6 +13,7 @@ from netkit._netlink.link_message import IFF_LOOPBACK, IFF_NOARP
 from netkit._netlink.multicast import list_groups, parse_group
 from netkit._netlink.wire import Request
 from netkit._runtime import Runtime
+from netkit._spec import names
 from netkit._spec.address import Address
 from netkit._spec.addresses import one_or_many
 from netkit.errors import KernelError, NotFoundError, SpecError
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
 
 def parse_addresses(value: OneOrMany) -> tuple[Address, ...]:
     """The Address values of an ``address=`` parameter: None, one, or several, v4 and v6 mixed."""
-    return () if value is None else tuple([Address.parse(each) for each in one_or_many(value)])
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (Address.parse(value),)
+    return tuple([Address.parse(each) for each in one_or_many(value)])
 
 
 def add_requests(index: int, addresses: tuple[Address, ...]) -> list[Request]:
@@ -155,7 +160,8 @@ class Addresses:
             raise SpecError(f"label= with {value}: only IPv4 addresses have labels")
         index = self._link.ifindex
         request = add_address(
-            index, value, replace=replace, nodad=nodad, label=label, scope=scope,
+            index, value, replace=replace, nodad=nodad,
+            label=None if label is None else names.label(label), scope=scope,
             operation=f"{'replace' if replace else 'add'} address {value} on {self._link._called}",
         )  # fmt: skip
         self._link._runtime.route.request(request)

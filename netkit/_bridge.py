@@ -88,14 +88,14 @@ class Bridge(Resource, Holder):
         self._addresses: tuple[Address, ...] = parse_addresses(address)
         self._mac = None if mac is None else parse_mac(mac)
         self._mtu = None if mtu is None else numbers.mtu(mtu)
-        self._stp = bool(stp)
+        self._stp = numbers.boolean(stp, "stp")
         self._forward_delay = _timer(forward_delay, "forward_delay", stp)
         self._hello_time = _timer(hello_time, "hello_time", stp)
         self._max_age = _timer(max_age, "max_age", stp)
         self._ageing_time = _timer(ageing_time, "ageing_time", stp)
-        self._mcast_snooping = mcast_snooping
-        self._vlan_filtering = vlan_filtering
-        self._up = bool(up)
+        self._mcast_snooping = _switch(mcast_snooping, "mcast_snooping")
+        self._vlan_filtering = _switch(vlan_filtering, "vlan_filtering")
+        self._up = numbers.boolean(up, "up")
         self._index = 0
         self._runtime: Runtime | None = None
         self._strangers: set[int] = set()
@@ -228,7 +228,7 @@ class Bridge(Resource, Holder):
         )
         pair._port_options_of(0)  # bad values are found before anything is made
         pair._group = self._group
-        if default_route:
+        if numbers.boolean(default_route, "default_route"):
             pair._far.routes = self._default_routes(pair._far.addresses)
         pair.create()
         if self._state == "owned":  # a borrowed bridge is never undone: the pair is, at exit
@@ -373,15 +373,19 @@ def _port_requests(
         return []
     request = set_port(
         index,
-        hairpin=hairpin,
-        isolated=isolated,
-        learning=learning,
-        flood=flood,
+        hairpin=_switch(hairpin, "hairpin"),
+        isolated=_switch(isolated, "isolated"),
+        learning=_switch(learning, "learning"),
+        flood=_switch(flood, "flood"),
         cost=None if cost is None else numbers.port_cost(cost),
         priority=None if priority is None else numbers.port_priority(priority),
     )
     request.operation = f"set bridge port options of {called}"
     return [request]
+
+
+def _switch(value: bool | None, what: str) -> bool | None:
+    return None if value is None else numbers.boolean(value, what)
 
 
 def _timer(value: float | None, what: str, stp: bool) -> float | None:

@@ -42,14 +42,14 @@ class ForwardingDatabase:
 
         Twin: ``bridge fdb add MAC dev DEV master static [vlan ID]``.
         """
-        request = add_fdb(self._port(dev), parse_mac(mac), vlan=None if vlan is None else numbers.vlan(vlan))
+        address, number = parse_mac(mac), None if vlan is None else numbers.vlan(vlan)
+        request = add_fdb(self._port(dev), address, vlan=number)
         self._netns._live_runtime().route.request(request)
 
     def delete(self, mac: str, *, dev: DeviceLike, vlan: int | None = None) -> None:
         """Delete an entry; NotFoundError when there is none. Twin: ``bridge fdb del MAC dev DEV master``."""
-        request = delete_fdb(
-            self._port(dev), parse_mac(mac), vlan=None if vlan is None else numbers.vlan(vlan)
-        )
+        address, number = parse_mac(mac), None if vlan is None else numbers.vlan(vlan)
+        request = delete_fdb(self._port(dev), address, vlan=number)
         self._netns._live_runtime().route.request(request)
 
     def _port(self, dev: DeviceLike) -> int:

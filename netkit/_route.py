@@ -18,7 +18,7 @@ from netkit._netlink.route import (
 )
 from netkit._netlink.wire import NLM_F_ECHO, Request
 from netkit._runtime import Runtime
-from netkit._spec import names
+from netkit._spec import names, numbers
 from netkit._spec.addresses import ip_address
 from netkit._spec.routes import NextHop, Route
 from netkit.errors import KernelError, NotFoundError, SpecError, StateError, TeardownError
@@ -133,13 +133,16 @@ class RouteTable(Owned):
         """
         require_device(iif, self._netns, "iif")
         require_device(oif, self._netns, "oif")
+        target = ip_address(address)
+        source = None if src is None else ip_address(src, "src")
+        number = None if mark is None else numbers.integer(mark, "mark", 0, numbers.U32)
         runtime = self._runtime
         request = get_route(
-            ip_address(address),
-            src=None if src is None else ip_address(src, "src"),
+            target,
+            src=source,
             iif=None if iif is None else runtime.index_of(names.device(iif)),
             oif=None if oif is None else runtime.index_of(names.device(oif)),
-            mark=mark,
+            mark=number,
         )
         return parse_route(runtime.route.get(request), _Names(runtime))
 

@@ -166,7 +166,7 @@ class VethPair(Resource):
         if ns._same_as(peer_ns) and name == peer_name:
             raise SpecError(f"both ends are called '{name}' in the same namespace: give another peer_name")
         self._queues = numbers.integer(queues, "queues", 1, 4096)
-        self._up = bool(up)
+        self._up = numbers.boolean(up, "up")
         self._master: Link | None = None
         self._port_options_of: Callable[[int], list[Request]] = _no_options
 

@@ -103,6 +103,9 @@ def alternative_name(value: object, what: str = "alternative name") -> str:
 
 
 def _device_name(value: object, what: str, longest: int) -> str:
+    if isinstance(value, str) and value.isalnum() and value.isascii() and len(value) <= longest:
+        if value not in ("all", "default"):
+            return value
     encoded = _encoded(value, what)
     name = encoded.decode()
     _refuse_characters(name, encoded, what, b"/:%")
@@ -149,6 +152,15 @@ def alias(value: object, what: str = "alias") -> str:
         raise SpecError(f"{what} {shown(value)} contains NUL")
     if len(encoded) > 255:
         raise SpecError(f"{what} {shown(value)} has {len(encoded)} bytes, 255 is the most")
+    return encoded.decode()
+
+
+def label(value: object, what: str = "label") -> str:
+    """The label of an IPv4 address, 1 to 15 bytes (IFA_LABEL); by custom ``DEVICE:WORD``."""
+    encoded = _encoded(value, what)
+    _refuse_characters(value, encoded, what, b"/%")
+    if len(encoded) > 15:
+        raise SpecError(f"{what} {shown(value)} has {len(encoded)} bytes, 15 is the most")
     return encoded.decode()
 
 

@@ -31,7 +31,7 @@ from netkit._netlink.link_message import (
 )
 from netkit._netlink.link_policy import LINK_POLICY, VETH_INFO_PEER
 from netkit._netlink.link_record import LinkRecord, LinkStats, parse_link
-from netkit._netlink.wire import NLM_F_ACK, Request, attribute, nested, text, u32
+from netkit._netlink.wire import NLM_F_ACK, NLM_F_APPEND, Request, attribute, nested, text, u32
 from netkit.errors import SpecError
 
 __all__ = [
@@ -227,7 +227,7 @@ def add_alternative_name(index: int, name: str, *, operation: str | None = None)
     """Give a link another name besides its own. Twin: ``ip link property add dev LINK altname NAME``."""
     members = nested(IFLA_PROP_LIST, text(IFLA_ALT_IFNAME, name))
     what = operation or f"add alternative name '{name}' to link {index}"
-    return link_request(RTM_NEWLINKPROP, CREATE, what, members, index=index)
+    return link_request(RTM_NEWLINKPROP, CREATE | NLM_F_APPEND, what, members, index=index)
 
 
 def delete_alternative_name(index: int, name: str, *, operation: str | None = None) -> Request:

@@ -113,7 +113,6 @@ _AF = {0: 0, 4: 2, 6: 10}
 _HEADER = Struct("=BBBBBBBBI")
 _NEXT_HOP = Struct("=HBBi")  # length, flags, weight minus one, index
 _FAMILY = Struct("=H")
-_TABLE_COMPAT = 252  # RT_TABLE_COMPAT: "see RTA_TABLE"
 
 
 def add_route(
@@ -219,7 +218,7 @@ def get_route(
 def _header(route: Route, protocol: int, scope: int, kind: int | None = None) -> bytes:
     dst = route.dst
     prefixlen = 0 if isinstance(dst, str) else dst.prefixlen
-    table = route.table if route.table < 256 else _TABLE_COMPAT
+    table = route.table if route.table < 256 else 0  # then RTA_TABLE says it
     flags = RTNH_F_ONLINK if route.onlink else 0
     kind = route_type_number(route.type) if kind is None else kind
     return _HEADER.pack(_AF[route.family], prefixlen, 0, 0, table, protocol, scope, kind, flags)

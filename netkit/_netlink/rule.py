@@ -115,7 +115,7 @@ def _body(rule: Rule, last: bytes) -> bytes:
         (FRA_PRIORITY, rule.priority),
         (FRA_FWMARK, rule.fwmark),
         (FRA_FWMASK, rule.fwmask),
-        (FRA_TABLE, rule.table or None),
+        (FRA_TABLE, rule.table if rule.table > 255 else None),
     ):
         if number is not None:
             parts.append(u32_attribute(kind, number))

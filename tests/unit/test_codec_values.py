@@ -164,7 +164,7 @@ def test_deleting_a_route_as_ip_does(route: Route) -> None:
     _, _, _, _, table, protocol, scope, kind = request.body[:8]
     assert (protocol, kind) == (0, ROUTE_TYPES[route.type]), "who made it does not matter"
     assert scope == (255 if route.family == 4 else 0)
-    assert table == (route.table if route.table < 256 else 252)
+    assert table == (route.table if route.table < 256 else 0)
     assert request.deleting
     assert delete_route(route, *indexes(route), any_type=True).body[7] == 0
 

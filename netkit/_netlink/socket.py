@@ -12,7 +12,7 @@ import errno
 import os
 import socket as _socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from struct import pack
+from struct import Struct, pack
 from threading import Lock
 
 from netkit._netlink.policy import attribute_at
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
             self, buffers: list[bytearray], ancillary_size: int, flags: int, /
         ) -> tuple[int, Any, int, Any]: ...
 
+
 NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
 
@@ -71,6 +72,9 @@ _free_buffers: list[bytearray] = []
 _PATIENCE = 60  # seconds; deleting 10 000 links holds the kernel's lock for most of one
 _READ_TRIES = 8
 _SEQUENCE_MASK = 0x7FFFFFFF
+# Nearly every answer: a capped ACK that says 0. Header, error, and the header of the request.
+_PLAIN_ACK = Struct("=IHHIIi")
+_PLAIN_ACK_SIZE = 36
 _MSG_TRUNC = int(_socket.MSG_TRUNC)  # the enum's operators are slow
 
 Reply = tuple[int, memoryview, int, int]
@@ -243,6 +247,11 @@ class NetlinkSocket:
         operation = requests[0].operation
         while waiting:
             data = self._receive_answer(operation)
+            if len(data) == _PLAIN_ACK_SIZE:
+                _, kind, _, sequence, _, error = _PLAIN_ACK.unpack_from(data)
+                if kind == NLMSG_ERROR and error == 0 and sequence in waiting:
+                    waiting.discard(sequence)
+                    continue
             for kind, flags, sequence, start, end in messages(data):
                 index = (sequence - first) & _SEQUENCE_MASK
                 if index >= len(requests):
@@ -323,9 +332,7 @@ class NetlinkSocket:
         raise StateError(f"the netlink socket was closed during '{operation}'")
 
 
-def _receive_into(
-    sock: Transport, buffer: bytearray, operation: str
-) -> tuple[int, int, tuple[int, int]]:
+def _receive_into(sock: Transport, buffer: bytearray, operation: str) -> tuple[int, int, tuple[int, int]]:
     try:
         size, _, flags, sender = sock.recvmsg_into([buffer], 0, _MSG_TRUNC)
         return size, flags, sender
@@ -333,7 +340,9 @@ def _receive_into(
         raise WaitTimeout(f"no answer to '{operation}' within {_PATIENCE} seconds") from problem
     except OSError as problem:
         if problem.errno == errno.ENOBUFS:
-            raise _LostError("the kernel dropped answers, for the socket's receive buffer was full") from problem
+            raise _LostError(
+                "the kernel dropped answers, for the socket's receive buffer was full"
+            ) from problem
         raise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 from netkit._spec.address import Address as Address
+from netkit._spec.address import plain
 from netkit._spec.value import shown
 from netkit.errors import SpecError
 
@@ -32,9 +33,12 @@ def ip_address(value: object, what: str = "address") -> IPAddress:
         raise SpecError(f"{what} '{value}' has a prefix length: write '{alone}'")
     if isinstance(value, _ADDRESSES):
         return _without_zone(value, what)
-    plain = _str_or_int(value, what, "an address")
+    given = _str_or_int(value, what, "an address")
+    quick = plain(f"{given}/32") if isinstance(given, str) and ":" not in given else None
+    if quick is not None:
+        return ipaddress.IPv4Address(quick[0])
     try:
-        address = ipaddress.ip_address(plain)
+        address = ipaddress.ip_address(given)
     except ValueError:
         raise SpecError(f"{what} {shown(value)} is no IP address{_address_hint(value)}") from None
     return _without_zone(address, what)
@@ -84,11 +88,12 @@ def ip_network(value: object, what: str = "network") -> IPNetwork:
         return value
     if isinstance(value, Address):
         value = value.interface
-    plain = value if isinstance(value, _ADDRESSES) else _str_or_int(value, what, "a network")
+    given = value if isinstance(value, _ADDRESSES) else _str_or_int(value, what, "a network")
+    quick = plain(given) if isinstance(given, str) and ":" not in given else None
     try:
-        network = ipaddress.ip_network(plain)
+        network = ipaddress.ip_network(given) if quick is None else ipaddress.IPv4Network(quick)
     except ValueError:
-        raise SpecError(_network_refusal(plain, what)) from None
+        raise SpecError(_network_refusal(given, what)) from None
     _without_zone(network.network_address, what)
     return network
 

@@ -103,9 +103,9 @@ def alternative_name(value: object, what: str = "alternative name") -> str:
 
 
 def _device_name(value: object, what: str, longest: int) -> str:
-    if isinstance(value, str) and value.isalnum() and value.isascii() and len(value) <= longest:
-        if value not in ("all", "default"):
-            return value
+    usual = isinstance(value, str) and value.isalnum() and value.isascii() and len(value) <= longest
+    if usual and value not in ("all", "default"):
+        return str(value)
     encoded = _encoded(value, what)
     name = encoded.decode()
     _refuse_characters(name, encoded, what, b"/:%")

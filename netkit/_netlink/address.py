@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from struct import Struct, error
+from struct import Struct
 
+from netkit._netlink.layout import Field, Reader
 from netkit._netlink.policy import Attribute, Policy, binary, ip, s32, text, u8, u32
-from netkit._netlink.route_record import ip_version
 from netkit._netlink.wire import (
-    NLA_TYPE_MASK,
     NLM_F_ACK,
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -77,12 +76,9 @@ _FLAG_NAMES = (
     "autojoin",
     "stable-privacy",
 )
-_KNOWN_FLAGS = (1 << len(_FLAG_NAMES)) - 1
 
 _HEADER = Struct("=BBBBI")  # family, prefix length, flags, scope, index of the link
 _CACHEINFO = Struct("=IIII")  # preferred, valid, created, updated
-_ATTRIBUTE = Struct("=HH").unpack_from
-_U32 = Struct("=I").unpack
 _FOREVER = 0xFFFFFFFF
 
 
@@ -186,14 +182,49 @@ def _lifetimes(valid: int | None, preferred: int | None) -> bytes:
 # -- reading -------------------------------------------------------------------
 
 
+# Where the fields of an address stand in what the reader gives: those of struct ifaddrmsg, then these.
+_ADDRESS, _LOCAL, _LABEL, _BROADCAST, _CACHEINFO_AT, _FLAGS = 5, 6, 7, 8, 9, 11
+_SHAPE = {
+    IFA_ADDRESS: Field(_ADDRESS),
+    IFA_LOCAL: Field(_LOCAL),
+    IFA_LABEL: Field(_LABEL),
+    IFA_BROADCAST: Field(_BROADCAST),
+    IFA_CACHEINFO: Field(_CACHEINFO_AT, "II"),
+    IFA_FLAGS: Field(_FLAGS, "I"),
+}
+_READER = Reader("an address", _HEADER.format, _SHAPE, (None, None, None, None, _FOREVER, _FOREVER, None))
+
+
 def parse_address(reply: Reply) -> tuple[int, Address]:
     """Read an RTM_NEWADDR: the index of its link, and the address. Raises ProtocolError."""
     _, data, start, end = reply
-    message = bytes(data[start:end])
-    try:
-        return _address(message)
-    except (error, KeyError, UnicodeDecodeError) as problem:
-        raise ProtocolError(f"a malformed address: {problem!r}") from problem
+    family, prefixlen, low_flags, scope, index, address, local, label, broadcast, preferred, valid, flags = (
+        _READER.read(data, start, end)
+    )
+    length = _LENGTHS.get(family)
+    if length is None:
+        raise ProtocolError(f"address family {family} is neither IPv4 nor IPv6")
+    if local is None:
+        local = address
+    elif address is None:
+        address = local
+    if local is None or len(local) != length or len(address) != length:
+        raise ProtocolError("an address without its bytes")
+    if prefixlen > 8 * length:
+        raise ProtocolError(f"an address with the prefix length {prefixlen}")
+    scope_and_flags = scope, low_flags if flags is None else flags, family
+    names = _names.get(scope_and_flags) or _remember_names(*scope_and_flags)
+    return index, Address(
+        local,
+        prefixlen,
+        names[0],
+        None if label is None else label.rstrip(b"\0").decode("utf-8", "replace"),
+        names[1],
+        broadcast,
+        None if address == local else address,
+        None if preferred == _FOREVER else preferred,
+        None if valid == _FOREVER else valid,
+    )
 
 
 def parse_addresses(replies: Iterable[Reply]) -> list[tuple[int, Address]]:
@@ -206,62 +237,21 @@ def _family(reply: Reply) -> int:
     return data[start] if end > start else 0
 
 
-def _address(message: bytes) -> tuple[int, Address]:
-    family, prefixlen, flags, scope, index = _HEADER.unpack_from(message)
-    length = 4 if ip_version(family) == 4 else 16
-    payloads = _payloads(message)
-    address = payloads.get(IFA_ADDRESS)
-    local = payloads.get(IFA_LOCAL, address)
-    if address is None:
-        address = local
-    if local is None or address is None or len(local) != length or len(address) != length:
-        raise ProtocolError("an address without its bytes")
-    if prefixlen > 8 * length:
-        raise ProtocolError(f"an address with the prefix length {prefixlen}")
-    if IFA_FLAGS in payloads:
-        flags = _U32(payloads[IFA_FLAGS])[0]
-    preferred = valid = None
-    if IFA_CACHEINFO in payloads:
-        preferred, valid, _, _ = _CACHEINFO.unpack_from(payloads[IFA_CACHEINFO])
-    label = payloads.get(IFA_LABEL)
-    return index, Address(
-        local,
-        prefixlen,
-        scope_name(scope),
-        None if label is None else label.rstrip(b"\0").decode("utf-8", "replace"),
-        flag_names(flags, family),
-        payloads.get(IFA_BROADCAST),
-        None if address == local else address,
-        None if preferred == _FOREVER else preferred,
-        None if valid == _FOREVER else valid,
-    )
+# Of scope, flags and family: the same few come again and again.
+_names: dict[tuple[int, int, int], tuple[str, frozenset[str]]] = {}
+_MOST_NAMES = 256
 
 
-def _payloads(message: bytes) -> dict[int, bytes]:
-    payloads: dict[int, bytes] = {}
-    unpack, stop, start, end = _ATTRIBUTE, 0, _HEADER.size, len(message)
-    while start < end:
-        length, kind = unpack(message, start)
-        if length < 4:
-            break
-        stop = start + length
-        payloads[kind & NLA_TYPE_MASK] = message[start + 4 : stop]
-        start += (length + 3) & ~3
-    if start < end or stop > end:
-        raise ProtocolError("an attribute of an address is longer than its message")
-    return payloads
-
-
-_flag_sets: dict[tuple[int, int], frozenset[str]] = {}
+def _remember_names(scope: int, flags: int, family: int) -> tuple[str, frozenset[str]]:
+    if len(_names) >= _MOST_NAMES:
+        _names.clear()
+    names = _names[scope, flags, family] = scope_name(scope), flag_names(flags, family)
+    return names
 
 
 def flag_names(flags: int, family: int) -> frozenset[str]:
-    """The names of IFA_F_... bits; the same few sets come again and again, so they are kept."""
-    key = flags & _KNOWN_FLAGS, family
-    names = _flag_sets.get(key)
-    if names is None:
-        found = [name for bit, name in enumerate(_FLAG_NAMES) if flags >> bit & 1]
-        if family == AF_INET6 and found[:1] == ["secondary"]:
-            found[0] = "temporary"
-        names = _flag_sets[key] = frozenset(found)
-    return names
+    """The names of IFA_F_... bits, as ip-address(8) has them."""
+    found = [name for bit, name in enumerate(_FLAG_NAMES) if flags >> bit & 1]
+    if family == AF_INET6 and found[:1] == ["secondary"]:
+        found[0] = "temporary"
+    return frozenset(found)

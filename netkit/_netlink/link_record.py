@@ -1,21 +1,24 @@
 """What the kernel says of a link (RTM_NEWLINK), read by a narrow and fast parser.
 
-A dump of a thousand links is read in one go, so the parser notes where the few wanted
-attributes are and skips the forty others; what is rarely asked for is decoded when asked for.
+A dump of a thousand links is read in one go: see layout.py.
 """
 
 from __future__ import annotations
 
-from struct import Struct, error
+from struct import Struct
 
+from netkit._netlink.layout import Field, Nest, Reader
 from netkit._netlink.link_policy import BRIDGE_PORT_POLICY, DATA_POLICIES
 from netkit._netlink.policy import decode
-from netkit._netlink.wire import NLA_F_NESTED, NLA_TYPE_MASK, attributes
+from netkit._netlink.wire import attributes
 from netkit._spec.value import Value
 from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from netkit._netlink.layout import Shape
     from netkit._netlink.policy import Policy
     from netkit._netlink.socket import Reply
 
@@ -41,39 +44,37 @@ _IFLA_INFO_DATA = 2
 _IFLA_INFO_SLAVE_KIND = 4
 _IFLA_INFO_SLAVE_DATA = 5
 
+# Where the fields of a link stand in what the reader gives; the first two are the header's.
+_INDEX, _FLAGS, _NAME, _MTU, _GROUP, _TXQLEN, _OPERSTATE, _CARRIER = 0, 1, 2, 3, 4, 5, 6, 7
+_MASTER, _LINK, _NETNSID, _MAC, _QDISC, _ALIAS, _ALTNAMES, _STATS = 8, 9, 10, 11, 12, 13, 14, 15
+_KIND, _SLAVE_KIND, _DATA, _PORT = 16, 17, 18, 19
 
-def _with_mark(*numbers: int) -> frozenset[int]:
-    # Some kernels mark nests (NLA_F_NESTED), others do not.
-    return frozenset(numbers) | frozenset([number | NLA_F_NESTED for number in numbers])
-
-
-_WANTED = _with_mark(
-    _IFLA_ADDRESS,
-    _IFLA_IFNAME,
-    _IFLA_MTU,
-    _IFLA_LINK,
-    _IFLA_QDISC,
-    _IFLA_MASTER,
-    _IFLA_TXQLEN,
-    _IFLA_OPERSTATE,
-    _IFLA_LINKINFO,
-    _IFLA_IFALIAS,
-    _IFLA_STATS64,
-    _IFLA_GROUP,
-    _IFLA_CARRIER,
-    _IFLA_LINK_NETNSID,
-    _IFLA_PROP_LIST,
-)
-_WANTED_INFO = _with_mark(_IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA)
-
-_ATTRIBUTE = Struct("=HH").unpack_from
-_HEADER = Struct("=BxHiII")  # family, ARPHRD type, index, flags, change
-_HEADER_SIZE = _HEADER.size
-_U32 = Struct("=I").unpack
-_S32 = Struct("=i").unpack
-_STATS = Struct("=10Q")
-_ZERO = bytes(4)
-_NOTHING: dict[int, bytes] = {}
+_INFO: Shape = {
+    _IFLA_INFO_KIND: Field(_KIND),
+    _IFLA_INFO_SLAVE_KIND: Field(_SLAVE_KIND),
+    _IFLA_INFO_DATA: Field(_DATA),
+    _IFLA_INFO_SLAVE_DATA: Field(_PORT),
+}
+_SHAPE: Shape = {
+    _IFLA_ADDRESS: Field(_MAC),
+    _IFLA_IFNAME: Field(_NAME),
+    _IFLA_MTU: Field(_MTU, "I"),
+    _IFLA_LINK: Field(_LINK, "I"),
+    _IFLA_QDISC: Field(_QDISC),
+    _IFLA_MASTER: Field(_MASTER, "I"),
+    _IFLA_TXQLEN: Field(_TXQLEN, "I"),
+    _IFLA_OPERSTATE: Field(_OPERSTATE, "B"),
+    _IFLA_LINKINFO: Nest(_INFO),
+    _IFLA_IFALIAS: Field(_ALIAS),
+    _IFLA_STATS64: Field(_STATS),
+    _IFLA_GROUP: Field(_GROUP, "I"),
+    _IFLA_CARRIER: Field(_CARRIER, "B"),
+    _IFLA_LINK_NETNSID: Field(_NETNSID, "i"),
+    _IFLA_PROP_LIST: Nest({}, Field(_ALTNAMES)),
+}
+_DEFAULTS = (None, None, 0, 0, 0, 0, *[None] * 12)  # from the name on
+_READER = Reader("a link", "=4xiI4x", _SHAPE, _DEFAULTS)  # of struct ifinfomsg: index, flags
+_STATISTICS = Struct("=10Q")
 
 
 class LinkStats(Value):
@@ -111,89 +112,118 @@ class LinkStats(Value):
 class LinkRecord:
     """One link as the kernel reported it; not a handle, and never fresh again.
 
-    ``link`` is the index of the peer or parent (IFLA_LINK), in the namespace ``link_netnsid`` if
-    that is not None. ``kind`` is None for hardware and ``lo``. ``operstate`` is a number of RFC 2863.
+    It keeps what the kernel said, and decodes a field when it is asked for.
     """
 
-    __slots__ = (
-        "_data",
-        "_port",
-        "_stats",
-        "alias",
-        "altnames",
-        "carrier",
-        "flags",
-        "group",
-        "index",
-        "kind",
-        "link",
-        "link_netnsid",
-        "mac",
-        "master",
-        "mtu",
-        "name",
-        "operstate",
-        "qdisc",
-        "slave_kind",
-        "txqlen",
-    )
+    __slots__ = ("_fields",)
 
-    alias: str | None
-    altnames: tuple[str, ...]
-    carrier: bool
-    flags: int
-    group: int
-    index: int
-    kind: str | None
-    link: int | None
-    link_netnsid: int | None
-    mac: str | None
-    master: int | None
-    mtu: int
-    name: str
-    operstate: int
-    qdisc: str | None
-    slave_kind: str | None
-    txqlen: int
+    def __init__(self, fields: tuple[Any, ...]) -> None:
+        self._fields = fields
 
-    def __init__(self, message: bytes, payloads: dict[int, bytes]) -> None:
-        get = payloads.get
-        _, _, self.index, self.flags, _ = _HEADER.unpack_from(message)
-        self.name = _text(payloads[_IFLA_IFNAME])
-        self.mtu = _U32(payloads[_IFLA_MTU])[0]
-        self.group = _U32(get(_IFLA_GROUP, _ZERO))[0]
-        self.txqlen = _U32(get(_IFLA_TXQLEN, _ZERO))[0]
-        self.operstate = get(_IFLA_OPERSTATE, _ZERO)[0]
-        self.carrier = get(_IFLA_CARRIER, _ZERO)[0] != 0
-        self.master = _U32(payloads[_IFLA_MASTER])[0] if _IFLA_MASTER in payloads else None
-        self.link = _U32(payloads[_IFLA_LINK])[0] if _IFLA_LINK in payloads else None
-        self.link_netnsid = _S32(payloads[_IFLA_LINK_NETNSID])[0] if _IFLA_LINK_NETNSID in payloads else None
-        self.mac = get(_IFLA_ADDRESS, b"").hex(":") or None
-        self.qdisc = _text(payloads[_IFLA_QDISC]) if _IFLA_QDISC in payloads else None
-        self.alias = _text(payloads[_IFLA_IFALIAS]) if _IFLA_IFALIAS in payloads else None
-        self.altnames = _alternative_names(payloads[_IFLA_PROP_LIST]) if _IFLA_PROP_LIST in payloads else ()
-        self._stats = get(_IFLA_STATS64)
-        info = (
-            _payloads(payloads[_IFLA_LINKINFO], 0, _WANTED_INFO) if _IFLA_LINKINFO in payloads else _NOTHING
-        )
-        self.kind = _text(info[_IFLA_INFO_KIND]) if _IFLA_INFO_KIND in info else None
-        self.slave_kind = _text(info[_IFLA_INFO_SLAVE_KIND]) if _IFLA_INFO_SLAVE_KIND in info else None
-        self._data = info.get(_IFLA_INFO_DATA)
-        self._port = info.get(_IFLA_INFO_SLAVE_DATA)
+    @property
+    def index(self) -> int:
+        """Its index in its namespace."""
+        return int(self._fields[_INDEX])
+
+    @property
+    def flags(self) -> int:
+        """The ``IFF_...`` bits."""
+        return int(self._fields[_FLAGS])
+
+    @property
+    def name(self) -> str:
+        """Its name (IFLA_IFNAME)."""
+        return _text(self._fields[_NAME])
+
+    @property
+    def mtu(self) -> int:
+        """The largest packet in bytes (IFLA_MTU)."""
+        return int(self._fields[_MTU])
+
+    @property
+    def group(self) -> int:
+        """Its group (IFLA_GROUP)."""
+        return int(self._fields[_GROUP])
+
+    @property
+    def txqlen(self) -> int:
+        """The length of its transmit queue in packets (IFLA_TXQLEN)."""
+        return int(self._fields[_TXQLEN])
+
+    @property
+    def operstate(self) -> int:
+        """A number of RFC 2863 (IFLA_OPERSTATE)."""
+        return int(self._fields[_OPERSTATE])
+
+    @property
+    def carrier(self) -> bool:
+        """Whether it has a carrier (IFLA_CARRIER)."""
+        return bool(self._fields[_CARRIER])
+
+    @property
+    def master(self) -> int | None:
+        """The index of the bridge, or other master, it is a port of (IFLA_MASTER)."""
+        found: int | None = self._fields[_MASTER]
+        return found
+
+    @property
+    def link(self) -> int | None:
+        """The index of the peer or parent (IFLA_LINK), in the namespace ``link_netnsid`` if that is given."""
+        found: int | None = self._fields[_LINK]
+        return found
+
+    @property
+    def link_netnsid(self) -> int | None:
+        """The namespace of ``link``, by the id it has here (IFLA_LINK_NETNSID); None: this one."""
+        found: int | None = self._fields[_NETNSID]
+        return found
+
+    @property
+    def mac(self) -> str | None:
+        """The link-layer address in lower case (IFLA_ADDRESS)."""
+        packed: bytes | None = self._fields[_MAC]
+        return packed.hex(":") if packed else None
+
+    @property
+    def qdisc(self) -> str | None:
+        """The queueing discipline (IFLA_QDISC)."""
+        return _text_or_none(self._fields[_QDISC])
+
+    @property
+    def alias(self) -> str | None:
+        """The free text (IFLA_IFALIAS)."""
+        return _text_or_none(self._fields[_ALIAS])
+
+    @property
+    def altnames(self) -> tuple[str, ...]:
+        """The alternative names (IFLA_ALT_IFNAME)."""
+        packed = self._fields[_ALTNAMES]
+        return () if packed is None else _alternative_names(packed)
+
+    @property
+    def kind(self) -> str | None:
+        """``veth``, ``bridge`` and so on (IFLA_INFO_KIND); None for hardware and ``lo``."""
+        return _text_or_none(self._fields[_KIND])
+
+    @property
+    def slave_kind(self) -> str | None:
+        """The kind of its master, where that keeps data about it (IFLA_INFO_SLAVE_KIND)."""
+        return _text_or_none(self._fields[_SLAVE_KIND])
 
     @property
     def stats(self) -> LinkStats:
         """The counters (IFLA_STATS64), which come with every link."""
-        if self._stats is None:
+        packed: bytes | None = self._fields[_STATS]
+        if packed is None:
             raise ProtocolError(f"link '{self.name}' came without its counters")
-        if len(self._stats) < _STATS.size:
-            raise ProtocolError(f"IFLA_STATS64 has {len(self._stats)} bytes")
-        return LinkStats(*_STATS.unpack_from(self._stats))
+        if len(packed) < _STATISTICS.size:
+            raise ProtocolError(f"IFLA_STATS64 has {len(packed)} bytes")
+        return LinkStats(*_STATISTICS.unpack_from(packed))
 
     @property
     def data(self) -> dict[str, object]:
         """What is special to the kind (IFLA_INFO_DATA), by the kernel's names; empty if not known."""
-        return _decoded(DATA_POLICIES.get(self.kind or ""), self._data)
+        return _decoded(DATA_POLICIES.get(self.kind or ""), self._fields[_DATA])
 
     @property
     def bridge(self) -> dict[str, object]:
@@ -203,51 +233,33 @@ class LinkRecord:
     @property
     def port(self) -> dict[str, object]:
         """The ``IFLA_BRPORT_...`` values of a bridge's port; empty for any other link."""
-        return _decoded(BRIDGE_PORT_POLICY if self.slave_kind == "bridge" else None, self._port)
+        return _decoded(BRIDGE_PORT_POLICY if self.slave_kind == "bridge" else None, self._fields[_PORT])
 
     def __repr__(self) -> str:
         return f"<LinkRecord {self.index}: {self.name!r} kind={self.kind!r} flags={self.flags:#x}>"
+
+
+def parse_link(reply: Reply) -> LinkRecord:
+    """Read an RTM_NEWLINK (or RTM_DELLINK). Raises ProtocolError for a malformed one."""
+    _, data, start, end = reply
+    fields = _READER.read(data, start, end)
+    if fields[_NAME] is None or fields[_MTU] is None:
+        raise ProtocolError("a link without attribute IFLA_IFNAME or IFLA_MTU")
+    return LinkRecord(fields)
 
 
 def _decoded(policy: Policy | None, payload: bytes | None) -> dict[str, object]:
     return {} if policy is None or payload is None else decode(policy, payload, 0, len(payload))
 
 
-def parse_link(reply: Reply) -> LinkRecord:
-    """Read an RTM_NEWLINK (or RTM_DELLINK). Raises ProtocolError for a malformed one."""
-    _, data, start, end = reply
-    message = bytes(data[start:end])
-    try:
-        return LinkRecord(message, _payloads(message, _HEADER_SIZE, _WANTED))
-    except KeyError as problem:
-        raise ProtocolError(f"a link without attribute {problem} (IFLA_...)") from problem
-    except (error, IndexError) as problem:
-        raise ProtocolError(f"a link's attribute is too short: {problem}") from problem
-
-
-def _payloads(message: bytes, start: int, wanted: frozenset[int]) -> dict[int, bytes]:
-    """The payloads of the wanted attributes. This loop is most of the cost of a read."""
-    payloads: dict[int, bytes] = {}
-    unpack, stop, end = _ATTRIBUTE, start, len(message)
-    while start < end:
-        length, kind = unpack(message, start)
-        if length < 4:
-            break
-        stop = start + length
-        if kind in wanted:
-            payloads[kind & NLA_TYPE_MASK] = message[start + 4 : stop]
-        start += (length + 3) & ~3
-    if start < end or stop > end:  # asked once: only the last attribute can reach beyond the end
-        raise ProtocolError(
-            f"a link's attribute at byte {min(start, stop)} of {end} has an impossible length"
-        )
-    return payloads
-
-
 def _text(payload: bytes) -> str:
     return payload.rstrip(b"\0").decode("utf-8", "replace")
 
 
+def _text_or_none(payload: bytes | None) -> str | None:
+    return None if payload is None else _text(payload)
+
+
 def _alternative_names(payload: bytes) -> tuple[str, ...]:
-    names = attributes(payload, 0, len(payload))
-    return tuple([_text(payload[begin:stop]) for number, begin, stop in names if number == _IFLA_ALT_IFNAME])
+    found = attributes(payload, 0, len(payload))
+    return tuple([_text(payload[begin:stop]) for number, begin, stop in found if number == _IFLA_ALT_IFNAME])

@@ -46,7 +46,7 @@ class Scope(Owned, Holder):
         """
         if self._pid != os.getpid():
             raise StateError("this Scope belongs to the process that forked this one")
-        if not isinstance(resource, Owned) or isinstance(resource, Scope):
+        if not isinstance(resource, Owned) or isinstance(resource, Scope):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise SpecError(f"a Scope owns netkit's resources, not {resource!r}")
         if self._state != "open":
             raise StateError(f"this Scope is {'closed' if self._state == 'closed' else 'not entered yet'}")

@@ -124,4 +124,5 @@ class Rules:
 def _of_any_table(rule: Rule) -> Rule:
     """The same without what was not given: the kernel takes 0 for anything (fib_nl_delrule)."""
     fields = {name: getattr(rule, name) for name in Rule._fields}
-    return Rule(**(fields | {"table": 0, "action": "unspec"}))
+    fields["table"], fields["action"] = 0, "unspec"
+    return Rule(**fields)

@@ -24,6 +24,7 @@ from netkit._link import Link
 from netkit._namespace import Namespace
 from netkit._nat.rule import NatRule
 from netkit._netlink.link import LinkStats
+from netkit._reading import LinkInfo
 from netkit._route import RouteTable
 from netkit._shutdown import shutdown
 from netkit._spec.address import Address
@@ -67,6 +68,7 @@ __all__ = [
     "FdbEntry",
     "KernelError",
     "Link",
+    "LinkInfo",
     "LinkStats",
     "Namespace",
     "NatRule",

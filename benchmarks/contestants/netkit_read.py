@@ -12,7 +12,9 @@ class Reader:
         self.namespace = Namespace.open(name)
 
     def all(self) -> tuple[int, int]:
-        links = [(link.name, [str(address) for address in link.addresses]) for link in self.namespace.links]
+        links = [
+            (link.name, [str(address) for address in link.addresses]) for link in self.namespace.links.read()
+        ]
         return len(links), sum(len(found) for _, found in links)
 
     def one(self, name: str) -> int:

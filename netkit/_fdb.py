@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netkit._link import link_by_name, read_links, require_device
-from netkit._netlink.fdb import add_fdb, delete_fdb, list_fdb, parse_fdb
+from netkit._netlink.fdb import add_fdb, delete_fdb, list_fdb, parse_fdb_entries
 from netkit._spec import names, numbers
 from netkit._spec.addresses import mac as parse_mac
 from netkit._spec.neighbours import FdbEntry
@@ -32,7 +32,7 @@ class ForwardingDatabase:
     def __iter__(self) -> Iterator[FdbEntry]:
         called = {record.index: record.name for record in read_links(self._netns)}
         replies = self._netns._live_runtime().route.dump(list_fdb(self._index))
-        return iter([parse_fdb(reply, lambda index: called.get(index, f"if{index}")) for reply in replies])
+        return iter(parse_fdb_entries(replies, self._index, called))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket as _socket
 from collections.abc import Callable
+from fcntl import F_DUPFD_CLOEXEC, fcntl
 from itertools import count
 from threading import RLock
 
@@ -141,15 +142,19 @@ class Runtime:
 
     def inside(self, function: Callable[[], T]) -> T:
         """Run a short function of ours inside the namespace."""
-        return self.opener.inside(self.check(), function)
+        with self._lock:  # closed meanwhile, the number could be that of another namespace
+            return self.opener.inside(self.check(), function)
 
     def fresh(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a user's function inside, on a thread of its own."""
-        return self.opener.fresh(self.check(), function, *args, **kwargs)
+        with self._lock:
+            hold = _Hold(self.check())
+        return self.opener.fresh(hold.fd, hold, function, *args, **kwargs)
 
     def open_socket(self, family: int, kind: int, protocol: int) -> _socket.socket:
         """An ordinary socket that lives in the namespace."""
-        return self.opener.open_socket(self.check(), family, kind, protocol)
+        with self._lock:
+            return self.opener.open_socket(self.check(), family, kind, protocol)
 
     def sync_carrier(self, name: str) -> None:
         """Let the kernel act on a link's carrier now."""
@@ -222,6 +227,29 @@ class Runtime:
         return sock
 
 
+class _Hold:
+    """A descriptor of its own for a call, closed when neither the caller nor the thread needs it.
+
+    The namespace may be deleted by another thread before the call's thread has entered it.
+    """
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = -1
+        self.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)
+        _holds.add(self.fd)
+
+    def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return function(*args, **kwargs)
+
+    def __del__(self) -> None:
+        if self.fd in _holds:
+            _holds.discard(self.fd)
+            os.close(self.fd)
+
+
+_holds: set[int] = set()
 # One count for all namespaces of ours: where a link of one names a peer of another by its index,
 # `bridge link` and others would take an equal index for a link of the same namespace.
 _own_indexes = count(1000)
@@ -309,12 +337,14 @@ def _after_fork() -> None:
     """In a child: give up the parent's descriptors without touching what they stand for."""
     for runtime in list(_registry.values()):
         for each in runtime._sockets.values():
-            each.close()
+            each.forget()
         if runtime.fd >= 0:
             os.close(runtime.fd)
             runtime.fd = -1
         runtime._kept.clear()
     _registry.clear()
+    while _holds:
+        os.close(_holds.pop())
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -119,7 +119,12 @@ class NetlinkSocket:
         return self._sock.fileno() if self._sock is not None else -1
 
     def close(self) -> None:
-        """Release the descriptor; a second call does nothing."""
+        """Release the descriptor, after an exchange of another thread; a second call does nothing."""
+        with self._lock:
+            self.forget()
+
+    def forget(self) -> None:
+        """Release the descriptor at once: in a forked child the lock may be a thread's of the parent."""
         sock, self._sock = self._sock, None
         if sock is not None:
             sock.close()

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from netkit._veth import Addresses
 
 
+_DEFAULT_MTU = 1500
+
+
 class Bridge(Resource, Holder):
     """A software Ethernet switch in a namespace (IEEE 802.1D), whose ports are links.
 
@@ -269,6 +272,8 @@ class Bridge(Resource, Holder):
         refusal = send_new(runtime, self._message(), self._index, self._addresses)
         if refusal is not None:
             raise self._explained(refusal)
+        for request in self._mtu_requests():
+            runtime.route.request(request)
         wait_until_heard(runtime, self._index, self._addresses)
 
     def _explained(self, refusal: KernelError) -> KernelError:
@@ -278,12 +283,20 @@ class Bridge(Resource, Holder):
             return refusal._hinted("vlan_filtering=True needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING")
         return refusal._hinted("Bridges need a kernel with CONFIG_BRIDGE (module `bridge`)")
 
+    def _mtu_requests(self) -> list[Request]:
+        """The MTU goes in messages of its own: only a change after creation keeps the kernel from
+        following the smallest port's (BROPT_MTU_SET_BY_USER in net/bridge/br_device.c)."""
+        if self._mtu is None:
+            return []
+        steps = [self._mtu - 1, self._mtu] if self._mtu == _DEFAULT_MTU else [self._mtu]
+        operation = f"set the MTU of bridge '{self._name}'"
+        return [set_link(self._index, mtu=mtu, operation=operation) for mtu in steps]
+
     def _message(self) -> Request:
         return new_bridge(
             self._name,
             index=self._index,
             mac=self._given_mac,
-            mtu=self._mtu,
             group=self._group,
             stp=self._stp,
             forward_delay=self._forward_delay,

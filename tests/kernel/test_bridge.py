@@ -62,6 +62,19 @@ def fdb(ns: Namespace, *words: str) -> list[dict[str, Any]]:
 # -- the bridge itself ------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("mtu", [1400, 1500, 9000])
+def test_a_given_mtu_stays_when_a_smaller_port_joins(host: Namespace, mtu: int) -> None:
+    with Namespace() as box, Bridge(host, "br0", mtu=mtu) as bridge:
+        bridge.connect(box, name="veth0", mtu=1300)
+        assert link(host, "br0")["mtu"] == mtu
+
+
+def test_without_one_the_smallest_port_decides(host: Namespace) -> None:
+    with Namespace() as box, Bridge(host, "br0") as bridge:
+        bridge.connect(box, name="veth0", mtu=1300)
+        assert link(host, "br0")["mtu"] == 1300
+
+
 def test_create_and_delete(host: Namespace) -> None:
     with Bridge(host, "br0", address=["10.0.0.1/24", "fd00::1/64"], mtu=1400) as bridge:
         said = link(host, "br0")

@@ -40,13 +40,6 @@ def read_only() -> Iterator[None]:
         subprocess.run(["umount", "/proc/sys"], check=True)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def shares_already() -> None:
-    """The process keeps /run/netkit/sysctl open once it has shared an old value."""
-    with Namespace("sharing") as ns, ns.sysctl.override(TTL, 99):
-        pass
-
-
 # -- reading and writing -----------------------------------------------------------
 
 

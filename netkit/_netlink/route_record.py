@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from struct import Struct, error
 
+from netkit._netlink.layout import Field, Reader
 from netkit._netlink.wire import attributes
 from netkit._spec.names import protocol_name, route_type_name, scope_name
 from netkit._spec.routes import NextHop, Route
@@ -13,8 +15,9 @@ from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal, TypeAlias
+    from typing import Any, Literal, TypeAlias
 
+    from netkit._netlink.layout import Shape
     from netkit._netlink.socket import Reply
     from netkit._spec.addresses import IPAddress
     from netkit._spec.routes import Destination
@@ -37,6 +40,20 @@ _RTAX_MTU = 2
 
 _FAMILIES = (2, 10)  # AF_INET, AF_INET6
 _HEADER = Struct("=BBBBBBBBI")
+_SHAPE: Shape = {
+    _RTA_DST: Field(7),
+    _RTA_OIF: Field(8, "I"),
+    _RTA_GATEWAY: Field(9),
+    _RTA_PRIORITY: Field(10, "I"),
+    _RTA_PREFSRC: Field(11),
+    _RTA_METRICS: Field(12),
+    _RTA_MULTIPATH: Field(13),
+    _RTA_TABLE: Field(14, "I"),
+    _RTA_VIA: Field(15),
+}
+# Of struct rtmsg: family, length of the destination, table, protocol, scope, type, flags.
+_READER = Reader("a route", "=BBxxBBBBI", _SHAPE, [None] * 9)
+_MOST_NETWORKS = 8192
 _NEXT_HOP = Struct("=HBBi")
 _FAMILY = Struct("=H")
 _U32 = Struct("=I").unpack
@@ -66,8 +83,8 @@ def parse_route(reply: Reply, names: Names) -> Route:
     """
     _, data, start, end = reply
     try:
-        return _route(bytes(data[start:end]), names)
-    except (error, KeyError, ValueError) as problem:  # ValueError: what ipaddress says of a bad length
+        return _route(_READER.read(data, start, end), names)
+    except (error, ValueError) as problem:  # ValueError: what ipaddress says of a bad length
         raise ProtocolError(f"a malformed route: {problem!r}") from problem
 
 
@@ -84,27 +101,23 @@ def _is_route(reply: Reply) -> bool:
     return family in _FAMILIES and not flags & RTM_F_CLONED
 
 
-def _route(message: bytes, names: Names) -> Route:
-    family, prefixlen, _, _, table, protocol, scope, kind, flags = _HEADER.unpack_from(message)
+def _route(fields: tuple[Any, ...], names: Names) -> Route:
+    family, prefixlen, table, protocol, scope, kind, flags = fields[:7]
+    dst, oif, gateway, priority, source, metrics, hops, long_table, via = fields[7:]
     version = ip_version(family)
-    found = attributes(message, _HEADER.size, len(message))
-    payloads = {number: message[begin:stop] for number, begin, stop in found}
-    get = payloads.get
-    priority, oif, source = get(_RTA_PRIORITY), get(_RTA_OIF), get(_RTA_PREFSRC)
-    hops = get(_RTA_MULTIPATH)
     return Route(
-        _destination(version, prefixlen, get(_RTA_DST)),
+        _destination(version, prefixlen, dst),
         version,
-        via=_via(payloads, version),
-        dev=None if oif is None else device_name(names, _U32(oif)[0]),
+        via=_via(gateway, via, version),
+        dev=None if oif is None else device_name(names, oif),
         src=None if source is None else _address(source, version),
-        metric=None if priority is None else _U32(priority)[0],
+        metric=priority,
         scope=scope_name(scope),
         protocol=protocol_name(protocol),
-        mtu=_mtu(get(_RTA_METRICS)),
+        mtu=None if metrics is None else _mtu(metrics),
         onlink=bool(flags & RTNH_F_ONLINK),
         type=route_type_name(kind),
-        table=_U32(payloads[_RTA_TABLE])[0] if _RTA_TABLE in payloads else table,
+        table=table if long_table is None else long_table,
         nexthops=() if hops is None else _next_hops(hops, version, names),
         flags=flag_names(flags),
     )
@@ -118,30 +131,37 @@ def _destination(version: int, prefixlen: int, packed: bytes | None) -> Destinat
         packed = bytes(width)
     elif len(packed) != width:
         raise ProtocolError(f"RTA_DST of an IPv{version} route has {len(packed)} bytes")
-    if version == 4:
-        return ipaddress.IPv4Network((packed, prefixlen))
-    return ipaddress.IPv6Network((packed, prefixlen))
+    return _network(packed, prefixlen)
+
+
+# The same few thousand destinations are read again and again, and ipaddress takes its time.
+@lru_cache(maxsize=_MOST_NETWORKS)
+def _network(packed: bytes, prefixlen: int) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    kind = ipaddress.IPv4Network if len(packed) == 4 else ipaddress.IPv6Network
+    return kind((packed, prefixlen))
 
 
 def _address(packed: bytes, version: int) -> IPAddress:
     if len(packed) != (4 if version == 4 else 16):
         raise ProtocolError(f"an IPv{version} address of {len(packed)} bytes")
-    return ipaddress.IPv4Address(packed) if version == 4 else ipaddress.IPv6Address(packed)
+    return _known_address(packed)
 
 
-def _via(payloads: Mapping[int, bytes], version: int) -> IPAddress | None:
-    gateway = payloads.get(_RTA_GATEWAY)
+@lru_cache(maxsize=_MOST_NETWORKS)
+def _known_address(packed: bytes) -> IPAddress:
+    return ipaddress.IPv4Address(packed) if len(packed) == 4 else ipaddress.IPv6Address(packed)
+
+
+def _via(gateway: bytes | None, via: bytes | None, version: int) -> IPAddress | None:
     if gateway is not None:
         return _address(gateway, version)
-    via = payloads.get(_RTA_VIA)
     return None if via is None else _address(via[2:], ip_version(_FAMILY.unpack_from(via)[0]))
 
 
-def _mtu(metrics: bytes | None) -> int | None:
-    if metrics is not None:
-        for number, begin, stop in attributes(metrics, 0, len(metrics)):
-            if number == _RTAX_MTU:
-                return int(_U32(metrics[begin:stop])[0])
+def _mtu(metrics: bytes) -> int | None:
+    for number, begin, stop in attributes(metrics, 0, len(metrics)):
+        if number == _RTAX_MTU:
+            return int(_U32(metrics[begin:stop])[0])
     return None
 
 
@@ -156,7 +176,8 @@ def _next_hops(payload: bytes, version: int, names: Names) -> tuple[NextHop, ...
         members = {number: payload[begin:stop] for number, begin, stop in found}
         dev = device_name(names, index) if index else None
         # Not through its constructor: what the kernel has is not for us to refuse.
-        fields = (_via(members, version), dev, weight + 1, flag_names(flags))
+        via = _via(members.get(_RTA_GATEWAY), members.get(_RTA_VIA), version)
+        fields = (via, dev, weight + 1, flag_names(flags))
         hops.append(NextHop._from_fields(fields))  # pyright: ignore[reportPrivateUsage]
         start += (length + 3) & ~3
     return tuple(hops)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 
 import pytest
 from hypothesis import settings
@@ -70,4 +71,7 @@ def _shut_down() -> None:
     """netkit's guard and broker live as long as the process: end them before looking for leftovers."""
     netkit = sys.modules.get("netkit")
     if netkit is not None and hasattr(netkit, "shutdown"):
-        netkit.shutdown()
+        with warnings.catch_warnings():
+            # A failed test may leave something owned: a warning raised here would hide its report.
+            warnings.simplefilter("default", ResourceWarning)
+            netkit.shutdown()

@@ -128,7 +128,11 @@ class Resource(Owned):
     def exists(self) -> bool:
         """Whether it is in the kernel now: a fresh read."""
         self._check_process()
-        return self._state in ("owned", "borrowed") and self._exists()
+        if self._state not in ("owned", "borrowed"):
+            return False
+        # A namespace of ours that is closed is gone, and all that was in it.
+        gone = any(each is not None and each.ours and each.fd < 0 for each in self._runtimes())
+        return not gone and self._exists()
 
     # with
 

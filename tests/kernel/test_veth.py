@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from netkit import (
+    Bridge,
     ExistsError,
     KernelError,
     Link,
@@ -223,17 +224,16 @@ def test_an_index_that_a_stranger_has(where: str) -> None:
     """The kernel goes on after the refusal: the stranger must not end up with our addresses."""
     with Namespace() as host, Namespace() as box:
         taken = host if where == "near" else box
-        index = taken._live_runtime().new_index() + 1
-        run_in(taken, "ip", "link", "add", "mine", "index", str(index), "type", "bridge")
-        before = link(taken, "mine")
+        index = taken._live_runtime().new_index()
+        for step, name in ((1, "mine"), (2, "mine2")):  # whichever is meant for this namespace
+            run_in(taken, "ip", "link", "add", name, "index", str(index + step), "type", "bridge")
+        before = ip(taken, "address", "show")
         with pytest.raises(KernelError):
             the_pair(host, box).create()
-        assert link(taken, "mine") == before
-        assert addresses(taken, "mine") == []
-        assert names(taken) == ["lo", "mine"]
-        with the_pair(host, box):  # the next index is free
+        assert ip(taken, "address", "show") == before
+        with the_pair(host, box):  # the next indexes are free
             assert host.ping("fd00::2", timeout=0.5).loss == 0
-        assert link(taken, "mine") == before
+        assert ip(taken, "address", "show") == before
 
 
 # -- its end, with others at work (F42, F43) ------------------------------------------------
@@ -424,3 +424,19 @@ def sleeper() -> Iterator[subprocess.Popen[str]]:
         assert process.stdout.readline() == "ready\n"
         yield process
         process.communicate()
+
+
+def test_what_was_in_a_namespace_that_is_gone_does_not_exist(box: Namespace) -> None:
+    with Namespace() as red:
+        veth = the_pair(red, box).create()
+        bridge = Bridge(red, "br0").create()
+        end = veth.link
+        assert veth.exists
+        assert bridge.exists
+    assert not veth.exists
+    assert not bridge.exists
+    with pytest.raises(StateError, match="deleted"):
+        end.up()
+    veth.delete()  # gone already is success
+    bridge.delete()
+    assert names(box) == ["lo"]

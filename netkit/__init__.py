@@ -4,15 +4,17 @@
     _bridge.py     Bridge             _route.py   RouteTable           _nat/     NatRule
     _lifecycle/    Scope, and the verbs that all resources share
     _runtime.py    what a process keeps per namespace: descriptor, sockets, helpers
+    _snapshot.py   Snapshot           _reading.py  LinkInfo: many links at once
     _netlink/      bytes and sockets  _system/    threads, processes, /run and /proc
     _spec/         the frozen values  errors.py   every exception
 
->>> from netkit import Namespace, VethPair
->>> with Namespace("red") as red, Namespace("blue") as blue:                # doctest: +SKIP
-...     with VethPair(red, blue, name="eth0", peer_name="eth0",
-...                   address="10.0.0.1/24", peer_address="10.0.0.2/24"):
-...         print(red.ping("10.0.0.2").received)
-1
+Examples:
+    >>> from netkit import Namespace, VethPair
+    >>> with Namespace("red") as red, Namespace("blue") as blue:
+    ...     with VethPair(red, blue, name="eth0", peer_name="eth0",
+    ...                   address="10.0.0.1/24", peer_address="10.0.0.2/24"):
+    ...         print(red.ping("10.0.0.2").received)
+    1
 """
 
 from __future__ import annotations

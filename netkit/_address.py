@@ -83,12 +83,13 @@ class Addresses:
 
     Twin: ``ip address show dev LINK``.
 
-    >>> from netkit import Namespace
-    >>> with Namespace() as box:                               # doctest: +SKIP
-    ...     lo = box.links["lo"]
-    ...     lo.addresses.add("10.0.0.1/32")
-    ...     "10.0.0.1/32" in lo.addresses
-    True
+    Examples:
+        >>> from netkit import Namespace
+        >>> with Namespace() as box:
+        ...     lo = box.links["lo"]
+        ...     added = lo.addresses.add("10.0.0.1/32")
+        ...     print(added, added.scope, "10.0.0.1/32" in lo.addresses)
+        10.0.0.1/32 global True
     """
 
     __slots__ = ("_link",)

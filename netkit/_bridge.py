@@ -54,13 +54,14 @@ class Bridge(Resource, Holder):
         vlan_filtering: needs CONFIG_BRIDGE_VLAN_FILTERING.
         up: set it up.
 
-    >>> from netkit import Bridge, Namespace
-    >>> with Namespace() as host, Namespace("box") as box:                   # doctest: +SKIP
-    ...     with Bridge(host, "br0", address="10.0.0.1/24") as bridge:
-    ...         veth = bridge.connect(box, name="veth0", peer_name="eth0",
-    ...                               peer_address="10.0.0.2/24", default_route=True)
-    ...         print(box.ping("10.0.0.1").received)
-    1
+    Examples:
+        >>> from netkit import Bridge, Namespace
+        >>> with Namespace() as host, Namespace("box") as box:
+        ...     with Bridge(host, "br0", address="10.0.0.1/24") as bridge:
+        ...         veth = bridge.connect(box, name="veth0", peer_name="eth0",
+        ...                               peer_address="10.0.0.2/24", default_route=True)
+        ...         print(box.ping("10.0.0.1").received)
+        1
     """
 
     _stage = LINKS

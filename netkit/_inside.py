@@ -130,10 +130,11 @@ class Inside:
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function on a thread of its own inside; its result or exception comes back.
 
-        >>> from netkit import Namespace
-        >>> import socket
-        >>> with Namespace() as box:                           # doctest: +SKIP
-        ...     names = box.call(socket.if_nameindex)
+        Examples:
+            >>> from netkit import Namespace
+            >>> import socket
+            >>> with Namespace() as box:
+            ...     names = box.call(socket.if_nameindex)
         """
         if not callable(fn):
             raise SpecError(f"call() takes a function and its arguments, not {fn!r}")

@@ -48,10 +48,11 @@ class Link:
     Twin: ``ip link show dev NAME``. Reading needs no capability; changing needs
     CAP_NET_ADMIN over the namespace. Source: rtnetlink(7), ip-link(8).
 
-    >>> from netkit import Namespace
-    >>> with Namespace() as box:                               # doctest: +SKIP
-    ...     print(box.links["lo"].mtu)
-    65536
+    Examples:
+        >>> from netkit import Namespace
+        >>> with Namespace() as box:
+        ...     print(box.links["lo"].mtu)
+        65536
     """
 
     __slots__ = ("__weakref__", "_ifindex", "_last_name", "_netns")
@@ -342,11 +343,12 @@ class Links:
         changing, ProtocolError for a malformed answer. Source: rtnetlink(7), RTM_GETLINK and
         RTM_GETADDR.
 
-        >>> from netkit import Namespace
-        >>> with Namespace() as box:                           # doctest: +SKIP
-        ...     for link in box.links.read():
-        ...         print(link.name, link.kind, link.mtu, *link.addresses)
-        lo None 65536 127.0.0.1/8 ::1/128
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace() as box:
+            ...     for link in box.links.read():
+            ...         print(link.name, link.kind, link.mtu, *link.addresses)
+            lo None 65536 127.0.0.1/8 ::1/128
         """
         return read_everything(self._netns._live_runtime().route)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from netkit._snapshot import Snapshot
     from netkit._veth import Addresses
 
+
 class Namespace(Inside, Resource, Holder):
     """A network namespace: links, routes, rules and sockets of its own.
 
@@ -50,10 +51,11 @@ class Namespace(Inside, Resource, Holder):
     Raises SpecError for a bad name; ExistsError when the name is taken; AccessError without
     the capability.
 
-    >>> from netkit import Namespace
-    >>> with Namespace("red") as red:                                        # doctest: +SKIP
-    ...     print([link.name for link in red.links])
-    ['lo']
+    Examples:
+        >>> from netkit import Namespace
+        >>> with Namespace("red") as red:
+        ...     print([link.name for link in red.links])
+        ['lo']
     """
 
     _stage = NAMESPACES
@@ -68,6 +70,7 @@ class Namespace(Inside, Resource, Holder):
         self._open: Runtime | None = None
         self._registration: Registered | None = None
         self._origin: str | None = None
+        self._label = f"namespace '{name}'" if name else "an anonymous namespace"
 
     # -- borrowing ----------------------------------------------------------------
 
@@ -110,6 +113,7 @@ class Namespace(Inside, Resource, Holder):
         netns = cls()
         netns._name = name
         netns._origin = path
+        netns._label = label
         netns._open = attach_runtime(descriptor, label)
         netns._state = "borrowed"
         _known[netns._open.identity] = _known.get(netns._open.identity, netns)
@@ -282,7 +286,7 @@ class Namespace(Inside, Resource, Holder):
             raise StateError(f"{self!r} is owned: delete() it, or detach() it first")
         runtime, self._open = self._open, None
         if self._state == "borrowed":
-            self._state = "deleted"
+            self._state = "closed"  # for good: create() would make another one
             self._registration = None
         if runtime is not None and self._pid == os.getpid():
             runtime.release()
@@ -340,9 +344,7 @@ class Namespace(Inside, Resource, Holder):
             return  # a kind without ETHTOOL_GLINK has no carrier to wait for
 
     def _called(self) -> str:
-        if self._open is not None:
-            return self._open.label
-        return f"namespace '{self._name}'" if self._name else "an anonymous namespace"
+        return self._label if self._open is None else self._open.label
 
     def __repr__(self) -> str:
         state = "" if self._state == "owned" else f" ({self._state})"

@@ -26,11 +26,12 @@ class LinkInfo(Value):
     (IFF_UP), ``master`` the name of the bridge it is a port of or None, ``txqlen`` in packets.
     ``addresses`` are in the kernel's order. Twin: an entry of ``ip -d address show``.
 
-    >>> from netkit import Namespace
-    >>> with Namespace() as box:                               # doctest: +SKIP
-    ...     lo = box.links.read()[0]
-    ...     print(lo.name, lo.mtu, *lo.addresses)
-    lo 65536 127.0.0.1/8 ::1/128
+    Examples:
+        >>> from netkit import Namespace
+        >>> with Namespace() as box:
+        ...     lo = box.links.read()[0]
+        ...     print(lo.name, lo.mtu, *lo.addresses)
+        lo 65536 127.0.0.1/8 ::1/128
     """
 
     _fields = (

@@ -50,9 +50,11 @@ class RouteTable(Owned):
         ns: the namespace.
         table: a number, or a name: ``main``, ``local``, ``default``, or one of rt_tables.
 
-    >>> from netkit import Namespace, RouteTable
-    >>> with Namespace() as box, RouteTable(box, 100) as table:              # doctest: +SKIP
-    ...     table.add("blackhole-net" and "10.9.0.0/16", type="blackhole")
+    Examples:
+        >>> from netkit import Namespace, RouteTable
+        >>> with Namespace() as box, RouteTable(box, 100) as table:
+        ...     print(table.add("10.9.0.0/16", type="blackhole"))
+        blackhole 10.9.0.0/16 table 100 proto netkit
     """
 
     _stage = ROUTES

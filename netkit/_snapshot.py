@@ -114,13 +114,14 @@ class Snapshot:
     of nftables; other programs' rules in legacy iptables are not seen. ``consistent`` is False when
     things changed during each of several reads: then the parts may be of different moments.
 
-    >>> from netkit import Namespace
-    >>> with Namespace() as box:                               # doctest: +SKIP
-    ...     before = box.snapshot()
-    ...     box.links["lo"].addresses.add("10.0.0.1/32")
-    ...     print("\\n".join(before.diff(box.snapshot())))
-    + address lo               10.0.0.1/32 scope global
-    + route   local 10.0.0.1/32 dev lo table local proto kernel scope host src 10.0.0.1
+    Examples:
+        >>> from netkit import Namespace
+        >>> with Namespace() as box:
+        ...     before = box.snapshot()
+        ...     _ = box.links["lo"].addresses.add("10.0.0.1/32")
+        ...     print("\\n".join(before.diff(box.snapshot())))
+        + address   lo               10.0.0.1/32 scope global
+        + route     local 10.0.0.1/32 dev lo table local proto kernel scope host src 10.0.0.1
     """
 
     links: tuple[LinkState, ...]

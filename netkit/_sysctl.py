@@ -21,11 +21,12 @@ class Sysctls:
 
     Twin: ``sysctl``. Writing needs root in the user namespace that owns the network namespace.
 
-    >>> from netkit import Namespace
-    >>> with Namespace() as box:                               # doctest: +SKIP
-    ...     box.sysctl["net.ipv4.ip_forward"] = 1
-    ...     print(box.sysctl["net.ipv4.ip_forward"])
-    1
+    Examples:
+        >>> from netkit import Namespace
+        >>> with Namespace() as box:
+        ...     box.sysctl["net.ipv4.ip_forward"] = 1
+        ...     print(box.sysctl["net.ipv4.ip_forward"])
+        1
     """
 
     __slots__ = ("_netns",)

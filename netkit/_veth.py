@@ -115,12 +115,13 @@ class VethPair(Resource):
     Raises SpecError for bad values before any system call; ExistsError when a name is taken,
     saying which and where; UnsupportedError without CONFIG_VETH.
 
-    >>> from netkit import Namespace, VethPair
-    >>> with Namespace("red") as red, Namespace("blue") as blue:            # doctest: +SKIP
-    ...     with VethPair(red, blue, name="eth0", peer_name="eth0",
-    ...                   address="10.0.0.1/24", peer_address="10.0.0.2/24") as veth:
-    ...         print(red.ping("10.0.0.2").loss)
-    0.0
+    Examples:
+        >>> from netkit import Namespace, VethPair
+        >>> with Namespace("red") as red, Namespace("blue") as blue:
+        ...     with VethPair(red, blue, name="eth0", peer_name="eth0",
+        ...                   address="10.0.0.1/24", peer_address="10.0.0.2/24") as veth:
+        ...         print(red.ping("10.0.0.2").loss)
+        0.0
     """
 
     _stage = LINKS

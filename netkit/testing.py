@@ -67,14 +67,15 @@ class FakeKernel(FaultPlan):
     Not simulated: traffic, processes, sysctls, NAT, IPv6 link-local addresses, duplicate address
     detection; link kinds other than veth, bridge and dummy.
 
-    >>> from netkit import Bridge
-    >>> with FakeKernel() as kernel:
-    ...     host = kernel.namespace("host")
-    ...     with Bridge(host, "br0", address="10.0.0.1/24") as bridge:
-    ...         print([link.name for link in host.links])
-    ...     print([link.name for link in host.links])
-    ['lo', 'br0']
-    ['lo']
+    Examples:
+        >>> from netkit import Bridge
+        >>> with FakeKernel() as kernel:
+        ...     host = kernel.namespace("host")
+        ...     with Bridge(host, "br0", address="10.0.0.1/24") as bridge:
+        ...         print([link.name for link in host.links])
+        ...     print([link.name for link in host.links])
+        ['lo', 'br0']
+        ['lo']
     """
 
     def __init__(self) -> None:

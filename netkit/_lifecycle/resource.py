@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Self
 
-    State = Literal["new", "owned", "borrowed", "deleted"]
+    State = Literal["new", "owned", "borrowed", "deleted", "closed"]
 
 _PHRASE = {
     "new": "not created yet (use `with`, or create())",
     "owned": "created already",
     "borrowed": "borrowed, not owned (adopt() takes ownership)",
     "deleted": "deleted",
+    "closed": "closed",
 }
 
 
@@ -66,7 +67,7 @@ class Resource(Owned):
         """
         with self._guard:
             self._check_process()
-            if self._state in ("owned", "borrowed"):
+            if self._state in ("owned", "borrowed", "closed"):
                 raise StateError(f"{self!r} is {_PHRASE[self._state]}: it can't be created again")
             before = self._state
             undo = Undo()
@@ -137,7 +138,8 @@ class Resource(Owned):
     # with
 
     def __enter__(self) -> Self:
-        return self if self._state == "owned" else self.create()
+        # What is borrowed may stand in a `with` like anything else; nothing is undone at its end.
+        return self if self._state in ("owned", "borrowed") else self.create()
 
     def __exit__(
         self,

@@ -26,10 +26,11 @@ class Scope(Owned, Holder):
     stop the undoing; they come as a TeardownError, or as notes on the exception that ended
     the block. Also works as ``async with``.
 
-    >>> from netkit import Namespace, Scope, VethPair
-    >>> with Scope() as lab:                                   # doctest: +SKIP
-    ...     red, blue = lab.own(Namespace()), lab.own(Namespace())
-    ...     veth = lab.own(VethPair(red, blue, name="eth0", peer_name="eth0"))
+    Examples:
+        >>> from netkit import Namespace, Scope, VethPair
+        >>> with Scope() as lab:
+        ...     red, blue = lab.own(Namespace()), lab.own(Namespace())
+        ...     veth = lab.own(VethPair(red, blue, name="eth0", peer_name="eth0"))
     """
 
     def __init__(self) -> None:

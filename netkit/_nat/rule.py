@@ -52,11 +52,12 @@ class NatRule(Resource):
     Source: nft(8), iptables-extensions(8). NAT of packets that pass through also needs
     ``net.ipv4.ip_forward``, which no rule turns on.
 
-    >>> from netkit import Namespace, NatRule
-    >>> with Namespace() as host:                                            # doctest: +SKIP
-    ...     with NatRule.masquerade(host, saddr="172.18.0.0/24", oif="eth0") as rule:
-    ...         print(rule.backend, rule.counters.packets)
-    nftables 0
+    Examples:
+        >>> from netkit import Namespace, NatRule
+        >>> with Namespace() as host:
+        ...     with NatRule.masquerade(host, saddr="172.18.0.0/24", oif="eth0") as rule:
+        ...         print(rule.backend, rule.counters.packets)
+        nftables 0
     """
 
     _stage = NAT

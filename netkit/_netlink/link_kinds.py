@@ -90,9 +90,10 @@ def has_table(kind: str) -> bool:
 def kind_data(kind: str, options: Mapping[str, Option]) -> bytes:
     """The content of IFLA_INFO_DATA, for ``link.new_link``. Raises SpecError.
 
-    >>> from netkit._netlink.link_kinds import kind_data
-    >>> kind_data("macvlan", {"mode": "bridge"}).hex()
-    '0800010004000000'
+    Examples:
+        >>> from netkit._netlink.link_kinds import kind_data
+        >>> kind_data("macvlan", {"mode": "bridge"}).hex()
+        '0800010004000000'
     """
     table = _OPTIONS.get(kind)
     if table is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from struct import Struct
 
 from netkit._netlink.policy import Attribute, Policy, decode, s32
-from netkit._netlink.wire import Request, u32
 from netkit._netlink.socket import Reply
+from netkit._netlink.wire import Request, u32
 
 RTM_GETNSID = 90
 NETNSA_FD = 3

@@ -27,10 +27,11 @@ class Address(Value):
     ``packed`` is the address in network byte order, 4 or 16 bytes; ``broadcast`` and ``peer`` too.
     Use ``Address.parse("10.0.0.1/24")`` for text. Twin: one line of ``ip address show``.
 
-    >>> from netkit._spec.address import Address
-    >>> address = Address.parse("10.0.0.1/24")
-    >>> address == "10.0.0.1/24", address.prefixlen, str(address.ip)
-    (True, 24, '10.0.0.1')
+    Examples:
+        >>> from netkit._spec.address import Address
+        >>> address = Address.parse("10.0.0.1/24")
+        >>> address == "10.0.0.1/24", address.prefixlen, str(address.ip)
+        (True, 24, '10.0.0.1')
     """
 
     __slots__ = _fields = (

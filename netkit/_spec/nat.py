@@ -219,9 +219,10 @@ def masquerade(
 ) -> NatSpec:
     """Packets get the address of the device they leave by; ``to`` is a range of ports, if any.
 
-    >>> from netkit._spec.nat import masquerade
-    >>> str(masquerade(saddr="172.18.0.0/24", oif="eth0"))
-    'oifname "eth0" ip saddr 172.18.0.0/24 masquerade'
+    Examples:
+        >>> from netkit._spec.nat import masquerade
+        >>> str(masquerade(saddr="172.18.0.0/24", oif="eth0"))
+        'oifname "eth0" ip saddr 172.18.0.0/24 masquerade'
     """
     return NatSpec(
         "masquerade",
@@ -251,9 +252,10 @@ def snat(
 ) -> NatSpec:
     """Packets get the source address ``to``: an address, a range of them, with ports or without.
 
-    >>> from netkit._spec.nat import snat
-    >>> str(snat(saddr="10.0.0.0/8", oif="!= br0", to="192.0.2.1-192.0.2.4"))
-    'oifname != "br0" ip saddr 10.0.0.0/8 snat to 192.0.2.1-192.0.2.4'
+    Examples:
+        >>> from netkit._spec.nat import snat
+        >>> str(snat(saddr="10.0.0.0/8", oif="!= br0", to="192.0.2.1-192.0.2.4"))
+        'oifname != "br0" ip saddr 10.0.0.0/8 snat to 192.0.2.1-192.0.2.4'
     """
     return NatSpec(
         "snat",
@@ -284,9 +286,10 @@ def dnat(
 ) -> NatSpec:
     """Packets get the destination ``to``: ``"172.18.0.2:80"``, ``"[fd00::2]:80"``, an address, a tuple.
 
-    >>> from netkit._spec.nat import dnat
-    >>> str(dnat(proto="tcp", dport=80, to="172.18.0.2:8080"))
-    'tcp dport 80 dnat to 172.18.0.2:8080'
+    Examples:
+        >>> from netkit._spec.nat import dnat
+        >>> str(dnat(proto="tcp", dport=80, to="172.18.0.2:8080"))
+        'tcp dport 80 dnat to 172.18.0.2:8080'
     """
     return NatSpec(
         "dnat",
@@ -318,9 +321,10 @@ def redirect(
 ) -> NatSpec:
     """Packets go to this machine, to port ``to`` (or the port they were for).
 
-    >>> from netkit._spec.nat import redirect
-    >>> str(redirect(proto="tcp", dport=80, to=8080))
-    'tcp dport 80 redirect to :8080'
+    Examples:
+        >>> from netkit._spec.nat import redirect
+        >>> str(redirect(proto="tcp", dport=80, to=8080))
+        'tcp dport 80 redirect to :8080'
     """
     return NatSpec(
         "redirect",

@@ -80,9 +80,10 @@ class Neighbour(Value):
     ) -> Neighbour:
         """Check an entry to be added; ``mac`` may be None only for a state without one. Raises SpecError.
 
-        >>> from netkit._spec.neighbours import Neighbour
-        >>> str(Neighbour.build("10.0.0.2", mac="02-00-00-00-00-01", dev="eth0"))
-        '10.0.0.2 dev eth0 lladdr 02:00:00:00:00:01 permanent'
+        Examples:
+            >>> from netkit._spec.neighbours import Neighbour
+            >>> str(Neighbour.build("10.0.0.2", mac="02-00-00-00-00-01", dev="eth0"))
+            '10.0.0.2 dev eth0 lladdr 02:00:00:00:00:01 permanent'
         """
         target = neighbour_address(address)
         if state not in STATES:

@@ -48,9 +48,10 @@ class NextHop(Value):
 
     Twin: ``nexthop via ADDRESS dev DEVICE weight NUMBER`` of ip-route(8).
 
-    >>> from netkit import NextHop
-    >>> NextHop(via="10.0.0.2", weight=3).weight
-    3
+    Examples:
+        >>> from netkit import NextHop
+        >>> NextHop(via="10.0.0.2", weight=3).weight
+        3
     """
 
     _fields = ("via", "dev", "weight", "flags")
@@ -175,9 +176,10 @@ class Route(Value):
         hops or ``src``, else ``family``, else 4. ``metric`` 0 is the kernel's default, as None is.
         ``mtu`` is in bytes. Raises SpecError.
 
-        >>> from netkit._spec.routes import Route
-        >>> str(Route.build("10.9.0.0/16", via="172.18.0.1", metric=50))
-        '10.9.0.0/16 via 172.18.0.1 proto netkit metric 50'
+        Examples:
+            >>> from netkit._spec.routes import Route
+            >>> str(Route.build("10.9.0.0/16", via="172.18.0.1", metric=50))
+            '10.9.0.0/16 via 172.18.0.1 proto netkit metric 50'
         """
         kind = route_type(type)
         target = _destination(dst)
@@ -208,6 +210,9 @@ class Route(Value):
             table=table_number(table),
             nexthops=hops,
         )
+
+    def __repr__(self) -> str:
+        return f"<Route {self}>"
 
     def in_table(self, table: int) -> Route:
         """The same route in another table (a number)."""

@@ -108,9 +108,10 @@ class Rule(Value):
         ``fwmark`` is an int or ip-rule(8)'s ``"0x1"`` and ``"0x1/0xff"``; without a mask all 32 bits
         count. The family is that of ``src`` and ``dst``, else ``family``, else 4. Raises SpecError.
 
-        >>> from netkit._spec.rules import Rule
-        >>> str(Rule.build(src="10.0.0.0/8", fwmark="0x1/0xff", table=100, priority=50))
-        '50: from 10.0.0.0/8 fwmark 0x1/0xff lookup 100'
+        Examples:
+            >>> from netkit._spec.rules import Rule
+            >>> str(Rule.build(src="10.0.0.0/8", fwmark="0x1/0xff", table=100, priority=50))
+            '50: from 10.0.0.0/8 fwmark 0x1/0xff lookup 100'
         """
         source = None if src is None else _selector(src, "src")
         target = None if dst is None else _selector(dst, "dst")

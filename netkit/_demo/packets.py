@@ -22,12 +22,15 @@ PATIENCE = 5.0  # seconds for an answer that takes less than a millisecond
 
 def frame(ns1: Namespace, outside: Namespace) -> bytes:
     """Scene 2: an Ethernet frame from the container, as it comes out of the uplink."""
-    with ns1.socket(AF_PACKET, SOCK_RAW) as sender, outside.socket(AF_PACKET, SOCK_RAW) as receiver:
+    with (
+        ns1.socket(AF_PACKET, SOCK_RAW) as sender,
+        outside.socket(AF_PACKET, SOCK_RAW) as receiver,
+    ):
         receiver.bind(("eth0", EXPERIMENTAL))
         receiver.settimeout(PATIENCE)
         sender.bind(("veth1", EXPERIMENTAL))
-        source = mac_bytes(ns1.links["veth1"])
-        sender.send(BROADCAST + source + EXPERIMENTAL.to_bytes(2, "big") + b"a frame for everybody")
+        header = BROADCAST + mac_bytes(ns1.links["veth1"]) + EXPERIMENTAL.to_bytes(2, "big")
+        sender.send(header + b"a frame for everybody")
         received = receiver.recv(2048)
     return received  # noqa: RET504
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
@@ -18,6 +17,7 @@ from netkit._demo.leftovers import MARK, Machine, count, described
 from netkit._demo.screen import Screen
 from netkit._demo.source import body
 from netkit._diagnostics.privileges import suspects
+from netkit._diagnostics.software import which
 from netkit._diagnostics.user_namespace import enter_user_namespace, may_make_namespaces
 from netkit.errors import kernel_error
 
@@ -123,7 +123,7 @@ class Demo:
         )
         self._expect(all(port.state == "up" for port in ports), "a port of br0 is not up")
         self._expect([entry.dev for entry in learned] == ["veth0"], "br0 has not learned where ns1 is")
-        if shutil.which("bridge"):
+        if which("bridge"):
             self._listing(host, ["bridge", "link"])
 
     def _route_table(self, lab: Scope) -> tuple[Namespace, Namespace, Namespace]:
@@ -176,7 +176,7 @@ class Demo:
     def _rules(self, host: Namespace) -> None:
         """The rules as the tool of the backend lists them, or as netkit reads them where it is missing."""
         command = _LISTINGS[self.backend]
-        if shutil.which(command[0]) is None:
+        if which(command[0]) is None:
             self.screen.line(f"{command[0]} is not installed here: {' '.join(command)} is left out", indent=2)
             return
         listing = self._listing(host, command)
@@ -234,7 +234,8 @@ class Demo:
         self.screen.part(who, texts, "good")
 
     def _listing(self, netns: Namespace, command: list[str]) -> str:
-        done = netns.run(command, capture_output=True, text=True)
+        program = which(command[0]) or command[0]  # /usr/sbin is not in an ordinary user's PATH
+        done = netns.run([program, *command[1:]], capture_output=True, text=True)
         self._expect(done.returncode == 0, f"{' '.join(command)}: {done.stderr.strip()}")
         self.screen.part(f"host# {' '.join(command)}", done.stdout.expandtabs(4).splitlines(), "good")
         return str(done.stdout)

@@ -68,7 +68,8 @@ MASQUERADE = {
     "nftables": """
 ip netns exec host nft add table inet demo
 ip netns exec host nft 'add chain inet demo post { type nat hook postrouting priority 100; }'
-ip netns exec host nft add rule inet demo post oifname enp1s0 ip saddr 172.18.0.0/24 masquerade
+ip netns exec host nft add rule inet demo post \\
+    oifname enp1s0 ip saddr 172.18.0.0/24 masquerade
 """,
     "iptables": """
 ip netns exec host iptables-legacy -t nat -A POSTROUTING \\

@@ -26,6 +26,14 @@ def enter_user_namespace() -> None:
     _write("setgroups", "deny")  # else gid_map is refused: user_namespaces(7)
     _write("uid_map", f"0 {user} 1")
     _write("gid_map", f"0 {group} 1")
+    _use_own_xtables_lock()
+
+
+def _use_own_xtables_lock() -> None:
+    """iptables locks a file that only the machine's root can open. Nobody else can reach the namespaces
+    made in here, so a file of this process does; it has no name and goes with the process."""
+    if "XTABLES_LOCKFILE" not in os.environ:
+        os.environ["XTABLES_LOCKFILE"] = f"/proc/{os.getpid()}/fd/{os.memfd_create('xtables.lock')}"
 
 
 def _write(name: str, text: str) -> None:

@@ -128,6 +128,18 @@ def test_nft_lists_both_rules() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_the_tools_of_sbin_are_found_by_an_ordinary_user(backend: str) -> None:
+    """On Debian neither `nft` nor `iptables-legacy` nor `bridge` is in his PATH."""
+    environment = {**os.environ, "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [*COMMAND, "--backend", backend], capture_output=True, text=True, timeout=60, env=environment
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "is not installed here" not in done.stdout
+    assert "host# bridge link" in done.stdout
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_screen_is_100_columns_wide_and_plain(backend: str) -> None:
     output = played(backend)
     assert [line for line in output.splitlines() if len(line) > 100] == []
@@ -164,6 +176,14 @@ def test_the_printed_lines_are_the_function_s(number: int, function: Any) -> Non
     expected = body(function)
     assert printed[-len(expected) :] == expected
     assert printed[: -len(expected)] in ([], ["backend = 'nftables'"])
+
+
+@pytest.mark.parametrize(
+    "function", [packets.frame, packets.ping_peer, packets.ping_host, packets.who_am_i, packets.get_page]
+)
+def test_the_questions_fit_the_screen(function: Any) -> None:
+    """A line of Python that is cut is no Python any more."""
+    assert "\n".join(f"      {line}".rstrip() for line in body(function)) in played("nftables")
 
 
 def test_the_printed_lines_are_a_program() -> None:

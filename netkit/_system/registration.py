@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Final
 
+_held: set[int] = set()
+"""The descriptors that symlinks of this process lead to."""
+
 # After a crash the pid and descriptor of a link can come back in another process, and few have
 # descriptors as high as these. Up to 1023 the table is prepared (see worker.py).
 _FIRST_FD, _RANDOM_FD, _RANDOM_FDS = 300, 512, 512
@@ -71,7 +74,8 @@ class Registration:
     def forget(self) -> None:
         """Close the descriptor and leave the path alone, as a child after a fork must."""
         fd, self._fd = self._fd, -1
-        if fd >= 0:
+        if fd in _held:
+            _held.discard(fd)
             os.close(fd)
 
 
@@ -96,6 +100,7 @@ def register_symlink(name: str, fd: int) -> Registration:
     except OSError as error:
         os.close(held)
         raise nsfs.refused(operation, error, path) from None
+    _held.add(held)
     return Registration(name, nsfs.identity(fd), held, target)
 
 
@@ -180,3 +185,12 @@ def _share_directory() -> None:
             raise
         mount(directory, directory, MS_BIND | MS_REC)
         mount("", directory, MS_SHARED | MS_REC)
+
+
+def _after_fork() -> None:
+    """A child that lives on would keep the parent's namespaces alive."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -37,9 +37,12 @@ def parse_addresses(value: OneOrMany) -> tuple[Address, ...]:
     return tuple([Address.parse(each) for each in one_or_many(value)])
 
 
-def add_requests(index: int, addresses: tuple[Address, ...]) -> list[Request]:
+def add_requests(index: int, name: str, addresses: tuple[Address, ...]) -> list[Request]:
     """The messages that give a new link its addresses."""
-    return [add_address(index, address) for address in addresses]
+    return [
+        add_address(index, address, operation=f"add address {address} on link '{name}'")
+        for address in addresses
+    ]
 
 
 def wait_until_heard(runtime: Runtime, index: int, addresses: tuple[Address, ...]) -> None:

@@ -270,7 +270,7 @@ class Bridge(Resource, Holder):
         self._given_mac = self._mac or _random_mac()
         self._index = runtime.new_index()
         undo.add(self._take_back)
-        refusal = send_new(runtime, self._message(), self._index, self._addresses)
+        refusal = send_new(runtime, self._message(), self._index, self._name, self._addresses)
         if refusal is not None:
             raise self._explained(refusal)
         for request in self._mtu_requests():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netkit._link import link_by_name, read_links, require_device
+from netkit._link import Link, link_by_name, read_links, require_device
 from netkit._netlink.fdb import add_fdb, delete_fdb, list_fdb, parse_fdb_entries
 from netkit._spec import names, numbers
 from netkit._spec.addresses import mac as parse_mac
@@ -43,18 +43,22 @@ class ForwardingDatabase:
         Twin: ``bridge fdb add MAC dev DEV master static [vlan ID]``.
         """
         address, number = parse_mac(mac), None if vlan is None else numbers.vlan(vlan)
-        request = add_fdb(self._port(dev), address, vlan=number)
+        port = self._port(dev)
+        operation = f"add forwarding entry {address} on link '{port._last_name}'"
+        request = add_fdb(port.ifindex, address, vlan=number, operation=operation)
         self._netns._live_runtime().route.request(request)
 
     def delete(self, mac: str, *, dev: DeviceLike, vlan: int | None = None) -> None:
         """Delete an entry; NotFoundError when there is none. Twin: ``bridge fdb del MAC dev DEV master``."""
         address, number = parse_mac(mac), None if vlan is None else numbers.vlan(vlan)
-        request = delete_fdb(self._port(dev), address, vlan=number)
+        port = self._port(dev)
+        operation = f"delete forwarding entry {address} of link '{port._last_name}'"
+        request = delete_fdb(port.ifindex, address, vlan=number, operation=operation)
         self._netns._live_runtime().route.request(request)
 
-    def _port(self, dev: DeviceLike) -> int:
+    def _port(self, dev: DeviceLike) -> Link:
         require_device(dev, self._netns)
-        return link_by_name(self._netns, names.device(dev)).ifindex
+        return link_by_name(self._netns, names.device(dev))
 
     def __repr__(self) -> str:
         return f"<ForwardingDatabase of bridge '{self._name}' in {self._netns._called()}>"

@@ -289,14 +289,17 @@ class AlternativeNames:
 
     def add(self, name: str) -> None:
         """Add a name. Twin: ``ip link property add dev NAME altname NEW``."""
-        self._link._change(add_alternative_name(self._link.ifindex, names.alternative_name(name)))
+        wanted = names.alternative_name(name)
+        operation = f"add alternative name '{wanted}' to {self._link._called}"
+        self._link._change(add_alternative_name(self._link.ifindex, wanted, operation=operation))
 
     def remove(self, name: str) -> None:
         """Remove a name; NotFoundError when the link has none such. Twin: ``ip link property del``."""
         wanted = names.alternative_name(name)
         if wanted not in self:
             raise NotFoundError(f"remove alternative name '{wanted}' of {self._link._called}", 2)
-        self._link._change(delete_alternative_name(self._link.ifindex, wanted))
+        operation = f"remove alternative name '{wanted}' of {self._link._called}"
+        self._link._change(delete_alternative_name(self._link.ifindex, wanted, operation=operation))
 
     def __repr__(self) -> str:
         return f"<AlternativeNames of {self._link!r}>"

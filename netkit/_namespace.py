@@ -157,7 +157,9 @@ class Namespace(Inside, Resource, Holder):
     def routes(self) -> RouteTable:
         """The table ``main``: iterate, ``.add()``, ``.replace()``, ``.delete()``, ``.get()``."""
         self._live_runtime()
-        return RouteTable(self)
+        table = RouteTable(self)
+        table._scoped = False
+        return table
 
     @property
     def rules(self) -> Rules:

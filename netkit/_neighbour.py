@@ -51,7 +51,9 @@ class Neighbours:
         require_device(dev, self._netns)
         name = names.device(dev)
         index = link_by_name(self._netns, name).ifindex
-        request = delete_neighbour(index, neighbour_address(address))
+        value = neighbour_address(address)
+        operation = f"delete neighbour {value} of link '{name}'"
+        request = delete_neighbour(index, value, operation=operation)
         self._netns._live_runtime().route.request(request)
 
     def _send(self, address: AddressLike, mac: str, dev: DeviceLike, replace: bool) -> Neighbour:
@@ -60,7 +62,9 @@ class Neighbours:
         require_device(dev, self._netns)
         name = names.device(dev)
         index = link_by_name(self._netns, name).ifindex
-        self._netns._live_runtime().route.request(add_neighbour(index, value, lladdr, replace=replace))
+        operation = f"{'replace' if replace else 'add'} neighbour {value} on link '{name}'"
+        request = add_neighbour(index, value, lladdr, replace=replace, operation=operation)
+        self._netns._live_runtime().route.request(request)
         return Neighbour(value, lladdr, name, "permanent")
 
     def __repr__(self) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 
+from netkit._forks import process
 from netkit._lifecycle import ROOT, ROUTES, Owned, Teardown, leave_block, undo
 from netkit._link import require_device
 from netkit._netlink.link import get_link, list_links, parse_link
@@ -41,7 +41,8 @@ class RouteTable(Owned):
 
     Iterating reads them afresh. Used as ``with RouteTable(ns, 100) as table:``, or owned by a
     Scope, it is also a scope: what it added is deleted at the end, and what it replaced is put
-    back. ``ns.routes`` is the table ``main`` and no scope: what it adds stays.
+    back. Without a block that is done by `close` or `flush` only. ``ns.routes`` is the table
+    ``main`` and no scope: what it adds stays.
 
     Twin: ``ip route ... table TABLE``. Source: ip-route(8), rtnetlink(7). Reading needs no
     capability, changing needs CAP_NET_ADMIN over the namespace.
@@ -65,7 +66,8 @@ class RouteTable(Owned):
         self._netns = require_namespace(ns, "ns")
         self._table = names.table_number(table)
         self._state: Literal["new", "open", "closed"] = "new"
-        self._pid = os.getpid()
+        self._pid = process()
+        self._scoped = True  # ns.routes is not, unless it is entered
         self._changes: list[tuple[Route, tuple[Route, ...]]] = []
         self._needed: Runtime | None = None
 
@@ -232,7 +234,7 @@ class RouteTable(Owned):
 
     def close(self) -> None:
         """End the scope: undo what was added through it. A second call does nothing."""
-        if self._state == "open" and self._pid == os.getpid():
+        if self._state != "closed" and self._pid == process():
             errors = undo([self])
             if len(errors) == 1:
                 raise errors[0]
@@ -244,6 +246,7 @@ class RouteTable(Owned):
             return self
         self._check()
         self._state = "open"
+        self._scoped = True
         runtime = self._runtime
         if not runtime.ours:  # what is added outlives a borrowed handle: else it could not be undone
             runtime.users += 1
@@ -257,7 +260,7 @@ class RouteTable(Owned):
         problem: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._state == "open" and self._pid == os.getpid():
+        if self._state == "open" and self._pid == process():
             leave_block(repr(self), undo([self]), problem)
 
     async def __aenter__(self) -> Self:
@@ -298,7 +301,7 @@ class RouteTable(Owned):
         return self._netns._live_runtime()
 
     def _check(self) -> None:
-        if self._pid != os.getpid():
+        if self._pid != process():
             raise StateError(f"{self!r} belongs to the process that forked this one")
         if self._state == "closed":
             raise StateError(f"{self!r} is closed: make a new RouteTable")
@@ -349,21 +352,21 @@ class RouteTable(Owned):
     def _send(self, route: Route, replace: bool) -> Route:
         self._check()
         runtime = self._runtime
-        before = self._same_as(route) if replace and self._state == "open" else ()
+        before = self._same_as(route) if replace and self._scoped else ()
         request = self._request(runtime, route, replace)
-        if self._state == "open":
+        if self._scoped:
             self._changes.append((route, before))
-        whole = self._state == "new" and _is_whole(route)
+        whole = not self._scoped and _is_whole(route)
         if not whole:
             request.flags |= NLM_F_ECHO  # what the kernel makes of it comes back with the ACK
         try:
             replies = runtime.route.request(request)
         except BaseException as problem:
-            if self._state == "open" and isinstance(problem, KernelError):
+            if self._scoped and isinstance(problem, KernelError):
                 self._changes.pop()
             raise
         made = route if whole else _echoed(runtime, route, replies)
-        if self._state == "open":
+        if self._scoped:
             self._changes[-1] = (made, before)
         return made
 

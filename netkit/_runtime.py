@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket as _socket
 from collections.abc import Callable
+from errno import EPERM
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from itertools import count
 from threading import RLock
@@ -68,7 +69,7 @@ class ThreadOpener:
 
     def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket:
         """An ordinary socket that lives in the namespace."""
-        return inside(fd, lambda: _socket.socket(family, kind, protocol))
+        return inside(fd, lambda: _socket.socket(family, kind, protocol), _socket.socket.close)
 
     def open_netlink(self, fd: int, protocol: int) -> Transport:
         """A netlink socket that speaks to the namespace."""
@@ -101,7 +102,10 @@ class ThreadOpener:
 
 def netlink_transport(protocol: int) -> Transport:
     """A netlink socket in the calling thread's namespace."""
-    return _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol)
+    try:
+        return _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol)
+    except OSError as problem:
+        raise kernel_error("open a netlink socket", problem.errno or 0) from None
 
 
 opener: Opener = ThreadOpener()
@@ -147,14 +151,26 @@ class Runtime:
 
     def fresh(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a user's function inside, on a thread of its own."""
-        with self._lock:
-            hold = _Hold(self.check())
+        try:
+            with self._lock:
+                hold = _Hold(self.check())
+        except OSError as problem:
+            raise kernel_error(f"enter {self.label}", problem.errno or 0) from None
         return self.opener.fresh(hold.fd, hold, function, *args, **kwargs)
 
     def open_socket(self, family: int, kind: int, protocol: int) -> _socket.socket:
         """An ordinary socket that lives in the namespace."""
-        with self._lock:
-            return self.opener.open_socket(self.check(), family, kind, protocol)
+        try:
+            with self._lock:
+                return self.opener.open_socket(self.check(), family, kind, protocol)
+        except OSError as problem:
+            if isinstance(problem, KernelError):
+                raise
+            missing = missing_capability("CAP_NET_RAW", self.fd) if problem.errno == EPERM else None
+            operation = "open a socket"
+            raise kernel_error(
+                operation, problem.errno or 0, netns=self.label, missing_capability=missing
+            ) from None
 
     def sync_carrier(self, name: str) -> None:
         """Let the kernel act on a link's carrier now."""

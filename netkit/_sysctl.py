@@ -107,7 +107,8 @@ class SysctlOverride(Resource):
             override.end()
 
     def _exists(self) -> bool:
-        return self._netns.sysctl.get(self._key) == self._text
+        value = self._netns.sysctl.get(self._key)
+        return value is not None and value.split() == self._text.split()  # `0 1` is read as `0\t1`
 
     def _detach(self) -> None:
         if self._override is not None:

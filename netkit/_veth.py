@@ -228,7 +228,7 @@ class VethPair(Resource):
 
     def _send_near(self, here: Runtime, there: Runtime) -> None:
         near = self._near
-        refusal = send_new(here, self._message(here, there), near.index, near.addresses)
+        refusal = send_new(here, self._message(here, there), near.index, near.name, near.addresses)
         if refusal is not None:
             raise self._name_the_taken(refusal)
         requests = [*self._port_options_of(near.index), *_routes(near)]
@@ -237,7 +237,7 @@ class VethPair(Resource):
 
     def _send_far(self, there: Runtime) -> None:
         far = self._far
-        requests = add_requests(far.index, far.addresses)
+        requests = add_requests(far.index, far.name, far.addresses)
         if self._up:
             up = set_link(far.index, up=True, operation=f"set link '{far.name}' up")
             requests = [up, *requests, *_routes(far)]
@@ -337,14 +337,14 @@ def _routes(end: End) -> list[Request]:
 
 
 def send_new(
-    runtime: Runtime, request: Request, index: int, addresses: tuple[Address, ...]
+    runtime: Runtime, request: Request, index: int, name: str, addresses: tuple[Address, ...]
 ) -> KernelError | None:
     """Make a link with its addresses in one send; the refusal of the link itself, if it was refused.
 
     The kernel goes on after a refused message: if a stranger has our index, it is the stranger that
     got our addresses, and they are taken back. Raises what refused an address of ours.
     """
-    first, *rest = runtime.route.batch([request, *add_requests(index, addresses)])
+    first, *rest = runtime.route.batch([request, *add_requests(index, name, addresses)])
     if first is None:
         _raise_first(rest)
     else:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import EMFILE
 from functools import partial
 
 from netkit._lifecycle.owned import LINKS, NAMESPACES, Owned
 from netkit._netlink.link import delete_group, delete_link, list_links, parse_link
 from netkit._runtime import Runtime
+from netkit._system.limits import DescriptorLimit
 from netkit._system.signals import deferred_signals
 from netkit.errors import NotFoundError, TeardownError
 
@@ -77,9 +79,16 @@ class Teardown:
         self.failed: set[Owned] = set()
         self.doomed: set[Runtime] = set()
         self._links: dict[Runtime, dict[int, Owned]] = {}
+        self._limits = DescriptorLimit()
 
     def run(self, members: list[Owned]) -> None:
         """Undo in reverse, stage by stage."""
+        try:
+            self._run(members)
+        finally:
+            self._limits.restore()
+
+    def _run(self, members: list[Owned]) -> None:
         for member in members:
             member._doom(self.doomed)
         last_first = members[::-1]
@@ -99,7 +108,12 @@ class Teardown:
 
     def _attempt(self, member: Owned) -> None:
         try:
-            _uninterrupted(lambda: member._remove(self))
+            try:
+                _uninterrupted(lambda: member._remove(self))
+            except OSError as problem:
+                if problem.errno != EMFILE or not self._limits.lift():
+                    raise
+                _uninterrupted(lambda: member._remove(self))
         except NotFoundError:
             return
         except Exception as problem:

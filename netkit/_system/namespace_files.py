@@ -65,7 +65,7 @@ def open_name_or_path(value: str | os.PathLike[str]) -> int:
     if isinstance(value, str) and "/" not in value:
         path = registered_path(value)
     operation = f"open namespace {text}"
-    if is_stale(path):
+    if _is_stale(path, operation):
         raise kernel_error(operation, errno.ENOENT, hint=f"{path} is stale: the namespace it named is gone")
     if not _is_regular(path, operation):
         raise SpecError(f"{path} is no network namespace: it is not even a regular file")
@@ -141,6 +141,13 @@ def _names_namespace(path: str, status: os.stat_result) -> bool:
         os.close(fd)
 
 
+def _is_stale(path: str, operation: str) -> bool:
+    try:
+        return is_stale(path)
+    except OSError as error:  # no descriptor left to look with
+        raise refused(operation, error, path) from None
+
+
 def _is_regular(path: str, operation: str) -> bool:
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
@@ -155,14 +162,18 @@ def _open(path: str, operation: str) -> int:
         raise refused(operation, error, path) from None
 
 
+def _leads_to_proc(path: str) -> bool:
+    if path.startswith("/proc/"):
+        return True
+    try:
+        return os.readlink(path).startswith("/proc/")
+    except OSError:
+        return False  # no link, or not to be read
+
+
 def refused(operation: str, error: OSError, path: str) -> KernelError:
     """The exception for a path of /proc or /run/netns that the kernel did not let us use."""
-    capability = "CAP_SYS_PTRACE" if path.startswith("/proc/") else "CAP_SYS_ADMIN"
-    try:
-        if os.path.islink(path) and os.readlink(path).startswith("/proc/"):
-            capability = "CAP_SYS_PTRACE"
-    except OSError:
-        capability = "CAP_SYS_ADMIN"
+    capability = "CAP_SYS_PTRACE" if _leads_to_proc(path) else "CAP_SYS_ADMIN"
     missing = missing_capability(capability)
     hint = None if missing and error.errno in (errno.EPERM, errno.EACCES) else f"The path is {path}"
     if error.errno in (errno.EMFILE, errno.ENFILE):

@@ -48,6 +48,7 @@ class Override:
         self.text = text
         self._inside = inside
         self._alone = alone
+        self._given = key_of(path)
         self._key = (identity, _SAME.get(path, path))
         self._shared: _Shared | None = None
 
@@ -60,7 +61,7 @@ class Override:
             shared.users.append(self)
             _shared[self._key] = self._shared = shared
             try:
-                shared.begin(self.text, self._inside)
+                shared.begin(self.text, self._inside, self._given)
             except BaseException:  # after a KeyboardInterrupt the value may have been written
                 self.end()
                 raise
@@ -127,10 +128,10 @@ class _Shared:
         self.users: list[Override] = []
         self.lock = SharedRecord(identity, path, alone)
 
-    def begin(self, text: str, inside: Inside) -> None:
+    def begin(self, text: str, inside: Inside, key: str) -> None:
         first = self.lock.enter() and len(self.users) == 1
         try:
-            change(self.path, text, self.lock.record, first, inside)
+            change(self.path, text, self.lock.record, first, inside, key)
             self.lock.save()
         finally:
             self.lock.release()
@@ -143,7 +144,7 @@ class _Shared:
             self.lock.save()
 
 
-def change(path: str, text: str, record: Record, first: bool, inside: Inside) -> None:
+def change(path: str, text: str, record: Record, first: bool, inside: Inside, key: str | None = None) -> None:
     """Write the value, and note in the record what it and all that the write resets were."""
 
     def there() -> None:
@@ -151,7 +152,7 @@ def change(path: str, text: str, record: Record, first: bool, inside: Inside) ->
         before = _values(path)
         if first:
             record.before, record.after = before, {}
-        changed = write(path, text)
+        changed = write(path, text, key)
         record.after[path] = read(path)
         for each, value in _reset_values(path, record.after[path]).items():
             if changed and each in before and before[each] != value:

@@ -63,8 +63,11 @@ def present(path: str) -> bool:
     return os.path.isfile(f"{DIRECTORY}/{path}")
 
 
-def write(path: str, text: str) -> bool:
-    """Set the value if it differs; whether it did. Needs CAP_NET_ADMIN over the namespace for net.*."""
+def write(path: str, text: str, key: str | None = None) -> bool:
+    """Set the value if it differs; whether it did. Needs CAP_NET_ADMIN over the namespace for net.*.
+
+    ``key`` is what a refusal calls it, where one value has two keys.
+    """
     before = _value_or_none(path)
     if before is not None and before.split() == text.split():
         return False
@@ -75,7 +78,7 @@ def write(path: str, text: str) -> bool:
             raise OSError(errno.EINVAL, "more than this key takes")
     except OSError as error:
         hint = "" if before is None else f"It is {shown(before)}"
-        raise _refused(f"set sysctl {key_of(path)} to {shown(text)}", path, error, hint) from None
+        raise _refused(f"set sysctl {key or key_of(path)} to {shown(text)}", path, error, hint) from None
     return True
 
 
@@ -122,6 +125,8 @@ def _refused(operation: str, path: str, error: OSError, hint: str = "") -> Kerne
     missing = None
     if number in (errno.EPERM, errno.EACCES) and path.startswith("net/"):
         missing = _missing_here()
+    if missing:
+        hint = ""  # the one that names the capability
     return kernel_error(operation, number, hint=hint or None, missing_capability=missing)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from errno import EMFILE, ENFILE
 
 from netkit.errors import kernel_error
 
@@ -112,7 +113,8 @@ class SharedRecord:
             raise kernel_error(
                 "share the old value of a sysctl with other processes",
                 error.errno or 0,
-                hint=f"The file is {self._path}",
+                # errors.py names the limit that EMFILE is about
+                hint=None if error.errno in (EMFILE, ENFILE) else f"The file is {self._path}",
             ) from None
 
     def _lock(self) -> None:

@@ -103,6 +103,24 @@ REFUSALS: dict[str, Refusal] = {
         lambda ns: ns._live_runtime().route.request(set_link(ns.links["eth0"].ifindex, mtu=10)),
         KernelError, errno.EINVAL, "mtu less than device minimum",
     ),
+    "an alternative name is taken": (
+        lambda ns: ns.links["eth0"].altnames.add("eth1"), ExistsError, errno.EEXIST, "to link 'eth0'",
+    ),
+    "a neighbour is there already": (
+        lambda ns: [ns.neighbours.add("10.0.0.9", mac=MAC, dev="eth0") for _ in range(2)],
+        ExistsError, errno.EEXIST, "on link 'eth0'",
+    ),
+    "a neighbour is not there": (
+        lambda ns: ns.neighbours.delete("10.0.0.9", dev="eth0"), NotFoundError, errno.ENOENT,
+        "of link 'eth0'",
+    ),
+    "a forwarding entry of what is no port": (
+        lambda ns: Bridge.open(ns, "br0").fdb.delete(MAC, dev="eth0"), UnsupportedError,
+        errno.EOPNOTSUPP, "of link 'eth0'",
+    ),
+    "IPv6 is disabled": (
+        lambda ns: _without_ipv6(ns), KernelError, errno.EACCES, "fd00::1/64 on link 'y'",
+    ),
     "a kind that nobody knows": (
         lambda ns: ns._live_runtime().route.request(new_link("x", "nonsense")), UnsupportedError,
         errno.EOPNOTSUPP, "Unknown device type",
@@ -114,6 +132,14 @@ REFUSALS: dict[str, Refusal] = {
         lambda ns: _moved(ns), KernelError, errno.EINVAL, "move link 'lo'",
     ),
 }  # fmt: skip
+
+
+MAC = "02:00:00:00:00:77"
+
+
+def _without_ipv6(ns: Namespace) -> None:
+    ns.sysctl["net.ipv6.conf.default.disable_ipv6"] = 1
+    VethPair(ns, ns, name="x", peer_name="y", peer_address="fd00::1/64").create()
 
 
 def _moved(ns: Namespace) -> None:

@@ -311,7 +311,7 @@ def test_packets_take_the_route(host: Namespace, box: Namespace, wired: VethPair
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("how", ["with", "own", "close", "flush"])
+@pytest.mark.parametrize("how", ["with", "own", "close", "flush", "close alone", "flush alone"])
 def test_what_was_added_goes_and_nothing_else(
     host: Namespace, wired: VethPair, family: int, how: str
 ) -> None:
@@ -334,9 +334,10 @@ def test_what_was_added_goes_and_nothing_else(
             lab.own(table)
             use()
     else:
-        table.__enter__()
+        if "alone" not in how:
+            table.__enter__()
         use()
-        if how == "flush":
+        if "flush" in how:
             table.flush()
             assert shown(host, family, "100") == before
         table.close()
@@ -357,6 +358,17 @@ def test_replace_gives_back_what_it_replaced(host: Namespace, wired: VethPair, f
         table.replace(NET[family], type="blackhole", metric=5)
         assert said(host, family, NET[family], "100")["type"] == "blackhole"
     assert shown(host, family, "100") == before
+
+
+def test_without_a_block_close_gives_back_too(host: Namespace, wired: VethPair) -> None:
+    run_in(host, "ip", "route", "add", NET[4], "via", VIA[4], "table", "100")
+    before = shown(host, 4, "100")
+    table = RouteTable(host, 100)
+    table.replace(NET[4], via=VIA2[4])
+    table.close()
+    assert shown(host, 4, "100") == before
+    with pytest.raises(StateError, match="closed"):
+        table.add("default", via=VIA[4])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -148,7 +148,20 @@ def test_read_only_names_wanted_and_present_value(host: Namespace) -> None:
             host.sysctl[TTL] = 65
 
 
+def test_a_refused_override_goes_by_the_key_it_was_given(host: Namespace) -> None:
+    # ip_forward and conf.all.forwarding are one value, counted under one name.
+    with read_only(), pytest.raises(KernelError, match=r"net.ipv4.ip_forward to '1'.*EROFS.*It is '0'"):
+        host.sysctl.override("net.ipv4.ip_forward", 1).create()
+
+
 # -- overriding --------------------------------------------------------------------
+
+
+def test_one_of_several_words_exists(host: Namespace) -> None:
+    with host.sysctl.override("net.ipv4.ping_group_range", "0 200") as override:
+        assert host.sysctl["net.ipv4.ping_group_range"] == "0\t200"
+        assert override.exists
+    assert not override.exists
 
 
 def test_an_override_comes_back(host: Namespace) -> None:

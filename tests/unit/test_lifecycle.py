@@ -398,8 +398,12 @@ def test_a_borrowed_namespace_is_closed_and_not_ended(lab: Lab) -> None:
     other.close()
     other.close()
     assert lab.red.exists
-    with pytest.raises(StateError, match="deleted"):
+    with pytest.raises(StateError, match="closed"):
         list(other.links)
+    for verb in (other.create, other.adopt, other.detach, other.delete, other.__enter__):
+        with pytest.raises(StateError, match="closed"):
+            verb()  # above all, no other namespace is made in its place
+    assert not other.exists
     with lab.red:
         assert "lo" in lab.red.links
     with pytest.raises(StateError):

@@ -1,0 +1,116 @@
+"""Out of descriptors: said so by name, nothing left, and everything can still be undone."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
+from subprocess import Popen
+
+import pytest
+
+from netkit import Bridge, KernelError, Namespace, NatRule, RouteTable, Scope, VethPair
+from tests.harness.oracle import ip
+
+FEWEST = 3  # poll(2) takes no more than this many, so 0 would stop programs for another reason
+
+
+@contextmanager
+def descriptors(free: int) -> Iterator[None]:
+    """Room for so many more open files."""
+    before = getrlimit(RLIMIT_NOFILE)
+    held: list[int] = []
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    setrlimit(RLIMIT_NOFILE, (highest + 1 + free, before[1]))
+    try:
+        while True:
+            held.append(os.dup(0))
+    except OSError:
+        for _ in range(free):
+            os.close(held.pop())
+    try:
+        yield
+    finally:
+        for fd in held:
+            os.close(fd)
+        setrlimit(RLIMIT_NOFILE, before)
+
+
+ASKED: dict[str, Callable[[Namespace], object]] = {
+    "create": lambda ns: Namespace().create(),
+    "create with a name": lambda ns: Namespace("few").create(),
+    "create with a mount": lambda ns: Namespace("few", persistent=True).create(),
+    "current": lambda ns: Namespace.current(),
+    "open": lambda ns: Namespace.open("limits"),
+    "from_fd": lambda ns: Namespace.from_fd(ns.fileno()),
+    "from_pid": lambda ns: Namespace.from_pid(os.getpid()),
+    "socket": lambda ns: ns.socket(),
+    "call": lambda ns: ns.call(int),
+    "ping": lambda ns: ns.ping("127.0.0.1"),
+    "sysctl": lambda ns: ns.sysctl["net.ipv4.ip_forward"],
+    "override": lambda ns: ns.sysctl.override("net.ipv4.ip_forward", 1).create(),
+    "snapshot": lambda ns: ns.snapshot(),
+}
+
+
+@pytest.mark.parametrize("what", ASKED)
+def test_the_limit_is_named(what: str) -> None:
+    with Namespace() as warm:
+        warm.snapshot()  # importing a module needs a descriptor too
+    with Namespace("limits") as ns:
+        with descriptors(0), pytest.raises(KernelError, match=r"EMFILE.*RLIMIT_NOFILE") as caught:
+            ASKED[what](ns)
+        assert caught.value.errno == errno.EMFILE
+        assert os.listdir("/run/netns") == ["limits"]
+
+
+def build() -> None:
+    with (
+        Namespace() as red,
+        Namespace() as blue,
+        VethPair(red, blue, name="eth0", peer_name="eth0", address="10.0.0.1/24"),
+    ):
+        red.socket().close()
+
+
+@pytest.mark.parametrize("free", range(3))
+def test_a_build_that_runs_out_leaves_nothing(free: int) -> None:
+    with descriptors(free), pytest.raises(KernelError, match="EMFILE"):
+        build()
+
+
+def test_two_namespaces_and_a_pair_need_few() -> None:
+    with descriptors(7):
+        build()
+
+
+def test_undoing_needs_none(host: Namespace) -> None:
+    limit = getrlimit(RLIMIT_NOFILE)
+    links, routes = ip(host, "link"), ip(host, "route", "show", "table", "all")
+    try:
+        sleeper, now = build_and_undo(host, limit)
+    finally:
+        setrlimit(RLIMIT_NOFILE, limit)
+    assert now == (FEWEST, limit[1])  # the program's own limit holds again
+    assert sleeper.wait() < 0
+    assert os.listdir("/run/netns") == []
+    assert ip(host, "link") == links
+    assert ip(host, "route", "show", "table", "all") == routes
+    assert host.sysctl["net.ipv4.ip_forward"] == "0"
+
+
+def build_and_undo(host: Namespace, limit: tuple[int, int]) -> tuple[Popen[bytes], tuple[int, int]]:
+    with Scope() as lab:
+        named, mounted = lab.own(Namespace("named")), lab.own(Namespace("mounted", persistent=True))
+        sleeper = named.popen(["sleep", "60"])
+        bridge = lab.own(Bridge(host, "br0", address="10.0.0.1/24"))
+        bridge.connect(named, name="v0", peer_name="eth0", peer_address="10.0.0.2/24", default_route=True)
+        lab.own(VethPair(host, mounted, name="v1", peer_name="eth0"))
+        lab.own(host.sysctl.override("net.ipv4.ip_forward", 1))
+        lab.own(NatRule.masquerade(host, saddr="10.0.0.0/24"))
+        lab.own(NatRule.masquerade(host, saddr="10.0.0.0/24", backend="iptables"))
+        lab.own(RouteTable(host, 100)).add("10.9.0.0/16", type="blackhole")
+        setrlimit(RLIMIT_NOFILE, (FEWEST, limit[1]))
+    return sleeper, getrlimit(RLIMIT_NOFILE)

@@ -58,8 +58,15 @@ class Feature:
         if configured == "n":
             words += f"; {self.option} is not set in this kernel"
         elif configured == "m":
-            words += f"; {self.option}=m, but the module {self.module} does not load here"
+            words += self._of_the_module(kernel)
         return self._finding("no", words)
+
+    def _of_the_module(self, kernel: Kernel) -> str:
+        if kernel.is_loaded(self.module):  # by this very try, or before: the reason is another one
+            return ""
+        if kernel.would_load(self.module):
+            return f"; {self.option}=m, but the module is not loaded: modprobe {self.module}"
+        return f"; {self.option}=m, but the module {self.module} does not load here"
 
     def _finding(self, state: str, detail: str) -> Finding:
         assert state in ("no", "untried")

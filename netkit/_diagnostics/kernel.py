@@ -9,11 +9,11 @@ _CONFIGURATIONS = ("/proc/config.gz", f"/boot/config-{_RELEASE}", f"/lib/modules
 
 
 class Kernel:
-    """Reads each file once; where a file is missing, the answer is "not known" (None)."""
+    """Reads its files once; where a file is missing, the answer is "not known" (None)."""
 
     def __init__(self) -> None:
         self._options = _read_options()
-        self._loaded = {line.split()[0] for line in _lines("/proc/modules")}
+        self._loaded = _loaded()
         self._loadable = {_module(line.partition(":")[0]) for line in _lines(_of_release("modules.dep"))}
 
     def option(self, name: str) -> str | None:
@@ -23,6 +23,14 @@ class Kernel:
     def would_load(self, module: str) -> bool:
         """Whether using it would load a module that isn't loaded yet."""
         return module in self._loadable and module not in self._loaded
+
+    def is_loaded(self, module: str) -> bool:
+        """Whether it is loaded now: trying a feature loads its module."""
+        return module in _loaded()
+
+
+def _loaded() -> set[str]:
+    return {line.split()[0] for line in _lines("/proc/modules")}
 
 
 def _of_release(name: str) -> str:

@@ -18,13 +18,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._namespace import Namespace
 
-LOWER = "lower"  # what vlan, macvlan and ipvlan are put upon
+# What vlan, macvlan and ipvlan are put upon: macvlan and ipvlan exclude each other (EBUSY).
+LOWER, FAR = "lower", "far"
 _TUNSETIFF = 0x400454CA
 _IFF_TAP, _IFF_NO_PI = 0x0002, 0x1000
 
 
 def _veth(netns: Namespace) -> None:
-    VethPair(netns, netns, name=LOWER, peer_name="far").create()
+    VethPair(netns, netns, name=LOWER, peer_name=FAR).create()
 
 
 def _bridge(netns: Namespace) -> None:
@@ -47,21 +48,21 @@ def _open_tap() -> None:
 class _Kind:
     """Makes a link of a kind; the namespace's end takes it away."""
 
-    def __init__(self, kind: str, data: bytes | None = None, upon: bool = False) -> None:
+    def __init__(self, kind: str, data: bytes | None = None, upon: str = "") -> None:
         self._kind = kind
         self._data = data
         self._upon = upon
 
     def __call__(self, netns: Namespace) -> None:
-        link = self._lower(netns) if self._upon else None
+        link = _index(netns, self._upon) if self._upon else None
         runtime_of(netns).route.request(new_link(f"a-{self._kind}", self._kind, self._data, link=link))
 
-    @staticmethod
-    def _lower(netns: Namespace) -> int:
-        try:
-            return link_by_name(netns, LOWER).ifindex
-        except NotFoundError:
-            return link_by_name(netns, "lo").ifindex  # without veth; some kinds refuse it
+
+def _index(netns: Namespace, name: str) -> int:
+    try:
+        return link_by_name(netns, name).ifindex
+    except NotFoundError:
+        return link_by_name(netns, "lo").ifindex  # without veth; some kinds refuse it
 
 
 def _kind(
@@ -70,7 +71,7 @@ def _kind(
     lost: str,
     data: bytes | None = None,
     *,
-    upon: bool = False,
+    upon: str = "",
     module: str | None = None,
     makes: str = "",
 ) -> Feature:
@@ -88,14 +89,14 @@ KINDS = [
         "Bridge(vlan_filtering=True): VLANs that keep ports apart",
     ),
     _kind("vxlan", "CONFIG_VXLAN", "vxlan links: bridges over a routed network", u32(1, 42)),
-    _kind("macvlan", "CONFIG_MACVLAN", "macvlan links: several MACs on one device", upon=True),
-    _kind("ipvlan", "CONFIG_IPVLAN", "ipvlan links: several addresses on one MAC", upon=True),
+    _kind("macvlan", "CONFIG_MACVLAN", "macvlan links: several MACs on one device", upon=LOWER),
+    _kind("ipvlan", "CONFIG_IPVLAN", "ipvlan links: several addresses on one MAC", upon=FAR),
     _kind(
         "vlan",
         "CONFIG_VLAN_8021Q",
         "vlan links (802.1Q)",
         u16(1, 42),
-        upon=True,
+        upon=LOWER,
         module="8021q",
         makes="VLAN 0 on every network card",
     ),

@@ -293,12 +293,18 @@ def test_the_sysctls_that_forbid_it_are_marked(
 
 
 class KernelOf(Kernel):
-    """A kernel with these options and these modules, none of them loaded."""
+    """A kernel with these options and these modules; some are loaded when a feature is tried."""
 
-    def __init__(self, options: dict[str, str], loadable: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, options: dict[str, str], loadable: tuple[str, ...] = (), loads: tuple[str, ...] = ()
+    ) -> None:
         self._options = options
         self._loaded = set()
         self._loadable = set(loadable)
+        self._loads = set(loads)
+
+    def is_loaded(self, module: str) -> bool:
+        return module in self._loads
 
 
 def _feature(problem: Exception | None = None, makes: str = "") -> Feature:
@@ -332,6 +338,19 @@ def test_what_is_missing_has_the_kernel_s_words(
     found = _feature(refusal).find(host, KernelOf(option))
     assert (found.state, found.detail) == ("no", expected)
     assert found.called == "CONFIG_THING, module thing"
+
+
+def test_a_module_that_did_load_is_not_the_reason(host: Namespace) -> None:
+    refusal = UnsupportedError("make a thing", 16)
+    here = KernelOf({"CONFIG_THING": "m"}, ("thing",), loads=("thing",))
+    assert _feature(refusal).find(host, here).detail == "Device or resource busy"
+
+
+def test_a_module_that_waits_to_be_loaded_has_its_command(host: Namespace) -> None:
+    """A missing /dev/net/tun: opening it can't load the module, so a person has to."""
+    missing = FileNotFoundError(2, "No such file or directory")
+    found = _feature(missing).find(host, KernelOf({"CONFIG_THING": "m"}, ("thing",)))
+    assert found.detail.endswith("; CONFIG_THING=m, but the module is not loaded: modprobe thing")
 
 
 def test_what_is_not_allowed_is_not_missing(host: Namespace) -> None:

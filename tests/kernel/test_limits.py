@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from subprocess import Popen
@@ -18,7 +18,7 @@ FEWEST = 3  # poll(2) takes no more than this many, so 0 would stop programs for
 
 
 @contextmanager
-def descriptors(free: int) -> Iterator[None]:
+def descriptors(free: int) -> Generator[None]:
     """Room for so many more open files."""
     before = getrlimit(RLIMIT_NOFILE)
     held: list[int] = []

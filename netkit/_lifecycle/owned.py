@@ -22,6 +22,10 @@ class Owned:
     _stage = LINKS
     _holder: Holder | None = None
 
+    def _runtimes(self) -> tuple[Runtime | None, ...]:
+        """The namespaces it is in."""
+        return ()
+
     def _doom(self, doomed: set[Runtime]) -> None:
         """Add the namespaces that end with this object."""
 
@@ -31,6 +35,10 @@ class Owned:
 
     def _removed(self) -> None:
         """Note that it is gone."""
+
+    def _is_alive(self) -> bool:
+        """Whether there is something to undo."""
+        raise NotImplementedError
 
     def _members(self) -> list[Owned]:
         """This object and all that belongs to it, oldest first."""

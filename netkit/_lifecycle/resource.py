@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from threading import RLock
+from _thread import RLock
 
+from netkit._forks import process
 from netkit._lifecycle.owned import ROOT, Holder, Owned
 from netkit._lifecycle.teardown import Undo, leave_block, undo
 from netkit._runtime import Runtime
@@ -36,7 +36,7 @@ class Resource(Owned):
     def __init__(self) -> None:
         self._state: State = "new"
         self._group: int | None = None
-        self._pid = os.getpid()
+        self._pid = process()
         self._guard = RLock()
         self._needed: list[Runtime] = []
 
@@ -47,10 +47,6 @@ class Resource(Owned):
 
     def _exists(self) -> bool:
         raise NotImplementedError
-
-    def _runtimes(self) -> tuple[Runtime | None, ...]:
-        """The namespaces it is in."""
-        return ()
 
     def _detach(self) -> None:
         """Prepare the kernel object for outliving this process."""
@@ -65,23 +61,31 @@ class Resource(Owned):
 
         Raises StateError when it exists already, KernelError when the kernel refuses.
         """
-        with self._guard:
-            self._check_process()
-            if self._state in ("owned", "borrowed", "closed"):
-                raise StateError(f"{self!r} is {_PHRASE[self._state]}: it can't be created again")
-            before = self._state
-            undo = Undo()
-            try:
-                self._create(undo)
-                self._state = "owned"
-                self._keep_open()
-                if self._holder is None:
-                    ROOT._hold(self)
-            except BaseException as problem:
-                self._state = before
-                undo.run(problem)
-                self._let_go()
-                raise
+        made = False
+        try:
+            with self._guard:
+                self._check_process()
+                if self._state in ("owned", "borrowed", "closed"):
+                    raise StateError(f"{self!r} is {_PHRASE[self._state]}: it can't be created again")
+                before = self._state
+                undo = Undo()
+                try:
+                    self._create(undo)
+                    self._state = "owned"
+                    self._keep_open()
+                    if self._holder is None:
+                        ROOT._hold(self)
+                except BaseException as problem:
+                    self._state = before
+                    undo.run(problem)
+                    self._release()
+                    self._let_go()
+                    raise
+                made = True
+        except BaseException as problem:
+            if made:  # interrupted when all was done: nobody else knows of it
+                leave_block(repr(self), undo(self._members()), problem)
+            raise
         return self
 
     def delete(self) -> None:
@@ -147,7 +151,7 @@ class Resource(Owned):
         problem: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._pid == os.getpid() and self._state == "owned":
+        if self._pid == process() and self._state == "owned":
             with self._guard:
                 leave_block(repr(self), undo(self._members()), problem)
 
@@ -167,6 +171,9 @@ class Resource(Owned):
     def _members(self) -> list[Owned]:
         held = self._held_members() if isinstance(self, Holder) else []
         return [self, *held]
+
+    def _is_alive(self) -> bool:
+        return self._state == "owned"
 
     def _begin(self, group: int) -> None:
         self._check_process()
@@ -198,7 +205,7 @@ class Resource(Owned):
             runtime.release()
 
     def _check_process(self) -> None:
-        if self._pid != os.getpid():
+        if self._pid != process():
             raise StateError(
                 f"{self!r} belongs to the process that made it ({self._pid}), and this is a child "
                 "made by fork(): open the namespace again here"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 
+from netkit._forks import process
 from netkit._lifecycle.owned import ROOT, Holder, Owned
 from netkit._lifecycle.teardown import leave_block, undo
 from netkit._runtime import random_group
@@ -36,7 +37,7 @@ class Scope(Owned, Holder):
     def __init__(self) -> None:
         Holder.__init__(self)
         self._state: Literal["new", "open", "closed"] = "new"
-        self._pid = os.getpid()
+        self._pid = process()
         self.group = random_group()
 
     def own(self, resource: R) -> R:
@@ -45,15 +46,23 @@ class Scope(Owned, Holder):
         Owning the same one again does nothing. Raises StateError for what is only borrowed,
         and when the block has ended or not begun.
         """
-        if self._pid != os.getpid():
+        if self._pid != process():
             raise StateError("this Scope belongs to the process that forked this one")
         if not isinstance(resource, Owned) or isinstance(resource, Scope):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise SpecError(f"a Scope owns netkit's resources, not {resource!r}")
         if self._state != "open":
             raise StateError(f"this Scope is {'closed' if self._state == 'closed' else 'not entered yet'}")
-        if resource._holder is not self:
-            resource._begin(self.group)
-            self._hold(resource)
+        before = resource._holder
+        if before is not self:
+            self._hold(resource)  # first, or an interrupt could come in between
+            try:
+                resource._begin(self.group)
+            except BaseException:
+                if before is not None:
+                    before._hold(resource)
+                elif not resource._is_alive():
+                    resource._let_go()
+                raise
         return resource
 
     def __enter__(self) -> Self:
@@ -69,7 +78,7 @@ class Scope(Owned, Holder):
         problem: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._pid != os.getpid():
+        if self._pid != process():
             return
         self._state = "closed"
         try:
@@ -90,6 +99,9 @@ class Scope(Owned, Holder):
         traceback: TracebackType | None,
     ) -> None:
         self.__exit__(kind, problem, traceback)
+
+    def _is_alive(self) -> bool:
+        return self._state == "open"
 
     def _members(self) -> list[Owned]:
         return self._held_members()

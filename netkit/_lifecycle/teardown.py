@@ -6,7 +6,7 @@ from collections.abc import Callable
 from errno import EMFILE
 from functools import partial
 
-from netkit._lifecycle.owned import LINKS, NAMESPACES, Owned
+from netkit._lifecycle.owned import LINKS, NAMESPACES, ROOT, Owned
 from netkit._netlink.link import delete_group, delete_link, list_links, parse_link
 from netkit._runtime import Runtime
 from netkit._system.limits import DescriptorLimit
@@ -91,6 +91,8 @@ class Teardown:
     def _run(self, members: list[Owned]) -> None:
         for member in members:
             member._doom(self.doomed)
+        if self.doomed:
+            members = [*members, *self._reaching_out(members)]
         last_first = members[::-1]
         for stage in range(NAMESPACES + 1):
             for member in last_first:
@@ -101,6 +103,19 @@ class Teardown:
         for member in last_first:
             if member not in self.failed:
                 member._removed()
+
+    def _reaching_out(self, members: list[Owned]) -> list[Owned]:
+        """What else we own that ends with a namespace, but has a name in one that goes on.
+
+        The kernel takes both ends of a veth with either namespace, some 30 ms later: until then the
+        name that is left behind would be taken.
+        """
+        known = set(members)
+        return [each for each in ROOT._held_members() if each not in known and self._reaches_out(each)]
+
+    def _reaches_out(self, member: Owned) -> bool:
+        where = {runtime for runtime in member._runtimes() if runtime is not None}
+        return bool(where & self.doomed) and bool(where - self.doomed)
 
     def delete_link(self, owner: Owned, runtime: Runtime, index: int) -> None:
         """Delete a link at the end of its stage, together with the others of its namespace."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct, pack
 from threading import Lock
 
+from netkit._forks import process
 from netkit._netlink.policy import attribute_at
 from netkit._netlink.wire import (
     HEADER_SIZE,
@@ -103,7 +104,7 @@ class NetlinkSocket:
         self._lock = Lock()
         self._sequence = int.from_bytes(os.urandom(3), "little")
         self._buffer = _NO_BUFFER
-        self._pid = os.getpid()
+        self._pid = process()
         self._dirty = False
         self.label = label
         self.missing_capability = missing_capability
@@ -313,7 +314,7 @@ class NetlinkSocket:
         sock = self._sock
         if sock is None:
             raise StateError(f"the netlink socket of {self.label or 'this namespace'} is closed")
-        if self._pid != os.getpid():
+        if self._pid != process():
             raise StateError(
                 "this netlink socket was opened before fork(): two processes would read each "
                 "other's answers. Open the namespace again in the child"

@@ -91,16 +91,16 @@ class Teardown:
     def _run(self, members: list[Owned]) -> None:
         for member in members:
             member._doom(self.doomed)
-        if self.doomed:
-            members = [*members, *self._reaching_out(members)]
-        last_first = members[::-1]
+        # What is only gone with them stays its owner's: a delete() of it finds nothing, and succeeds.
+        reaching_out = self._reaching_out(members) if self.doomed else []
+        last_first = [*members, *reaching_out][::-1]
         for stage in range(NAMESPACES + 1):
             for member in last_first:
                 if member._stage == stage:
                     self._attempt(member)
             if stage == LINKS:
                 self._delete_links()
-        for member in last_first:
+        for member in members[::-1]:
             if member not in self.failed:
                 member._removed()
 

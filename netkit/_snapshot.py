@@ -63,7 +63,8 @@ class LinkState:
 
     ``peer`` is the veth's other end (or the device it is put upon) where that is in the same
     namespace. ``options`` are a bridge's and a port's settings by the kernel's names.
-    ``index`` does not count when two are compared.
+    ``index`` and ``group`` do not count when two are compared: netkit marks what it makes with a
+    random group, so that two builds of one network differ in it.
     """
 
     name: str
@@ -78,7 +79,7 @@ class LinkState:
     alias: str | None
     altnames: tuple[str, ...]
     txqlen: int
-    group: int
+    group: int = field(compare=False)
     options: tuple[tuple[str, object], ...]
 
     def __str__(self) -> str:

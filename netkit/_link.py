@@ -27,7 +27,7 @@ from netkit._reading import LinkInfo, operational_state, read_everything
 from netkit._runtime import Runtime
 from netkit._spec import names, numbers
 from netkit._spec.addresses import mac as parse_mac
-from netkit.errors import NotFoundError, SpecError, StateError
+from netkit.errors import BusyError, ExistsError, NotFoundError, SpecError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -214,9 +214,15 @@ class Link:
         return self
 
     def rename(self, name: str) -> Link:
-        """Give it another name; returns self. Twin: ``ip link set OLD name NEW``."""
+        """Give it another name; returns self. Twin: ``ip link set OLD name NEW``.
+
+        A link that is up can be renamed since Linux 6.2; BusyError before.
+        """
         new = names.interface_name(name)
-        self._change(set_link(self._ifindex, name=new, operation=f"rename {self._called} to '{new}'"))
+        try:
+            self._change(set_link(self._ifindex, name=new, operation=f"rename {self._called} to '{new}'"))
+        except BusyError as refusal:
+            raise refusal._hinted("Before Linux 6.2 a link is renamed only while it is down") from None
         self._last_name = new
         return self
 
@@ -231,7 +237,12 @@ class Link:
         target = runtime_of(netns)
         name = self.name
         operation = f"move {self._called} to {target.label}"
-        self._change(set_link(self._ifindex, netns_fd=target.check(), operation=operation))
+        try:
+            self._change(set_link(self._ifindex, netns_fd=target.check(), operation=operation))
+        except ExistsError as refusal:
+            if refusal.extack:
+                raise
+            raise refusal._hinted("A link of the same name exists there") from None  # Linux 6.1 is silent
         moved = link_by_name(netns, name)
         self._netns, self._ifindex, self._last_name = netns, moved._ifindex, name
         return self

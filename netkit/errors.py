@@ -205,14 +205,16 @@ def kernel_error(
     hint: str | None = None,
     deleting: bool = False,
     missing_capability: str | None = None,
+    ipv6_is_disabled: bool = False,
 ) -> KernelError:
     """Build the exception whose class says what kind of refusal ``errno`` is.
 
     ``missing_capability`` is the name of the capability the caller lacks, such as
     ``CAP_NET_ADMIN``: EPERM is an AccessError only when there is one.
+    ``ipv6_is_disabled`` tells so for a kernel that has no words for it.
     """
-    if extack and "IPv6 is disabled" in extack:
-        hint = hint or "The sysctl net.ipv6.conf.DEVICE.disable_ipv6 is 1 (or that of `all`)"
+    if ipv6_is_disabled or (extack and "IPv6 is disabled" in extack):
+        hint = hint or "IPv6 is disabled there: the sysctl net.ipv6.conf.DEVICE.disable_ipv6 (or `all`) is 1"
         missing_capability = None  # EACCES, which no capability would cure
     kind = _CLASS_BY_ERRNO.get(errno, KernelError)
     if deleting and errno == _errno.EADDRNOTAVAIL:

@@ -16,6 +16,7 @@ from struct import Struct, pack
 from threading import Lock
 
 from netkit._forks import process
+from netkit._netlink.address import RTM_NEWADDR
 from netkit._netlink.policy import attribute_at
 from netkit._netlink.wire import (
     HEADER_SIZE,
@@ -217,6 +218,8 @@ class NetlinkSocket:
             netns=self.label,
             deleting=request.deleting,
             missing_capability=lacking,
+            # Only IPv6 says EACCES of an address; older kernels (6.1) say no more than that.
+            ipv6_is_disabled=request.kind == RTM_NEWADDR and refusal.errno == errno.EACCES,
         )
 
     # -- the exchange itself ------------------------------------------------------

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
 
 from tests.harness.baseline import Baseline
 from tests.harness.isolation import isolate
+from tests.harness.tools import skipped_for_a_missing_tool
 
 _is_worker = "PYTEST_XDIST_WORKER" in os.environ
 _baseline = None if _is_worker else Baseline()  # a worker's machine is its controller's business
@@ -42,6 +44,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.kernel)
         if NOT_ISOLATED and item.get_closest_marker("kernel"):
             item.add_marker(pytest.mark.skip(reason=NOT_ISOLATED))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, object, object]:
+    """A fixture that needs a command which is not installed skips its test."""
+    return (yield from _skipping())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """As the set-up."""
+    return (yield from _skipping())
+
+
+def _skipping() -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except Exception as problem:
+        end = skipped_for_a_missing_tool(problem)
+        if end is problem:
+            raise
+        raise end from problem
 
 
 @pytest.hookimpl(trylast=True)

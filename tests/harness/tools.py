@@ -1,0 +1,35 @@
+"""Tests that look with a command which this machine lacks are skipped, and say which package has it.
+
+An ordinary user cannot install what is missing; netkit itself runs none of these commands.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+
+PACKAGES = {
+    "bridge": "iproute2",
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "ip6tables-legacy": "iptables",
+    "iptables-legacy": "iptables",
+    "nft": "nftables",
+    "nsenter": "util-linux",
+    "ping": "iputils-ping",
+    "sysctl": "procps",
+}
+MISSING = sorted(tool for tool in PACKAGES if shutil.which(tool) is None)
+_NOT_FOUND = re.compile(
+    r"\bstatus 127\b|No such file or directory: '({0})'|\b({0}): not found".format("|".join(MISSING))
+)
+
+
+def skipped_for_a_missing_tool(problem: BaseException) -> BaseException:
+    """What a test is to end with: a skip if it failed because a command is not installed."""
+    if not MISSING or not _NOT_FOUND.search(str(problem)):
+        return problem
+    packages = sorted({PACKAGES[tool] for tool in MISSING})
+    return pytest.skip.Exception(f"needs Debian's {', '.join(packages)} ({', '.join(MISSING)} not found)")

@@ -234,9 +234,9 @@ class Bridge(Resource, Holder):
         pair._group = self._group
         if numbers.boolean(default_route, "default_route"):
             pair._far.routes = self._default_routes(pair._far.addresses)
-        pair.create()
         if self._state == "owned":  # a borrowed bridge is never undone: the pair is, at exit
             self._hold(pair)
+        pair.create()
         return pair
 
     def _default_routes(self, given: tuple[Address, ...]) -> tuple[Route, ...]:

@@ -213,9 +213,9 @@ class Namespace(Inside, Resource, Holder):
             peer_txqlen=peer_txqlen, queues=queues, up=up,
         )  # fmt: skip
         pair._group = self._group
-        pair.create()
         if self._state == "owned":  # a borrowed namespace is never undone: the pair is, at exit
             self._hold(pair)
+        pair.create()
         return pair
 
     # -- lifecycle ----------------------------------------------------------------
@@ -225,9 +225,9 @@ class Namespace(Inside, Resource, Holder):
         with deferred_signals():
             runtime = create_runtime(self._name)
             undo.add(runtime.release)
-        if self._name is not None:
-            self._registration = runtime.opener.register(self._name, runtime.fd, self._persistent)
-            undo.add(self._unregister)
+            if self._name is not None:
+                self._registration = runtime.opener.register(self._name, runtime.fd, self._persistent)
+                undo.add(self._unregister)
         self._open = runtime
         _known[runtime.identity] = self
 

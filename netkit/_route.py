@@ -251,7 +251,8 @@ class RouteTable(Owned):
         if not runtime.ours:  # what is added outlives a borrowed handle: else it could not be undone
             runtime.users += 1
             self._needed = runtime
-        ROOT._hold(self)
+        if self._holder is None:
+            ROOT._hold(self)
         return self
 
     def __exit__(
@@ -273,6 +274,9 @@ class RouteTable(Owned):
         traceback: TracebackType | None,
     ) -> None:
         self.__exit__(kind, problem, traceback)
+
+    def _is_alive(self) -> bool:
+        return self._state == "open"
 
     def _begin(self, group: int) -> None:
         self._check()

@@ -61,32 +61,34 @@ class Resource(Owned):
 
         Raises StateError when it exists already, KernelError when the kernel refuses.
         """
+        self._check_process()
         made = False
         try:
             with self._guard:
-                self._check_process()
-                if self._state in ("owned", "borrowed", "closed"):
-                    raise StateError(f"{self!r} is {_PHRASE[self._state]}: it can't be created again")
-                before = self._state
-                undo = Undo()
-                try:
-                    self._create(undo)
-                    self._state = "owned"
-                    self._keep_open()
-                    if self._holder is None:
-                        ROOT._hold(self)
-                except BaseException as problem:
-                    self._state = before
-                    undo.run(problem)
-                    self._release()
-                    self._let_go()
-                    raise
+                self._create_whole()
                 made = True
         except BaseException as problem:
             if made:  # interrupted when all was done: nobody else knows of it
                 leave_block(repr(self), undo(self._members()), problem)
             raise
         return self
+
+    def _create_whole(self) -> None:
+        before, steps = self._state, Undo()
+        if before in ("owned", "borrowed", "closed"):
+            raise StateError(f"{self!r} is {_PHRASE[before]}: it can't be created again")
+        try:
+            self._create(steps)
+            self._state = "owned"
+            self._keep_open()
+            if self._holder is None:
+                ROOT._hold(self)
+        except BaseException as problem:
+            self._state = before
+            steps.run(problem)
+            self._release()
+            self._let_go()
+            raise
 
     def delete(self) -> None:
         """Delete it, and what belongs to it, from the kernel. Gone already is success.
@@ -151,6 +153,15 @@ class Resource(Owned):
         problem: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        try:
+            self._leave(problem)
+        except Exception:
+            raise
+        except BaseException:  # an interrupt, perhaps before signals were held back
+            self._leave(problem)
+            raise
+
+    def _leave(self, problem: BaseException | None) -> None:
         if self._pid == process() and self._state == "owned":
             with self._guard:
                 leave_block(repr(self), undo(self._members()), problem)

@@ -78,11 +78,25 @@ class Scope(Owned, Holder):
         problem: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        try:
+            self._leave(problem)
+        except Exception:
+            raise
+        except BaseException:  # an interrupt, perhaps before signals were held back
+            self._leave(problem)
+            raise
+
+    def _leave(self, problem: BaseException | None) -> None:
         if self._pid != process():
             return
         self._state = "closed"
         try:
             errors = undo(self._held_members())
+        except Exception:
+            raise
+        except BaseException:  # as above
+            undo(self._held_members())
+            raise
         finally:
             self._let_go()
             for member in list(self._held):  # what could not be removed is tried again at exit

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from netkit._lifecycle import NAT, Resource, Teardown, Undo
 from netkit._link import require_device
 from netkit._nat.backend import add_rule, check_name
 from netkit._runtime import Runtime
 from netkit._spec import nat
+from netkit._system.signals import deferred_signals
 from netkit.errors import StateError
 
 TYPE_CHECKING = False
@@ -213,7 +216,9 @@ class NatRule(Resource):
 
     def _create(self, undo: Undo) -> None:
         self._runtime = self._netns._live_runtime()
-        self._backend, self._token = add_rule(self._runtime, self._wanted, self._spec)
+        with deferred_signals():  # what was added is known by the token alone
+            self._backend, self._token = add_rule(self._runtime, self._wanted, self._spec)
+            undo.add(partial(self._backend.remove, self._token))
 
     def _runtimes(self) -> tuple[Runtime | None, ...]:
         return (self._runtime,)

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.harness.leaks import Held, leaks
+from tests.harness.tools import needs
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, needs("nft", "iptables-legacy")]
 ROOT = Path(__file__).parents[2]
 
 LEAVES_ALL = """

@@ -52,7 +52,7 @@ def ip(ns: HasFd, *words: str) -> list[dict[str, Any]]:
     if done.returncode and "FIB table does not exist" not in done.stderr:  # that table is just empty
         raise AssertionError(f"ip {' '.join(words)}: status {done.returncode}\n{done.stdout}{done.stderr}")
     # iproute2 prints an empty list as nothing, as [ or as [{}].
-    return [item for item in json.loads(done.stdout.strip().strip("[") and done.stdout or "[]") if item]
+    return [item for item in json.loads((done.stdout.strip().strip("[") and done.stdout) or "[]") if item]
 
 
 def link(ns: HasFd, name: str) -> dict[str, Any]:

@@ -33,3 +33,12 @@ def skipped_for_a_missing_tool(problem: BaseException) -> BaseException:
         return problem
     packages = sorted({PACKAGES[tool] for tool in MISSING})
     return pytest.skip.Exception(f"needs Debian's {', '.join(packages)} ({', '.join(MISSING)} not found)")
+
+
+def needs(*tools: str) -> pytest.MarkDecorator:
+    """A mark for tests whose fixtures look with these commands: `pytestmark = needs("nft")`."""
+    lacking = [tool for tool in tools if tool in MISSING]
+    packages = ", ".join(sorted({PACKAGES[tool] for tool in lacking}))
+    return pytest.mark.skipif(
+        bool(lacking), reason=f"needs Debian's {packages} ({', '.join(lacking)} not found)"
+    )

@@ -27,6 +27,7 @@ from netkit import Namespace, NatRule, Scope, VethPair
 from netkit._demo import leftovers, packets, page, play, scenes, twins
 from netkit._demo.source import body
 from tests.harness import machine, oracle
+from tests.harness.tools import needs
 
 COMMAND = [sys.executable, "-m", "netkit", "demo"]
 HAS_IPTABLES = shutil.which("iptables-legacy") is not None and find_spec("iptc") is not None
@@ -127,6 +128,7 @@ def test_nft_lists_both_rules() -> None:
     assert "iptables" not in scene(played("nftables"), 4) + text
 
 
+@needs("nft", "bridge")
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_tools_of_sbin_are_found_by_an_ordinary_user(backend: str) -> None:
     """On Debian neither `nft` nor `iptables-legacy` nor `bridge` is in his PATH."""

@@ -622,6 +622,9 @@ from netkit._nat.nftables_probe import probe
 from netkit._netlink.socket import NetlinkSocket
 from netkit._spec.nat import masquerade
 from netkit.errors import AccessError
+from tests.harness.tools import needs
+
+pytestmark = needs("nft")
 header = (ctypes.c_uint32 * 2)(0x20080522, 0)
 nothing = (ctypes.c_uint32 * 6)()
 assert libc.capset(header, nothing) == 0

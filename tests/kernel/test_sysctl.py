@@ -158,8 +158,8 @@ def test_a_refused_override_goes_by_the_key_it_was_given(host: Namespace) -> Non
 
 
 def test_one_of_several_words_exists(host: Namespace) -> None:
-    with host.sysctl.override("net.ipv4.ping_group_range", "0 200") as override:
-        assert host.sysctl["net.ipv4.ping_group_range"] == "0\t200"
+    with host.sysctl.override("net.ipv4.ip_local_port_range", "20000 30000") as override:
+        assert host.sysctl["net.ipv4.ip_local_port_range"] == "20000\t30000"
         assert override.exists
     assert not override.exists
 

@@ -173,9 +173,7 @@ OPTIONAL_DEVICES: dict[str, Callable[[Lab, Any], object]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("value", "rule"), [each for each in NAMES if isinstance(each[0], str)], ids=repr
-)
+@pytest.mark.parametrize(("value", "rule"), [each for each in NAMES if isinstance(each[0], str)], ids=repr)
 @pytest.mark.parametrize("where", OPTIONAL_DEVICES)
 def test_names_of_optional_devices(lab: Lab, where: str, value: str, rule: str) -> None:
     assert rule in refusal(lab, lambda lab: OPTIONAL_DEVICES[where](lab, value), SpecError)

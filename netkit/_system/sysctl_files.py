@@ -30,6 +30,8 @@ def key_path(key: str) -> str:
             raise SpecError(f"sysctl key {shown(key)} has a part {part!r}: write it as net.ipv4.ip_forward")
     if any(ord(character) <= 32 for character in key):
         raise SpecError(f"sysctl key {shown(key)} contains a space or a control character")
+    if not path.startswith("net/"):  # to set one would change the machine
+        raise SpecError(f"sysctl key {shown(key)} belongs to no network namespace: only net.* does")
     return path
 
 

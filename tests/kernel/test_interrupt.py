@@ -20,6 +20,7 @@ import netkit
 from netkit import Bridge, KernelError, Namespace, NatRule, RouteTable, Scope, VethPair
 from netkit._lifecycle import ROOT
 from tests.harness.oracle import Events, ip, nft, run_in
+from tests.harness.tools import needs
 from tests.kernel.test_namespace import HERE, descriptors, identity
 
 
@@ -372,6 +373,7 @@ def program(host: Namespace, code: str) -> Iterator[subprocess.Popen[str]]:
         child.stdout.close()
 
 
+@needs("nft")
 @pytest.mark.parametrize("name", [None, "killed"])
 def test_killed_its_links_and_rules_are_gone(host: Namespace, name: str | None) -> None:
     """F01: without a clean-up pass."""

@@ -21,6 +21,9 @@ from netkit._netlink.socket import NETLINK_NETFILTER, NetlinkSocket, Reply
 from netkit._netlink.wire import Request
 from netkit._spec.nat import NatSpec, dnat, masquerade, redirect, snat
 from netkit.errors import AccessError, KernelError, NotFoundError, ProtocolError, StateError, kernel_error
+from tests.harness.tools import needs
+
+pytestmark = needs("nft")
 
 MASQUERADE = masquerade(saddr="172.18.0.0/24", oif="enp1s0")
 WEB = dnat(proto="tcp", dport=80, to="172.18.0.2:80")
@@ -622,9 +625,6 @@ from netkit._nat.nftables_probe import probe
 from netkit._netlink.socket import NetlinkSocket
 from netkit._spec.nat import masquerade
 from netkit.errors import AccessError
-from tests.harness.tools import needs
-
-pytestmark = needs("nft")
 header = (ctypes.c_uint32 * 2)(0x20080522, 0)
 nothing = (ctypes.c_uint32 * 6)()
 assert libc.capset(header, nothing) == 0

@@ -111,7 +111,20 @@ def test_device_names_with_dots(host: Namespace) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["", ".", "/", "..", "net..ipv4", "../../etc/passwd", "/etc/passwd", "net/../../etc", "a b", "a\0", 3],
+    [
+        "",
+        ".",
+        "/",
+        "..",
+        "net..ipv4",
+        "../../etc/passwd",
+        "/etc/passwd",
+        "net/../../etc",
+        "a b",
+        "a\0",
+        3,
+        "kernel.hostname",
+    ],
 )
 def test_hostile_keys(host: Namespace, key: Any) -> None:
     uses: list[Callable[[], object]] = [

@@ -13,6 +13,9 @@ import pytest
 from netkit._system import nsfs, sysctl, worker
 from netkit._system.sysctl import Override
 from netkit.errors import KernelError, NotFoundError, SpecError, StateError
+from tests.harness.tools import needs
+
+pytestmark = needs("sysctl")
 
 FORWARD = "net/ipv4/ip_forward"
 SHARED = Path("/run/netkit/sysctl")
@@ -272,9 +275,6 @@ def test_an_interrupted_override_leaves_nothing(host: Host) -> None:
 OTHER = """
 import os, sys
 from netkit._system import nsfs, sysctl, worker
-from tests.harness.tools import needs
-
-pytestmark = needs("sysctl")
 fd = int(sys.argv[1])
 override = sysctl.Override(
     nsfs.identity(fd), lambda function: worker.inside(fd, function), "net/ipv4/ip_forward", "1")

@@ -26,6 +26,7 @@ from netkit import (
 from netkit._netlink.socket import NetlinkSocket
 from tests.harness.oracle import addresses, ip, link, nft, run_in
 from tests.harness.packets import bound, tcp, udp
+from tests.harness.tools import needs
 
 BOTH = {
     "address": ["10.0.0.1/24", "fd00::1/64"],
@@ -397,6 +398,7 @@ def test_connect_undoes_all_when_a_part_fails(host: Namespace, box: Namespace) -
     assert names(box) == ["lo", "eth0"]
 
 
+@needs("nft")
 def test_what_is_owned_in_a_foreign_namespace_outlives_the_handle_on_it(box: Namespace) -> None:
     """Namespaces made by others: nothing but our handle keeps them open for us."""
     with sleeper() as process:

@@ -17,8 +17,8 @@ class Sysctls:
 
     Keys are those of sysctl(8): dots, or slashes where a device name has a dot
     (``net/ipv4/conf/eth0.100/forwarding``). Values read as str. Assigning writes only if the
-    value differs and is not undone; `override` is undone. A missing key is NotFoundError; one that is not net.* belongs
-    to the machine, and is SpecError.
+    value differs and is not undone; `override` is undone. A missing key is NotFoundError; one that is
+    not net.* belongs to the machine, and is SpecError.
 
     Twin: ``sysctl``. Writing needs root in the user namespace that owns the network namespace.
 

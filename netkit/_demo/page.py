@@ -6,6 +6,12 @@ started it ends, `kill -9` included.
 
 from __future__ import annotations
 
+import signal
+
+# Ctrl-C reaches the whole foreground group, also while this program imports: the demo says so.
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
 import socketserver
 import sys
 import threading
@@ -41,10 +47,7 @@ def main() -> None:
     server = Server(("0.0.0.0", PORT), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print("serving", flush=True)
-    try:
-        sys.stdin.read()
-    except KeyboardInterrupt:
-        return  # Ctrl-C reaches the whole foreground group; the demo says so
+    sys.stdin.read()
 
 
 if __name__ == "__main__":

@@ -176,6 +176,10 @@ def refused(operation: str, error: OSError, path: str) -> KernelError:
     capability = "CAP_SYS_PTRACE" if _leads_to_proc(path) else "CAP_SYS_ADMIN"
     missing = missing_capability(capability)
     hint = None if missing and error.errno in (errno.EPERM, errno.EACCES) else f"The path is {path}"
+    if error.errno == errno.EACCES and not missing and path.startswith(NETNS_DIRECTORY):
+        hint = (
+            f"The path is {path}; in a user namespace names need a /run of its own: mount -t tmpfs none /run"
+        )
     if error.errno == errno.EEXIST:
         hint = f"The path is {path}; Namespace.open({os.path.basename(path)!r}) opens what is there"
     if error.errno in (errno.EMFILE, errno.ENFILE):

@@ -508,7 +508,7 @@ def test_a_change_by_others_during_a_removal_is_looked_at_again(
 
     def make_anew() -> None:
         run_nft("delete table inet netkit; add table inet netkit; add chain inet netkit prerouting")
-        while f"handle {handle}" not in run_nft("-a", "list", "ruleset"):
+        while f"counter packets 0 bytes 0 # handle {handle}\n" not in run_nft("-a", "list", "ruleset"):
             run_nft("add", "rule", "inet", "netkit", "prerouting", "counter")
 
     netfilter.before_change = make_anew

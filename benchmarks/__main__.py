@@ -11,11 +11,11 @@ import tempfile
 from pathlib import Path
 
 from .floor import compile_floor
-from .harness import Unavailable
+from .harness import Setting, Unavailable
 from .isolate import enter
 from .report import Result
 
-ROUNDS = {"demo_build": 15, "read_links": 15, "import_first": 15}
+ROUNDS = {"demo_build": 15, "star": 15, "read_links": 15, "import_first": 15}
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -29,6 +29,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         metavar="TEXT",
         help="the base, and who has TEXT in the name; may be repeated",
     )
+    parser.add_argument(
+        "--size", action="append", type=int, metavar="N", help="containers of a star; may be repeated"
+    )
     parser.add_argument("--quick", action="store_const", const=5, dest="rounds", help="5 rounds per claim")
     parser.add_argument("--json", metavar="FILE", help="write every measured second there too; - is stdout")
     parser.add_argument("--check", action="store_true", help="status 1 if a claim does not hold")
@@ -39,18 +42,20 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     return options
 
 
-def measure(claims: list[str], rounds: int | None, only: list[str] | None) -> list[Result]:
+def measure(options: argparse.Namespace) -> list[Result]:
     """Run them one after the other, printing each table as it is there."""
     results = []
+    only = options.only
 
     def wanted(name: str) -> bool:
         return only is None or any(text in name for text in only)
 
     with tempfile.TemporaryDirectory() as directory:
         floor = compile_floor(Path(directory))
-        for claim in claims:
+        for claim in options.claims or ROUNDS:
             module = importlib.import_module(f"benchmarks.{claim}")
-            for result in module.run(floor, rounds or ROUNDS[claim], wanted):
+            setting = Setting(floor, options.rounds or ROUNDS[claim], wanted, options.size)
+            for result in module.run(setting):
                 print(result.table(), end="\n\n", flush=True)
                 results.append(result)
     return results
@@ -62,7 +67,7 @@ def main(argv: list[str]) -> int:
     enter(argv)
     print(f"Linux {platform.release()}, Python {platform.python_version()}; warm-up rounds are left out\n")
     try:
-        results = measure(options.claims or list(ROUNDS), options.rounds, options.only)
+        results = measure(options)
     except Unavailable as reason:
         sys.exit(f"cannot measure: {reason}")
     if options.json:

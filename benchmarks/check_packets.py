@@ -28,7 +28,7 @@ def _python(path: str, program: str) -> list[str]:
     return ["nsenter", f"--net={path}", sys.executable, "-I", "-S", "-c", program]
 
 
-def _seen(server: str, client: str, address: str, port: int) -> str:
+def seen(server: str, client: str, address: str, port: int) -> str:
     """The client's address, as the server sees it."""
     with subprocess.Popen(
         _python(server, SERVER.format(port=port)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -46,6 +46,6 @@ def _seen(server: str, client: str, address: str, port: int) -> str:
 def check(namespaces: Mapping[str, str]) -> None:
     """Raises Wrong unless each connection is made, from the address it is to have."""
     for server, port, client, address, expected in CONNECTIONS:
-        seen = _seen(namespaces[server], namespaces[client], address, port)
-        if seen != expected:
-            raise Wrong(f"{client} calling {address}:{port}: wanted to be seen as {expected}, got {seen!r}")
+        found = seen(namespaces[server], namespaces[client], address, port)
+        if found != expected:
+            raise Wrong(f"{client} calling {address}:{port}: wanted to be seen as {expected}, got {found!r}")

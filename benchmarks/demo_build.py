@@ -10,7 +10,7 @@ from typing import Protocol
 
 from . import check_demo, check_packets
 from .contestants import NAMES, commands
-from .harness import Child, Unavailable, interleave, ratio
+from .harness import Child, Setting, Unavailable, interleave, ratio
 from .report import Claim, Result
 
 BOUND = 1.5
@@ -82,21 +82,21 @@ def _measure(builder: Builder, down: list[float], checked: list[bool]) -> float:
     return seconds
 
 
-def run(floor: Path, rounds: int, wanted: Callable[[str], bool]) -> list[Result]:
+def run(setting: Setting) -> list[Result]:
     """Builds, and the teardowns that go with them."""
     builders: dict[str, Builder] = {}
     failed: dict[str, str] = {}
-    for name, make in contestants(floor).items():
+    for name, make in contestants(setting.floor).items():
         try:
-            if name == "floor" or wanted(name):
+            if name == "floor" or setting.wanted(name):
                 builders[name] = make()
         except Unavailable as reason:
             failed[name] = str(reason)
     down: dict[str, list[float]] = {name: [] for name in builders}
-    settler = Child([str(floor)])
+    settler = Child([str(setting.floor)])
     try:
         measures = {name: _bind(builder, down[name]) for name, builder in builders.items()}
-        times, dropped = interleave(measures, rounds, between=lambda: settler.ask("settle"))
+        times, dropped = interleave(measures, setting.rounds, between=lambda: settler.ask("settle"))
     finally:
         settler.close()
         for builder in builders.values():

@@ -8,13 +8,17 @@ ratio to the floor is taken within the round, and the median over the rounds is 
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
+from typing import Any, TypeVar
 
 DEADLINE = 120.0  # seconds: no answer takes that long unless something hangs
 
@@ -25,20 +29,30 @@ class Unavailable(Exception):
     """This contestant cannot run here; the text says why, and the table shows it."""
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What the command line asks of a claim."""
+
+    floor: Path
+    rounds: int
+    wanted: Callable[[str], bool]
+    sizes: Sequence[int] | None = None
+
+
 class Child:
     """A contestant's own process: one command per line to it, one JSON answer per line back."""
 
     def __init__(self, argv: Sequence[str]) -> None:
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
 
-    def ask(self, *words: object) -> Reply:
+    def ask(self, *words: object, deadline: float = DEADLINE) -> Reply:
         """Send a command and return its answer; Unavailable if the child reports an error."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write((" ".join(map(str, words)) + "\n").encode())
         except BrokenPipeError:
             raise Unavailable("its process has ended") from None
-        reply: Reply = json.loads(self._line())
+        reply: Reply = json.loads(self._line(deadline))
         if "error" in reply:
             raise Unavailable(str(reply["error"]))
         return reply
@@ -47,12 +61,12 @@ class Child:
         """The time a command took, as its process measured it."""
         return float(str(self.ask(*words)["seconds"]))
 
-    def _line(self) -> bytes:
+    def _line(self, seconds: float) -> bytes:
         assert self.process.stdout is not None
-        line, deadline = b"", time.monotonic() + DEADLINE
+        line, deadline = b"", time.monotonic() + seconds
         while not line.endswith(b"\n"):
             if not select.select([self.process.stdout], [], [], deadline - time.monotonic())[0]:
-                raise Unavailable(f"no answer in {DEADLINE:.0f} s")
+                raise Unavailable(f"no answer in {seconds:.0f} s")
             part = os.read(self.process.stdout.fileno(), 1 << 16)
             if not part:
                 raise Unavailable(f"its process ended with status {self.process.wait()}")
@@ -72,42 +86,62 @@ class Child:
         self.process.stdout.close()
 
 
-Measure = Callable[[], float]
+T = TypeVar("T")
+
+
+class Budget:
+    """Contestants that take long play fewer rounds: as many as fit, and one at least."""
+
+    def __init__(self, seconds: float, cost: Callable[[Any], float], exempt: Collection[str]) -> None:
+        self.seconds, self.cost, self.exempt = seconds, cost, exempt
+
+    def rounds(self, name: str, warm_up: object) -> float:
+        """How many rounds after the warm-up, which took as long as it took."""
+        return math.inf if name in self.exempt else self.seconds // max(self.cost(warm_up), 1e-9)
 
 
 def interleave(
-    contestants: Mapping[str, Measure], rounds: int, between: Callable[[], object] | None = None
-) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Seconds per contestant and round, after one round of warm-up; and why some dropped out."""
-    times: dict[str, list[float]] = {name: [] for name in contestants}
+    contestants: Mapping[str, Callable[[], T]],
+    rounds: int,
+    between: Callable[[], object] | None = None,
+    budget: Budget | None = None,
+) -> tuple[dict[str, list[T]], dict[str, str]]:
+    """What each measured per round, after one round of warm-up; and why some dropped out.
+
+    Those that do not fit the budget play the first rounds only; if none, their warm-up is what counts.
+    """
+    samples: dict[str, list[T]] = {name: [] for name in contestants}
+    allowed: dict[str, float] = dict.fromkeys(contestants, math.inf)
     failed: dict[str, str] = {}
     for number in range(rounds + 1):
         for name, measure in contestants.items():
-            if name not in failed:
-                _one(name, measure, times, failed, keep=number > 0)
-                if between is not None:
-                    between()
-        _progress(f"  round {number}/{rounds}")
+            if name in failed or number > allowed[name]:
+                continue
+            _progress(f"  round {number}/{rounds}, {name}")
+            sample = _one(name, measure, failed)
+            if sample is None:
+                samples.pop(name)
+            elif number == 0 and budget is not None:
+                allowed[name] = budget.rounds(name, sample)
+            if sample is not None and (number > 0 or allowed[name] < 1):
+                samples[name].append(sample)
+            if between is not None:
+                between()
     _progress("")
-    return times, failed
+    return samples, failed
 
 
 def _progress(text: str) -> None:
     if sys.stderr.isatty():
-        print(f"\r{text:30}\r", end="", file=sys.stderr, flush=True)
+        print(f"\r{text:60}\r", end="", file=sys.stderr, flush=True)
 
 
-def _one(
-    name: str, measure: Measure, times: dict[str, list[float]], failed: dict[str, str], keep: bool
-) -> None:
+def _one(name: str, measure: Callable[[], T], failed: dict[str, str]) -> T | None:
     try:
-        seconds = measure()
+        return measure()
     except Unavailable as reason:
         failed[name] = str(reason)
-        del times[name]
-        return
-    if keep:
-        times[name].append(seconds)
+        return None
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
@@ -117,8 +151,8 @@ def quartiles(values: Sequence[float]) -> tuple[float, float]:
 
 
 def ratios(times: Sequence[float], base: Sequence[float]) -> list[float]:
-    """Round by round, how many times the base."""
-    return [one / other for one, other in zip(times, base, strict=True)]
+    """Round by round, how many times the base; of the rounds that both played, which are the first."""
+    return [one / other for one, other in zip(times, base, strict=False)]
 
 
 def ratio(times: Mapping[str, Sequence[float]], name: str, base: str) -> float | None:

@@ -7,10 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
-from .harness import Child, Unavailable, interleave
+from .harness import Child, Setting, Unavailable, interleave
 from .report import Claim, Result
 
 IMPORT_BOUND = 0.030
@@ -72,17 +71,17 @@ def _claims(times: dict[str, list[float]]) -> list[Claim]:
     ]
 
 
-def run(floor: Path, rounds: int, wanted: Callable[[str], bool]) -> list[Result]:
+def run(setting: Setting) -> list[Result]:
     """Whole processes, byte code cached by the warm-up round."""
-    settler = Child([str(floor)])
+    settler = Child([str(setting.floor)])
     try:
-        environment = _environment(str(floor.parent / "bytecode"))
+        environment = _environment(str(setting.floor.parent / "bytecode"))
         programs = {
             name: _measure(program, environment)
             for name, program in PROGRAMS.items()
-            if name == BARE or wanted(name)
+            if name == BARE or setting.wanted(name)
         }
-        times, failed = interleave(programs, rounds, between=lambda: settler.ask("settle"))
+        times, failed = interleave(programs, setting.rounds, between=lambda: settler.ask("settle"))
     finally:
         settler.close()
     above = {name: above_bare(times, name) for name in times if name != BARE}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 
@@ -32,6 +33,13 @@ def enter(argv: list[str]) -> None:
         return
     if os.geteuid() != 0:
         sys.exit("the benchmarks need root: their peers (ip, nft, pyroute2) do")
+    _lift_descriptor_limit()
     os.environ[MARK] = _namespaces()
     command = ["unshare", "-n", "-m", "--propagation", "private", sys.executable, "-m", "benchmarks", *argv]
     os.execvp(command[0], command)
+
+
+def _lift_descriptor_limit() -> None:
+    """Thousands of namespaces are held by descriptors; as a service manager would set it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

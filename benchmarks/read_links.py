@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .harness import Child, Unavailable, interleave, ratio
+from .harness import Child, Setting, Unavailable, interleave, ratio
 from .report import Claim, Result
 
 NAMESPACE, PAIRS = "many", 500
@@ -121,8 +121,9 @@ def _target_index(floor: Path) -> int:
         child.close()
 
 
-def run(floor: Path, rounds: int, wanted: Callable[[str], bool]) -> list[Result]:
+def run(setting: Setting) -> list[Result]:
     """Reads only: the namespace is made once, untimed."""
+    floor, rounds, wanted = setting.floor, setting.rounds, setting.wanted
     create_links()
     try:
         index = _target_index(floor)

@@ -32,3 +32,19 @@ class Reader(Protocol):
 
     def one(self, name: str) -> int:
         """Read one link by name: its index."""
+
+
+class Star(Protocol):
+    """Containers around a bridge in a hub namespace, which outlives them; build and teardown alternate."""
+
+    def hub(self) -> str:
+        """The path of the hub: there from the first question on, untimed."""
+
+    def build(self, size: int) -> None:
+        """From a hub with nothing but `lo` to `size` containers that reach each other."""
+
+    def teardown(self) -> None:
+        """As a user of it would: whoever returns early is charged until the hub's names are free."""
+
+    def place(self, container: int) -> str:
+        """The path of a container's namespace, while it stands."""

@@ -1,14 +1,11 @@
 /* Scenes 1, 3, 4 and 5 of the demo as one build: five namespaces, three veth pairs, a bridge, NAT. */
 #define _GNU_SOURCE
 #include "demo.h"
+#include "namespace.h"
 #include "nft.h"
 #include "rtnl.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 enum { NS1, NS2, HOST, BOX, OUTSIDE, NAMESPACES };
@@ -19,45 +16,16 @@ static const char *const NAMES[NAMESPACES] = { "ns1", "ns2", "host", "box", "out
 static struct place { int fd, rtnl; struct batch batch; } places[NAMESPACES];
 static int nft_socket;
 
-int namespace_current(void)
+static struct end end(const char *name, int index, int master)
 {
-    int fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0)
-        fail("open namespace", errno);
-    return fd;
+    return (struct end){ .name = name, .index = index, .master = master };
 }
 
-int namespace_new(void)
-{
-    if (unshare(CLONE_NEWNET) < 0)
-        fail("unshare(CLONE_NEWNET)", errno);
-    return namespace_current();
-}
-
-void namespace_enter(int fd)
-{
-    if (setns(fd, CLONE_NEWNET) < 0)
-        fail("setns", errno);
-}
-
-/* /proc/sys/net is that of the namespace the thread is in. */
-static void sysctl_write(const char *path, const char *value)
-{
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-    if (fd < 0 || write(fd, value, strlen(value)) < 0)
-        fail(path, errno);
-    close(fd);
-}
-
-/* IPv6 addresses are to be usable at once: no duplicate address detection in namespaces of our own. */
 static void namespace_create(struct place *place)
 {
     place->fd = namespace_new();
     place->rtnl = netlink_open(NETLINK_ROUTE, 0);
-    sysctl_write("/proc/sys/net/ipv6/conf/all/accept_dad", "0");
-    sysctl_write("/proc/sys/net/ipv6/conf/default/accept_dad", "0");
+    skip_duplicate_detection();
     batch_begin(&place->batch);
     link_up(&place->batch, LOOPBACK);
 }
@@ -87,11 +55,11 @@ static void scene_veth(void)
 {
     struct batch *ns1 = &places[NS1].batch, *ns2 = &places[NS2].batch;
 
-    link_veth(ns1, (struct end){ "veth0", PORT, 0 }, (struct end){ "veth1", FAR, 0 }, places[NS2].fd);
-    address_add(ns1, PORT, "172.18.0.2", 24);
+    link_veth(ns1, end("veth0", PORT, 0), end("veth1", FAR, 0), places[NS2].fd);
+    address_add(ns1, PORT, ipv4("172.18.0.2"), 24);
     route_add(ns1, PORT, NULL, 0);
     link_up(ns2, FAR);
-    address_add(ns2, FAR, "172.18.0.3", 24);
+    address_add(ns2, FAR, ipv4("172.18.0.3"), 24);
     route_add(ns2, FAR, NULL, 0);
     send_place(NS1);
     send_place(NS2);
@@ -101,10 +69,10 @@ static void scene_host(void)
 {
     struct batch *host = &places[HOST].batch;
 
-    link_bridge(host, "br0", BRIDGE);
-    link_veth(host, (struct end){ "enp1s0", UPLINK, 0 }, (struct end){ "eth0", FAR, 0 }, places[OUTSIDE].fd);
-    address_add(host, UPLINK, "192.168.122.220", 24);
-    link_veth(host, (struct end){ "veth0", PORT, BRIDGE }, (struct end){ "veth1", FAR, 0 }, places[BOX].fd);
+    link_bridge(host, "br0", BRIDGE, 0);
+    link_veth(host, end("enp1s0", UPLINK, 0), end("eth0", FAR, 0), places[OUTSIDE].fd);
+    address_add(host, UPLINK, ipv4("192.168.122.220"), 24);
+    link_veth(host, end("veth0", PORT, BRIDGE), end("veth1", FAR, 0), places[BOX].fd);
     route_add(host, BRIDGE, "172.18.0.0", 24);
     send_place(HOST);
 }
@@ -129,10 +97,10 @@ static void scene_far_ends(void)
     struct batch *box = &places[BOX].batch, *outside = &places[OUTSIDE].batch;
 
     link_up(box, FAR);
-    address_add(box, FAR, "172.18.0.2", 24);
+    address_add(box, FAR, ipv4("172.18.0.2"), 24);
     route_add(box, FAR, NULL, 0);
     link_up(outside, FAR);
-    address_add(outside, FAR, "192.168.122.1", 24);
+    address_add(outside, FAR, ipv4("192.168.122.1"), 24);
     send_place(BOX);
     send_place(OUTSIDE);
 }

@@ -12,9 +12,4 @@ int read_one(const char *name);
 
 void settle(void);
 
-/* A new namespace, entered by this thread: its fd. */
-int namespace_new(void);
-int namespace_current(void);
-void namespace_enter(int fd);
-
 #endif

@@ -2,11 +2,13 @@
 #define _GNU_SOURCE
 #include "demo.h"
 #include "netlink.h"
+#include "star.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 static double now(void)
@@ -17,57 +19,154 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-static void print_seconds(double began)
+/* What this process has had of the processors, by itself and in the kernel. */
+static double used(void)
 {
-    printf("{\"seconds\": %.9f}\n", now() - began);
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-static void timed(void (*work)(void))
-{
-    double began = now();
+static double began, had;
 
-    work();
-    print_seconds(began);
+static void start(void)
+{
+    had = used();
+    began = now();
 }
 
-static void command_all(void)
+static void print_seconds(void)
 {
-    double began = now();
-    unsigned addresses, links = read_all(&addresses);
+    double seconds = now() - began;
 
-    printf("{\"seconds\": %.9f, \"links\": %u, \"addresses\": %u}\n", now() - began, links, addresses);
+    printf("{\"seconds\": %.9f, \"cpu\": %.6f}\n", seconds, used() - had);
 }
 
-static void command_one(const char *name, unsigned count)
+static unsigned number(const char *text)
 {
-    double began = now();
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+
+    if (end == text || *end || value > 1000000)
+        fail(text, EINVAL);
+    return (unsigned)value;
+}
+
+static void command_build(const char *first, const char *second)
+{
+    (void)first, (void)second;
+    start();
+    demo_build();
+    print_seconds();
+}
+
+static void command_teardown(const char *first, const char *second)
+{
+    (void)first, (void)second;
+    start();
+    demo_teardown();
+    print_seconds();
+}
+
+static void command_namespaces(const char *first, const char *second)
+{
+    (void)first, (void)second;
+    demo_print_namespaces();
+}
+
+static void command_settle(const char *first, const char *second)
+{
+    (void)first, (void)second;
+    start();
+    settle();
+    print_seconds();
+}
+
+static void command_open(const char *path, const char *second)
+{
+    (void)second;
+    start();
+    read_open(path);
+    print_seconds();
+}
+
+static void command_all(const char *first, const char *second)
+{
+    unsigned addresses, links;
+    double seconds;
+
+    (void)first, (void)second;
+    start();
+    links = read_all(&addresses);
+    seconds = now() - began;
+    printf("{\"seconds\": %.9f, \"links\": %u, \"addresses\": %u}\n", seconds, links, addresses);
+}
+
+static void command_one(const char *name, const char *times)
+{
+    unsigned count = number(times);
     int index = 0;
 
+    start();
     for (unsigned i = 0; i < count; i++)
         index = read_one(name);
     printf("{\"seconds\": %.9f, \"index\": %d}\n", (now() - began) / count, index);
 }
 
+static void command_hub(const char *first, const char *second)
+{
+    (void)first, (void)second;
+    star_print_hub();
+}
+
+static void command_place(const char *container, const char *second)
+{
+    (void)second;
+    star_print_place(number(container));
+}
+
+static void command_star(const char *size, const char *second)
+{
+    (void)second;
+    start();
+    star_build(number(size));
+    print_seconds();
+}
+
+static void command_unstar(const char *first, const char *second)
+{
+    (void)first, (void)second;
+    start();
+    star_teardown();
+    print_seconds();
+}
+
+static void command_vanish(const char *path, const char *second)
+{
+    (void)second;
+    printf("{\"waited\": %d}\n", vanish(path));
+}
+
+static const struct verb {
+    const char *name;
+    void (*obey)(const char *first, const char *second);
+} verbs[] = {
+    { "build", command_build }, { "teardown", command_teardown }, { "namespaces", command_namespaces },
+    { "open", command_open }, { "all", command_all }, { "one", command_one },
+    { "hub", command_hub }, { "place", command_place }, { "star", command_star }, { "unstar", command_unstar },
+    { "settle", command_settle }, { "vanish", command_vanish },
+};
+
 static void obey(const char *verb, const char *first, const char *second)
 {
-    if (!strcmp(verb, "build"))
-        timed(demo_build);
-    else if (!strcmp(verb, "teardown"))
-        timed(demo_teardown);
-    else if (!strcmp(verb, "settle"))
-        timed(settle);
-    else if (!strcmp(verb, "namespaces"))
-        demo_print_namespaces();
-    else if (!strcmp(verb, "open")) {
-        double began = now();
-        read_open(first);
-        print_seconds(began);
-    } else if (!strcmp(verb, "all"))
-        command_all();
-    else if (!strcmp(verb, "one") && atoi(second) > 0)
-        command_one(first, (unsigned)atoi(second));
-    else
-        fail(verb, EINVAL);
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (!strcmp(verb, verbs[i].name)) {
+            verbs[i].obey(first, second);
+            return;
+        }
+    fail(verb, EINVAL);
 }
 
 int main(void)

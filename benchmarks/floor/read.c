@@ -1,10 +1,10 @@
 /* Reading all links with their addresses, and one link by name, with as few system calls as it takes. */
 #define _GNU_SOURCE
 #include "demo.h"
+#include "namespace.h"
 #include "netlink.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
@@ -27,15 +27,7 @@ static char buffer[RECEIVE_BYTES];
 
 void read_open(const char *path)
 {
-    int home = namespace_current(), there = open(path, O_RDONLY | O_CLOEXEC);
-
-    if (there < 0)
-        fail(path, errno);
-    namespace_enter(there);
-    rtnl = netlink_open(NETLINK_ROUTE, 0);
-    namespace_enter(home);
-    close(there);
-    close(home);
+    rtnl = namespace_netlink(path, 0);
 }
 
 static const struct rtattr *find(const struct rtattr *attribute, int length, unsigned short type)

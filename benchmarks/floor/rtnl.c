@@ -30,6 +30,8 @@ static void end_attributes(struct batch *batch, struct end end)
     attribute_string(batch, IFLA_IFNAME, end.name);
     if (end.master)
         attribute_u32(batch, IFLA_MASTER, (uint32_t)end.master);
+    if (end.group)
+        attribute_u32(batch, IFLA_GROUP, end.group);
     if (veth_queues) {
         attribute_u32(batch, IFLA_NUM_TX_QUEUES, veth_queues);
         attribute_u32(batch, IFLA_NUM_RX_QUEUES, veth_queues);
@@ -43,11 +45,15 @@ static void peer(struct batch *batch, struct end far, int far_namespace)
 
     header->ifi_index = far.index;
     end_attributes(batch, far);
-    attribute_u32(batch, IFLA_NET_NS_FD, (uint32_t)far_namespace);
+    if (far_namespace >= 0)
+        attribute_u32(batch, IFLA_NET_NS_FD, (uint32_t)far_namespace);
     nest_end(batch, nest);
 }
 
-/* Both ends, each in its namespace with its index, the near one up and a port: one message. */
+/*
+ * Both ends, each in its namespace with its index, the near one up and a port: one message.
+ * A negative far namespace: that of the socket, as for the near end.
+ */
 void link_veth(struct batch *batch, struct end near, struct end far, int far_namespace)
 {
     struct nlattr *info, *data;
@@ -63,7 +69,7 @@ void link_veth(struct batch *batch, struct end near, struct end far, int far_nam
 }
 
 /* With a MAC given at birth: otherwise the bridge's MAC changes as ports join. */
-void link_bridge(struct batch *batch, const char *name, int index)
+void link_bridge(struct batch *batch, const char *name, int index, unsigned group)
 {
     static const unsigned char mac[6] = { 0x02, 0, 0, 0, 0, 0x01 };
     struct nlattr *info;
@@ -71,12 +77,21 @@ void link_bridge(struct batch *batch, const char *name, int index)
     link_message(batch, NLM_F_CREATE | NLM_F_EXCL, up(index));
     attribute_string(batch, IFLA_IFNAME, name);
     attribute(batch, IFLA_ADDRESS, mac, sizeof mac);
+    if (group)
+        attribute_u32(batch, IFLA_GROUP, group);
     info = nest_begin(batch, IFLA_LINKINFO);
     attribute_string(batch, IFLA_INFO_KIND, "bridge");
     nest_end(batch, info);
 }
 
-static struct in_addr parse(const char *text)
+/* All links of a group go in one message; for one alone the kernel waits as long. */
+void link_delete_group(struct batch *batch, unsigned group)
+{
+    message_begin(batch, RTM_DELLINK, NLM_F_ACK, sizeof(struct ifinfomsg));
+    attribute_u32(batch, IFLA_GROUP, group);
+}
+
+struct in_addr ipv4(const char *text)
 {
     struct in_addr address;
 
@@ -85,29 +100,40 @@ static struct in_addr parse(const char *text)
     return address;
 }
 
-void address_add(struct batch *batch, int index, const char *address, unsigned char prefix)
+void address_add(struct batch *batch, int index, struct in_addr address, unsigned char prefix)
 {
-    struct in_addr value = parse(address);
     struct ifaddrmsg *header =
         message_begin(batch, RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, sizeof *header);
 
     *header = (struct ifaddrmsg){ .ifa_family = AF_INET, .ifa_prefixlen = prefix, .ifa_index = (uint32_t)index };
-    attribute(batch, IFA_LOCAL, &value, sizeof value);
-    attribute(batch, IFA_ADDRESS, &value, sizeof value);
+    attribute(batch, IFA_LOCAL, &address, sizeof address);
+    attribute(batch, IFA_ADDRESS, &address, sizeof address);
 }
 
-/* By device only, so of scope link; a null network is the default route. */
-void route_add(struct batch *batch, int index, const char *network, unsigned char prefix)
+static void route_message(struct batch *batch, unsigned char prefix, unsigned char scope)
 {
     struct rtmsg *header =
         message_begin(batch, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, sizeof *header);
 
     *header = (struct rtmsg){
         .rtm_family = AF_INET, .rtm_dst_len = prefix, .rtm_table = RT_TABLE_MAIN,
-        .rtm_protocol = RTPROT_STATIC, .rtm_scope = RT_SCOPE_LINK, .rtm_type = RTN_UNICAST,
+        .rtm_protocol = RTPROT_STATIC, .rtm_scope = scope, .rtm_type = RTN_UNICAST,
     };
+}
+
+void route_default(struct batch *batch, int index, struct in_addr gateway)
+{
+    route_message(batch, 0, RT_SCOPE_UNIVERSE);
+    attribute(batch, RTA_GATEWAY, &gateway, sizeof gateway);
+    attribute_u32(batch, RTA_OIF, (uint32_t)index);
+}
+
+/* By device only, so of scope link; a null network is the default route. */
+void route_add(struct batch *batch, int index, const char *network, unsigned char prefix)
+{
+    route_message(batch, prefix, RT_SCOPE_LINK);
     if (network) {
-        struct in_addr value = parse(network);
+        struct in_addr value = ipv4(network);
         attribute(batch, RTA_DST, &value, sizeof value);
     }
     attribute_u32(batch, RTA_OIF, (uint32_t)index);

@@ -4,17 +4,23 @@
 
 #include "netlink.h"
 
+#include <netinet/in.h>
+
 /* One end of a veth pair. The far end is never up at birth: the kernel refuses that with ENOTCONN. */
 struct end {
     const char *name;
     int index;
-    int master;  /* 0: not a bridge port */
+    int master;      /* 0: not a bridge port */
+    unsigned group;  /* 0: the default group */
 };
 
 void link_up(struct batch *batch, int index);
 void link_veth(struct batch *batch, struct end near, struct end far, int far_namespace);
-void link_bridge(struct batch *batch, const char *name, int index);
-void address_add(struct batch *batch, int index, const char *address, unsigned char prefix);
+void link_bridge(struct batch *batch, const char *name, int index, unsigned group);
+void link_delete_group(struct batch *batch, unsigned group);
+struct in_addr ipv4(const char *text);
+void address_add(struct batch *batch, int index, struct in_addr address, unsigned char prefix);
 void route_add(struct batch *batch, int index, const char *network, unsigned char prefix);
+void route_default(struct batch *batch, int index, struct in_addr gateway);
 
 #endif

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include "demo.h"
+#include "namespace.h"
 #include "rtnl.h"
 
 #include <errno.h>
@@ -23,7 +24,8 @@ static void create_canary(void)
 
     namespace_enter(home);
     batch_begin(&batch);
-    link_veth(&batch, (struct end){ "canary", CANARY, 0 }, (struct end){ "canary", CANARY, 0 }, far);
+    struct end end = { .name = "canary", .index = CANARY };
+    link_veth(&batch, end, end, far);
     batch_send(rtnl, &batch);
     batch_check(rtnl, &batch, "canary");
     close(far);

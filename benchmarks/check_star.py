@@ -1,0 +1,67 @@
+"""Whether a contestant really built the star, as `ip -j` tells it and a packet between two ends of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+from . import check_packets, plan
+from .check_demo import Wrong
+
+Place = Callable[[int], str]
+SAMPLES = 5  # containers looked into: the first, the last, and some in between
+
+
+def _ip(path: str, *words: str) -> Any:
+    command = ["nsenter", f"--net={path}", "ip", "-j", *words]
+    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout or "[]")
+
+
+def _kind(link: dict[str, Any]) -> str:
+    return str(link.get("linkinfo", {}).get("info_kind", ""))
+
+
+def _expect(what: str, wanted: object, found: object) -> None:
+    if wanted != found:
+        raise Wrong(f"{what}: wanted {wanted}, found {found}")
+
+
+def check_hub(path: str, size: int) -> None:
+    """So many veth ports as there are containers, besides those that link the bridges; all up."""
+    links = _ip(path, "-d", "link")
+    bridges = {link["ifname"] for link in links if _kind(link) == "bridge"}
+    ports = [link for link in links if _kind(link) == "veth"]
+    _expect("bridges in the hub", plan.bridges(size), len(bridges))
+    _expect("ports in the hub", size + 2 * (len(bridges) - 1), len(ports))
+    _expect("masters of the ports", bridges, {link.get("master") for link in ports})
+    down = [link["ifname"] for link in links if link["ifname"] != "lo" and "UP" not in link["flags"]]
+    _expect("links in the hub that are down", [], down)
+
+
+def check_container(path: str, number: int) -> None:
+    """`lo` and one more, both up; the address; the default route by the gateway."""
+    links = _ip(path, "address")
+    _expect(f"links of container {number}", 2, len(links))
+    down = [link["ifname"] for link in links if "UP" not in link["flags"]]
+    _expect(f"links of container {number} that are down", [], down)
+    addresses = {
+        f"{address['local']}/{address['prefixlen']}"
+        for link in links
+        for address in link["addr_info"]
+        if address["family"] == "inet" and link["ifname"] != "lo"
+    }
+    _expect(f"addresses of container {number}", {f"{plan.address(number)}/{plan.PREFIX}"}, addresses)
+    routes = {route.get("gateway") for route in _ip(path, "-4", "route", "show", "default")}
+    _expect(f"default routes of container {number}", {plan.gateway()}, routes)
+
+
+def check(hub: str, place: Place, size: int) -> None:
+    """Raises Wrong unless the hub and the containers looked into are as planned, and two of them talk."""
+    check_hub(hub, size)
+    last = size - 1
+    for number in sorted({last * part // (SAMPLES - 1) for part in range(SAMPLES)}):
+        check_container(place(number), number)
+    client = check_packets.seen(place(last), place(0), plan.address(last), 7000)
+    _expect(f"whom container {last} sees calling", plan.address(0), client)

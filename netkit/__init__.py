@@ -24,17 +24,9 @@ from netkit._bridge import Bridge
 from netkit._lifecycle import Resource, Scope
 from netkit._link import Link
 from netkit._namespace import Namespace
-from netkit._nat.rule import NatRule
 from netkit._netlink.link import LinkStats
-from netkit._reading import LinkInfo
-from netkit._route import RouteTable
 from netkit._shutdown import shutdown
 from netkit._spec.address import Address
-from netkit._spec.nat import NatSpec
-from netkit._spec.neighbours import FdbEntry, Neighbour
-from netkit._spec.routes import NextHop, Route
-from netkit._spec.rules import Rule
-from netkit._system.icmp import PingResult
 from netkit._veth import VethPair
 from netkit.errors import (
     AccessError,
@@ -54,7 +46,15 @@ from netkit.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from netkit._nat.rule import NatRule
+    from netkit._reading import LinkInfo
+    from netkit._route import RouteTable
     from netkit._snapshot import Snapshot
+    from netkit._spec.nat import NatSpec
+    from netkit._spec.neighbours import FdbEntry, Neighbour
+    from netkit._spec.routes import NextHop, Route
+    from netkit._spec.rules import Rule
+    from netkit._system.icmp import PingResult
     from netkit.errors import CommandError
 
 __version__ = "0.1.0"
@@ -98,15 +98,31 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    # These two need modules that are slow to import (subprocess, dataclasses).
-    if name == "CommandError":
-        return errors.CommandError
-    if name == "Snapshot":
-        from netkit._snapshot import Snapshot
+# What not every program needs is imported when it is first asked for: these and their libraries
+# (ipaddress, socket, dataclasses, subprocess) would take longer than all the rest.
+_LATER = {
+    "CommandError": "_command_error",
+    "FdbEntry": "_spec.neighbours",
+    "LinkInfo": "_reading",
+    "NatRule": "_nat.rule",
+    "NatSpec": "_spec.nat",
+    "Neighbour": "_spec.neighbours",
+    "NextHop": "_spec.routes",
+    "PingResult": "_system.icmp",
+    "Route": "_spec.routes",
+    "RouteTable": "_route",
+    "Rule": "_spec.rules",
+    "Snapshot": "_snapshot",
+}
 
-        return Snapshot
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"netkit.{_LATER[name]}"), name)
+    return value
 
 
 def __dir__() -> list[str]:

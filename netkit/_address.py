@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-from collections.abc import Iterator
+from _socket import AF_INET6, inet_ntop, inet_pton
 from time import monotonic
 
 from netkit._netlink.address import add_address, delete_address, list_addresses, parse_address
 from netkit._netlink.link import get_link, parse_link
 from netkit._netlink.link_message import IFF_LOOPBACK, IFF_NOARP
-from netkit._netlink.multicast import list_groups, parse_group
 from netkit._netlink.wire import Request
 from netkit._runtime import Runtime
 from netkit._spec import names
-from netkit._spec.address import Address
-from netkit._spec.addresses import one_or_many
+from netkit._spec.address import Address, plain
 from netkit.errors import KernelError, NotFoundError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from netkit._link import Link
     from netkit._spec.addresses import InterfaceLike
@@ -34,6 +31,12 @@ def parse_addresses(value: OneOrMany) -> tuple[Address, ...]:
         return ()
     if isinstance(value, str):
         return (Address.parse(value),)
+    if isinstance(value, (list, tuple)):
+        quick = [plain(each) for each in value if isinstance(each, str)]
+        if len(quick) == len(value) == len(set(quick)) and None not in quick:
+            return tuple([Address(*each) for each in quick if each is not None])
+    from netkit._spec.addresses import one_or_many
+
     return tuple([Address.parse(each) for each in one_or_many(value)])
 
 
@@ -53,6 +56,10 @@ def wait_until_heard(runtime: Runtime, index: int, addresses: tuple[Address, ...
     asks again a second later: without this, every tenth pair began with that second.
     """
     wanted = {_solicited_node(address.packed) for address in addresses if address.version == 6}
+    if not wanted:
+        return
+    from netkit._netlink.multicast import list_groups, parse_group
+
     deadline = monotonic() + _JOIN_PATIENCE
     first = True
     while wanted:
@@ -74,10 +81,10 @@ def _joins_nothing(runtime: Runtime, index: int) -> bool:
 
 def _solicited_node(packed: bytes) -> str:
     """RFC 4291, 2.7.1: ff02::1:ffXX:XXXX with the last three bytes of the address."""
-    return str(ipaddress.IPv6Address(_SOLICITED_NODE + packed[-3:]))
+    return inet_ntop(AF_INET6, _SOLICITED_NODE + packed[-3:])
 
 
-_SOLICITED_NODE = ipaddress.IPv6Address("ff02::1:ff00:0").packed[:13]
+_SOLICITED_NODE = inet_pton(AF_INET6, "ff02::1:ff00:0")[:13]
 _JOIN_PATIENCE = 1.0  # seconds: what a lost solicitation would cost
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from netkit._address import parse_addresses, wait_until_heard
-from netkit._fdb import ForwardingDatabase
 from netkit._lifecycle import LINKS, Holder, Resource, Teardown, Undo
 from netkit._link import Link, link_by_name, require_link
 from netkit._netlink.bridge import set_port
@@ -15,14 +12,17 @@ from netkit._netlink.wire import Request
 from netkit._runtime import Runtime, random_group
 from netkit._spec import names, numbers
 from netkit._spec.address import Address
-from netkit._spec.addresses import mac as parse_mac
-from netkit._spec.routes import Route
+from netkit._spec.mac import mac as parse_mac
 from netkit._veth import VethPair, _random_mac, send_new
 from netkit.errors import KernelError, NotFoundError, SpecError, UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from netkit._fdb import ForwardingDatabase
     from netkit._namespace import Namespace
+    from netkit._spec.routes import Route
     from netkit._veth import Addresses
 
 
@@ -141,6 +141,8 @@ class Bridge(Resource, Holder):
     def fdb(self) -> ForwardingDatabase:
         """The forwarding database: iterate, ``.add(mac, dev=)``, ``.delete(mac, dev=)``."""
         self._check_live()
+        from netkit._fdb import ForwardingDatabase
+
         return ForwardingDatabase(self._netns, self._index, self._name)
 
     # -- ports --------------------------------------------------------------------
@@ -241,6 +243,8 @@ class Bridge(Resource, Holder):
 
     def _default_routes(self, given: tuple[Address, ...]) -> tuple[Route, ...]:
         """One per family that the far end gets an address of."""
+        from netkit._spec.routes import Route
+
         addresses = self._present_addresses()
         if not addresses:
             raise SpecError(f"default_route=True needs an address on bridge '{self._name}'")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from netkit._link import Link, link_by_name, read_links, require_device
 from netkit._netlink.fdb import add_fdb, delete_fdb, list_fdb, parse_fdb_entries
 from netkit._spec import names, numbers
-from netkit._spec.addresses import mac as parse_mac
+from netkit._spec.mac import mac as parse_mac
 from netkit._spec.neighbours import FdbEntry
 
 TYPE_CHECKING = False

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from socket import AF_INET, SOCK_STREAM
+from _socket import AF_INET, SOCK_STREAM
 
 from netkit._runtime import Runtime
 from netkit._spec import numbers
-from netkit._sysctl import Sysctls
-from netkit._system import icmp, worker
-from netkit._system.icmp import PingResult
+from netkit._system import worker
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket as _socket
     import subprocess
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from typing import Any, ParamSpec, TypeVar
 
     from netkit._spec.addresses import AddressLike
+    from netkit._sysctl import Sysctls
+    from netkit._system.icmp import PingResult
     from netkit._system.process import Argument, Command, Directory, Environment, Processes, Stream
 
     P = ParamSpec("P")
@@ -36,6 +36,8 @@ class Inside:
     @property
     def sysctl(self) -> Sysctls:
         """The sysctls: ``ns.sysctl["net.ipv4.ip_forward"]``, assignment, ``.override(key, value)``."""
+        from netkit._sysctl import Sysctls
+
         return Sysctls(self)  # type: ignore[arg-type]
 
     def run(
@@ -166,6 +168,8 @@ class Inside:
         unreachable target is ``loss`` 1.0, not an exception. Twin: ``ping -c COUNT ADDRESS``.
         Source: RFC 792, RFC 4443. Needs CAP_NET_RAW over the namespace.
         """
+        from netkit._system import icmp
+
         return icmp.ping(
             self._live_runtime().open_socket,
             address,

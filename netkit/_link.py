@@ -6,7 +6,7 @@ is a fresh read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from _collections_abc import Mapping  # collections itself imports more
 
 from netkit._address import Addresses
 from netkit._netlink.link import (
@@ -21,19 +21,19 @@ from netkit._netlink.link import (
     parse_link,
     set_link,
 )
-from netkit._netlink.nsid import get_nsid, parse_nsid
 from netkit._netlink.wire import Request
-from netkit._reading import LinkInfo, operational_state, read_everything
 from netkit._runtime import Runtime
 from netkit._spec import names, numbers
-from netkit._spec.addresses import mac as parse_mac
+from netkit._spec.mac import mac as parse_mac
 from netkit.errors import BusyError, ExistsError, NotFoundError, SpecError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import TypeVar
 
     from netkit._namespace import Namespace
+    from netkit._reading import LinkInfo
     from netkit._spec.routes import DeviceLike
 
     D = TypeVar("D")
@@ -110,7 +110,7 @@ class Link:
     def state(self) -> str:
         """The operational state in lower case, as ``ip link`` prints it: ``up``, ``down``, ``unknown``,
         ``lowerlayerdown`` (up, but without carrier) ... (RFC 2863, IFLA_OPERSTATE)."""
-        return operational_state(self._read())
+        return self._read().state
 
     @property
     def is_up(self) -> bool:
@@ -364,6 +364,8 @@ class Links:
             ...         print(link.name, link.kind, link.mtu, *link.addresses)
             lo None 65536 127.0.0.1/8 ::1/128
         """
+        from netkit._reading import read_everything
+
         return read_everything(self._netns._live_runtime().route)
 
     def __len__(self) -> int:
@@ -409,6 +411,8 @@ def link_by_index(netns: Namespace, index: int) -> Link:
 
 def nsid_in(runtime: Runtime, other: Runtime) -> int | None:
     """The id by which a namespace knows another one, if it has one."""
+    from netkit._netlink.nsid import get_nsid, parse_nsid
+
     return parse_nsid(runtime.route.get(get_nsid(other.check())))
 
 

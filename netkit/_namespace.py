@@ -8,10 +8,7 @@ from weakref import WeakValueDictionary
 from netkit._inside import Inside
 from netkit._lifecycle import NAMESPACES, Holder, Resource, Teardown, Undo
 from netkit._link import Link, Links, link_by_name, nsid_in
-from netkit._neighbour import Neighbours
 from netkit._netlink.link import get_link, parse_link
-from netkit._route import RouteTable
-from netkit._rule import Rules
 from netkit._runtime import Runtime, attach_runtime, create_runtime
 from netkit._spec import names, numbers
 from netkit._system import nsfs
@@ -26,6 +23,9 @@ if TYPE_CHECKING:
 
     from pyroute2.iproute.linux import IPRoute  # pyright: ignore[reportMissingTypeStubs]
 
+    from netkit._neighbour import Neighbours
+    from netkit._route import RouteTable
+    from netkit._rule import Rules
     from netkit._runtime import Registered
     from netkit._snapshot import Snapshot
     from netkit._veth import Addresses
@@ -156,6 +156,8 @@ class Namespace(Inside, Resource, Holder):
     @property
     def routes(self) -> RouteTable:
         """The table ``main``: iterate, ``.add()``, ``.replace()``, ``.delete()``, ``.get()``."""
+        from netkit._route import RouteTable
+
         self._live_runtime()
         table = RouteTable(self)
         table._scoped = False
@@ -164,11 +166,15 @@ class Namespace(Inside, Resource, Holder):
     @property
     def rules(self) -> Rules:
         """The policy routing rules: iterate, ``.add()``, ``.delete()``."""
+        from netkit._rule import Rules
+
         return Rules(self)
 
     @property
     def neighbours(self) -> Neighbours:
         """The ARP and NDP entries: iterate, ``.add()``, ``.replace()``, ``.delete()``."""
+        from netkit._neighbour import Neighbours
+
         return Neighbours(self)
 
     def snapshot(self) -> Snapshot:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from netkit._link import link_by_name, read_links, require_device
 from netkit._netlink.neighbour import add_neighbour, delete_neighbour, list_neighbours, parse_neighbour
 from netkit._spec import names
-from netkit._spec.addresses import mac as parse_mac
+from netkit._spec.mac import mac as parse_mac
 from netkit._spec.neighbours import Neighbour, neighbour_address
 
 TYPE_CHECKING = False

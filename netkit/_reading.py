@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from netkit._netlink.socket import NetlinkSocket
     from netkit._spec.address import Address
 
-_OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
-
 _set = object.__setattr__
 
 
@@ -79,7 +77,7 @@ class LinkInfo(Value):
             "kind": record.kind,
             "mtu": record.mtu,
             "mac": record.mac,
-            "state": operational_state(record),
+            "state": record.state,
             "up": bool(record.flags & IFF_UP),
             "master": names.get(master, f"if{master}") if master else None,
             "alias": record.alias,
@@ -89,11 +87,6 @@ class LinkInfo(Value):
         }
         for name, value in decoded.items():
             _set(self, name, value)
-
-
-def operational_state(record: LinkRecord) -> str:
-    """The state in the words of ``ip link``, in lower case."""
-    return _OPERSTATES[record.operstate] if record.operstate < len(_OPERSTATES) else str(record.operstate)
 
 
 def read_everything(route: NetlinkSocket) -> tuple[LinkInfo, ...]:

@@ -7,12 +7,11 @@ by device and inode, with one netlink socket per protocol, opened on first use.
 from __future__ import annotations
 
 import os
-import socket as _socket
-from collections.abc import Callable
+from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
+from _thread import RLock
 from errno import EPERM
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from itertools import count
-from threading import RLock
 
 from netkit._netlink import ethtool
 from netkit._netlink.link import set_link
@@ -24,6 +23,8 @@ from netkit.errors import KernelError, StateError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket as _socket
+    from collections.abc import Callable
     from typing import ParamSpec, Protocol, TypeVar
 
     from netkit._netlink.socket import Transport
@@ -69,6 +70,8 @@ class ThreadOpener:
 
     def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket:
         """An ordinary socket that lives in the namespace."""
+        import socket as _socket  # milliseconds; who opens one uses it anyway
+
         return inside(fd, lambda: _socket.socket(family, kind, protocol), _socket.socket.close)
 
     def open_netlink(self, fd: int, protocol: int) -> Transport:
@@ -103,7 +106,7 @@ class ThreadOpener:
 def netlink_transport(protocol: int) -> Transport:
     """A netlink socket in the calling thread's namespace."""
     try:
-        return _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol)
+        return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
     except OSError as problem:
         raise kernel_error("open a netlink socket", problem.errno or 0) from None
 

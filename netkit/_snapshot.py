@@ -20,7 +20,6 @@ from netkit._netlink.route import list_routes, parse_routes
 from netkit._netlink.rule import list_rules, parse_rule
 from netkit._netlink.socket import NETLINK_ROUTE, subscribe
 from netkit._netlink.wire import messages
-from netkit._reading import operational_state
 from netkit._snapshot_nat import NatState, read_nat
 from netkit._spec.neighbours import STATES, Neighbour
 from netkit._spec.routes import Route
@@ -285,7 +284,7 @@ def _link_state(record: LinkRecord, names: dict[int, str]) -> LinkState:
         kind=record.kind,
         mtu=record.mtu,
         mac=record.mac,
-        state=operational_state(record),
+        state=record.state,
         up=bool(record.flags & IFF_UP),
         master=_name(record.master, names),
         peer=_name(record.link, names) if record.link_netnsid is None else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from errno import ENODEV
 
 from netkit._address import add_requests, parse_addresses, wait_until_heard
@@ -11,13 +10,11 @@ from netkit._lifecycle import LINKS, Owned, Resource, Teardown, Undo
 from netkit._link import Link
 from netkit._netlink.address import delete_address
 from netkit._netlink.link import delete_link, get_link, parse_link, set_link, veth
-from netkit._netlink.route import add_route
 from netkit._netlink.wire import Request
 from netkit._runtime import Runtime, random_group
 from netkit._spec import names, numbers
 from netkit._spec.address import Address
-from netkit._spec.addresses import mac as parse_mac
-from netkit._spec.routes import Route
+from netkit._spec.mac import mac as parse_mac
 from netkit.errors import (
     BusyError,
     ExistsError,
@@ -31,11 +28,12 @@ from netkit.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from netkit._namespace import Namespace
     from netkit._netlink.link import LinkRecord
     from netkit._spec.addresses import InterfaceLike
+    from netkit._spec.routes import Route
 
     Addresses = InterfaceLike | Iterable[InterfaceLike]
 
@@ -333,6 +331,10 @@ def _place(end: End) -> str:
 
 
 def _routes(end: End) -> list[Request]:
+    if not end.routes:
+        return []
+    from netkit._netlink.route import add_route
+
     return [add_route(route, end.index, []) for route in end.routes]
 
 

@@ -20,10 +20,10 @@ from __future__ import annotations
 
 import errno as _errno
 import os as _os
-from collections.abc import Sequence as _Sequence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence as _Sequence
     from typing import Self
 
     from netkit._command_error import CommandError as CommandError

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from errno import EMFILE
-from functools import partial
 
 from netkit._lifecycle.owned import LINKS, NAMESPACES, ROOT, Owned
 from netkit._netlink.link import delete_group, delete_link, list_links, parse_link
@@ -12,6 +10,10 @@ from netkit._runtime import Runtime
 from netkit._system.limits import DescriptorLimit
 from netkit._system.signals import deferred_signals
 from netkit.errors import NotFoundError, TeardownError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Undo:
@@ -44,17 +46,17 @@ class Undo:
                     cause.add_note(f"netkit could not take back: {problem!r}")
 
 
-def _uninterrupted(step: Callable[[], object]) -> None:
+def _uninterrupted(step: Callable[..., object], *arguments: object) -> None:
     """Do a step of an undoing; once more if a KeyboardInterrupt or its like broke it off.
 
     On the main thread signals wait (`deferred_signals`), but one can be thrown into any thread.
     """
     try:
-        step()
+        step(*arguments)
     except Exception:
         raise
     except BaseException as problem:
-        step()
+        step(*arguments)
         raise _InterruptedError(problem) from problem
 
 
@@ -124,11 +126,11 @@ class Teardown:
     def _attempt(self, member: Owned) -> None:
         try:
             try:
-                _uninterrupted(lambda: member._remove(self))
+                _uninterrupted(member._remove, self)
             except OSError as problem:
                 if problem.errno != EMFILE or not self._limits.lift():
                     raise
-                _uninterrupted(lambda: member._remove(self))
+                _uninterrupted(member._remove, self)
         except NotFoundError:
             return
         except Exception as problem:
@@ -153,7 +155,7 @@ class Teardown:
     def _delete_links(self) -> None:
         for runtime, owners in self._links.items():
             try:
-                _uninterrupted(partial(self._delete_in, runtime, owners))
+                _uninterrupted(self._delete_in, runtime, owners)
             except Exception as problem:
                 self._keep(problem, list(owners.values()))
             except BaseException as problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from struct import Struct
 
 from netkit._netlink.layout import Field, Reader
@@ -24,6 +23,8 @@ from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from netkit._netlink.socket import Reply
     from netkit._spec.addresses import IPInterface
 

@@ -5,7 +5,6 @@ Both work on any socket of the namespace, a netlink socket too (netdevice(7)).
 
 from __future__ import annotations
 
-from array import array
 from fcntl import ioctl
 from struct import Struct
 
@@ -33,6 +32,8 @@ def sync_carrier(descriptor: int, name: str) -> bool:
     once a deferred job has run (net/core/link_watch.c). ETHTOOL_GLINK runs that job for the
     one device (ethtool_op_get_link calls linkwatch_sync_dev), so no event need be waited for.
     """
+    from array import array  # it imports collections
+
     command = array("I", [_ETHTOOL_GLINK, 0])
     address, _ = command.buffer_info()
     ioctl(descriptor, _SIOCETHTOOL, _IFREQ.pack(name.encode(), address))

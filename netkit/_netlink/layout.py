@@ -8,8 +8,7 @@ formed as that one was, and need not be walked; any other one is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
+from _operator import itemgetter  # operator itself imports more
 from struct import Struct, calcsize
 
 from netkit._netlink.wire import attributes
@@ -17,6 +16,7 @@ from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, TypeAlias
 
     Shape: TypeAlias = Mapping[int, "Field | Nest"]

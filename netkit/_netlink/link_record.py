@@ -74,6 +74,7 @@ _SHAPE: Shape = {
 }
 _DEFAULTS = (None, None, 0, 0, 0, 0, *[None] * 12)  # from the name on
 _READER = Reader("a link", "=4xiI4x", _SHAPE, _DEFAULTS)  # of struct ifinfomsg: index, flags
+_OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
 _STATISTICS = Struct("=10Q")
 
 
@@ -154,6 +155,12 @@ class LinkRecord:
     def operstate(self) -> int:
         """A number of RFC 2863 (IFLA_OPERSTATE)."""
         return int(self._fields[_OPERSTATE])
+
+    @property
+    def state(self) -> str:
+        """``operstate`` in the words of ``ip link``, in lower case."""
+        number = self.operstate
+        return _OPERSTATES[number] if number < len(_OPERSTATES) else str(number)
 
     @property
     def carrier(self) -> bool:

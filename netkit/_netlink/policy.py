@@ -7,15 +7,19 @@ skipped, so a newer kernel does not break reading.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from socket import AF_INET, AF_INET6, inet_ntop
+from _socket import AF_INET, AF_INET6, inet_ntop
 from struct import Struct, error
 
 from netkit._netlink.wire import attributes
 from netkit.errors import ProtocolError
 
-Reader = Callable[[memoryview | bytes, int, int], object]
-"""Reads a payload between two offsets, and nothing behind the second."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeAlias
+
+    Reader: TypeAlias = Callable[[memoryview | bytes, int, int], object]
+    """Reads a payload between two offsets, and nothing behind the second."""
 
 _NO_VARIANTS: Mapping[str, Attribute] = {}
 _U16 = Struct("=H").unpack_from
@@ -53,7 +57,7 @@ class Attribute:
         self.variants = variants
 
 
-Policy = Mapping[int, Attribute]
+Policy = dict[int, Attribute]
 
 
 def u8(data: memoryview | bytes, start: int, end: int) -> int:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import errno
 import os
-import socket as _socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from _socket import MSG_DONTWAIT, MSG_TRUNC, SO_RCVTIMEO, SOL_SOCKET  # plain numbers; socket's enums are slow
+from _thread import allocate_lock
 from struct import Struct, pack
-from threading import Lock
 
 from netkit._forks import process
 from netkit._netlink.address import RTM_NEWADDR
@@ -37,6 +36,7 @@ from netkit.errors import KernelError, ProtocolError, StateError, WaitTimeout, k
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, Protocol, TypeVar
 
     T = TypeVar("T")
@@ -77,7 +77,6 @@ _SEQUENCE_MASK = 0x7FFFFFFF
 # Nearly every answer: a capped ACK that says 0. Header, error, and the header of the request.
 _PLAIN_ACK = Struct("=IHHIIi")
 _PLAIN_ACK_SIZE = 36
-_MSG_TRUNC = int(_socket.MSG_TRUNC)  # the enum's operators are slow
 
 Reply = tuple[int, memoryview, int, int]
 """Type of the message, the datagram, and where in it the body begins and ends."""
@@ -102,7 +101,7 @@ class NetlinkSocket:
         missing_capability: Callable[[], str | None] | None = None,
     ) -> None:
         self._sock: Transport | None = sock
-        self._lock = Lock()
+        self._lock = allocate_lock()
         self._sequence = int.from_bytes(os.urandom(3), "little")
         self._buffer = _NO_BUFFER
         self._pid = process()
@@ -334,7 +333,7 @@ class NetlinkSocket:
             size, flags, sender = _receive_into(sock, self._buffer, operation)
             if sender[0] != 0:
                 continue  # another process may send to our port; only the kernel is believed
-            if flags & _MSG_TRUNC:
+            if flags & MSG_TRUNC:
                 self._buffer = bytearray(2 * size)
                 raise _LostError(f"an answer of {size} bytes did not fit")
             return memoryview(self._buffer)[:size]
@@ -343,7 +342,7 @@ class NetlinkSocket:
 
 def _receive_into(sock: Transport, buffer: bytearray, operation: str) -> tuple[int, int, tuple[int, int]]:
     try:
-        size, _, flags, sender = sock.recvmsg_into([buffer], 0, _MSG_TRUNC)
+        size, _, flags, sender = sock.recvmsg_into([buffer], 0, MSG_TRUNC)
         return size, flags, sender
     except BlockingIOError as problem:
         raise WaitTimeout(f"no answer to '{operation}' within {_PATIENCE} seconds") from problem
@@ -373,7 +372,7 @@ def _set_options(sock: Transport) -> None:
                 raise
     # A timeout of the kernel's, since Python's own would cost a poll() per receive.
     sock.setblocking(True)
-    sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, pack("=qq", _PATIENCE, 0))
+    sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, pack("=qq", _PATIENCE, 0))
 
 
 def _send(sock: Transport, data: bytes, operation: str, label: str | None) -> None:
@@ -387,7 +386,7 @@ def _drain(sock: Transport, buffer: bytearray) -> None:
     """Read away what an interrupted request left; an unfinished dump ends this way too."""
     while True:
         try:
-            sock.recvmsg_into([buffer], 0, _socket.MSG_DONTWAIT)
+            sock.recvmsg_into([buffer], 0, MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError as problem:

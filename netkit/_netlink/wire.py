@@ -6,7 +6,6 @@ All integers are in the machine's byte order, as the kernel has them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from struct import Struct
 from sys import byteorder
 
@@ -14,6 +13,8 @@ from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from netkit._netlink.policy import Policy
 
 # Message types common to every protocol.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
-from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
+from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 from netkit._spec.value import Value, shown
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ipaddress
     from typing import Literal
 
 _set = object.__setattr__
@@ -57,7 +57,8 @@ class Address(Value):
     preferred_lifetime: int | None
     valid_lifetime: int | None
 
-    # Dumps make thousands of these: bytes are kept, and ipaddress objects are made when asked for.
+    # Dumps make thousands of these: bytes are kept, and ipaddress objects are made (and ipaddress, which
+    # takes as long to load as a third of netkit, is imported) when asked for.
     def __init__(
         self,
         packed: bytes,
@@ -86,11 +87,11 @@ class Address(Value):
 
         Raises SpecError for what is no address with a prefix length.
         """
-        from netkit._spec.addresses import ip_interface
-
         quick = plain(value) if isinstance(value, str) else None
         if quick is not None:
             return cls(*quick)
+        from netkit._spec.addresses import ip_interface
+
         interface = ip_interface(value)
         return cls(interface.packed, interface.network.prefixlen)
 
@@ -102,6 +103,8 @@ class Address(Value):
     @property
     def interface(self) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
         """The same as an ``ipaddress`` interface: address and prefix length."""
+        import ipaddress
+
         if len(self.packed) == 4:
             return ipaddress.IPv4Interface((self.packed, self.prefixlen))
         return ipaddress.IPv6Interface((self.packed, self.prefixlen))
@@ -131,7 +134,7 @@ class Address(Value):
         if len(packed) == 4:
             return f"{packed[0]}.{packed[1]}.{packed[2]}.{packed[3]}/{self.prefixlen}"
         if packed[:10] == _ZEROS:  # of ::ffff:0:0/96 and its like C and Python have different texts
-            return f"{ipaddress.IPv6Address(packed)}/{self.prefixlen}"
+            return f"{self.ip}/{self.prefixlen}"
         return f"{inet_ntop(AF_INET6, packed)}/{self.prefixlen}"
 
     def __repr__(self) -> str:
@@ -144,6 +147,8 @@ class Address(Value):
             return self.packed == other.packed and self.prefixlen == other.prefixlen
         if isinstance(other, str):
             return str(self) == other
+        import ipaddress
+
         if isinstance(other, (ipaddress.IPv4Interface, ipaddress.IPv6Interface)):
             return self.interface == other
         return NotImplemented
@@ -176,6 +181,8 @@ def _plain_number(text: str) -> bool:
 
 
 def _unpacked(packed: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    import ipaddress
+
     if len(packed) == 4:
         return ipaddress.IPv4Address(packed)
     if len(packed) == 16:

@@ -1,4 +1,4 @@
-"""IP addresses, networks and MAC addresses as users write them."""
+"""IP addresses and networks as users write them. mac is here too for those who look for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ipaddress
 
 from netkit._spec.address import Address as Address
 from netkit._spec.address import plain
+from netkit._spec.mac import mac as mac
 from netkit._spec.value import shown
 from netkit.errors import SpecError
 
@@ -168,26 +169,3 @@ def one_or_many(
             raise SpecError(f"{what} '{interface}' is given twice")
         found.append(interface)
     return tuple(found)
-
-
-_HEX = frozenset("0123456789abcdef")
-
-
-def mac(value: object, what: str = "mac", unicast: bool = True) -> str:
-    """A MAC address in lower case with colons, from that, ``-`` separators, or 12 hex digits."""
-    if not isinstance(value, str):
-        raise SpecError(f"{what} {shown(value)} is a {type(value).__name__}: a MAC address is a str")
-    digits = value.lower()
-    for separator in ":-":
-        if separator in digits:
-            parts = digits.split(separator)
-            digits = "".join(parts) if len(parts) == 6 and all(len(part) == 2 for part in parts) else ""
-    if len(digits) != 12 or not _HEX.issuperset(digits):
-        raise SpecError(f"{what} {shown(value)} is no MAC address: write it as '02:00:00:00:00:01'")
-    text = ":".join([digits[index : index + 2] for index in range(0, 12, 2)])
-    if unicast and int(digits[:2], 16) & 1:
-        mended = f"{int(digits[:2], 16) & 0xFE:02x}{text[2:]}"
-        raise SpecError(f"{what} {value!r} is multicast: no device can have it; {mended!r} is unicast")
-    if unicast and not int(digits, 16):
-        raise SpecError(f"{what} {value!r} is all zero: no device can have it; '02:00:00:00:00:01' would do")
-    return text

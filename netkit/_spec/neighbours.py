@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netkit._spec import numbers
 from netkit._spec.addresses import ip_address, not_a_hosts
-from netkit._spec.addresses import mac as checked_mac
+from netkit._spec.mac import mac as checked_mac
 from netkit._spec.names import device
 from netkit._spec.value import Value, shown
 from netkit.errors import SpecError

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from contextlib import contextmanager
 
 from netkit._system import namespace_files as nsfs
 from netkit._system.syscalls import MNT_DETACH, MS_BIND, MS_REC, MS_SHARED, mount, umount2
@@ -17,7 +16,6 @@ from netkit.errors import StateError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from typing import Final
 
 _held: set[int] = set()
@@ -94,7 +92,7 @@ def register_symlink(name: str, fd: int) -> Registration:
         try:
             os.symlink(target, path)
         except FileExistsError:
-            with _locked_directory():
+            with _LockedDirectory():
                 _clear_stale(path)
                 os.symlink(target, path)
     except OSError as error:
@@ -113,7 +111,7 @@ def register_mount(name: str, fd: int) -> Registration:
     try:
         _make_directory()
         # The lock also keeps others from taking the file for a stale one before it is mounted on.
-        with _locked_directory():
+        with _LockedDirectory():
             _share_directory()
             _clear_stale(path)
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
@@ -158,15 +156,21 @@ def _make_directory() -> None:
     os.makedirs(nsfs.NETNS_DIRECTORY, 0o755, exist_ok=True)
 
 
-@contextmanager
-def _locked_directory() -> Generator[None, None, None]:
+class _LockedDirectory:
     """One repair or mount at a time; iproute2 takes the same lock (ip/ipnetns.c)."""
-    directory = os.open(nsfs.NETNS_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(directory)
+
+    __slots__ = ("_fd",)
+
+    def __enter__(self) -> None:
+        self._fd = os.open(nsfs.NETNS_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._fd)
 
 
 def _clear_stale(path: str) -> None:

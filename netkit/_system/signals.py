@@ -1,54 +1,74 @@
-"""Signals that wait until an undo is finished."""
+"""Signals that wait until an undo is finished, and those that are for the program's own threads.
+
+By the C functions below the signal module: that one turns numbers into enums, which costs
+milliseconds at import and several times the call itself afterwards.
+"""
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
-from threading import current_thread, main_thread
-from types import FrameType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
     from typing import Any
 
     _Handler = Callable[[int, FrameType | None], object] | int | None
 
-_DEFERRED = (int(signal.SIGINT), int(signal.SIGTERM), int(signal.SIGHUP))
+_c_signal: Any = sys.modules["_signal"]  # built in, and loaded by the interpreter itself
+_get_handler, _set_handler, _raise_signal = _c_signal.getsignal, _c_signal.signal, _c_signal.raise_signal
+_IGNORED: int = _c_signal.SIG_IGN
+_DEFERRED: tuple[int, ...] = (_c_signal.SIGINT, _c_signal.SIGTERM, _c_signal.SIGHUP)
 
-# The C functions below signal's own, which turn numbers into enums and cost several times as much.
-_c_signal: Any = sys.modules.get("_signal", signal)
-_get_handler, _set_handler = _c_signal.getsignal, _c_signal.signal
 
-
-@contextmanager
-def deferred_signals() -> Generator[None]:
+class deferred_signals:  # noqa: N801
     """Hold back SIGINT, SIGTERM and SIGHUP for the block; then deliver what came.
 
     Python runs handlers on the main thread only, so elsewhere there is nothing to hold back.
     A handler is swapped, not the signal mask: any thread may take a masked signal.
     """
-    if current_thread() is not main_thread():
-        yield
-        return
-    arrived: list[int] = []
-    before: list[tuple[int, _Handler]] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if number not in arrived:
-            arrived.append(number)
+    __slots__ = ("_arrived", "_before")
 
-    try:
-        for held in _DEFERRED:
-            handler: _Handler = _get_handler(held)
-            if handler is not None and handler != signal.SIG_IGN:
-                before.append((held, handler))
-                _set_handler(held, note)
-        yield
-    finally:
-        for held, handler in before:
+    def __init__(self) -> None:
+        self._arrived: list[int] = []
+        self._before: list[tuple[int, _Handler]] = []
+
+    def __enter__(self) -> None:
+        try:
+            for held in _DEFERRED:
+                handler: _Handler = _get_handler(held)
+                if handler is not None and handler != _IGNORED:
+                    self._before.append((held, handler))
+                    _set_handler(held, self._note)
+        except ValueError:  # this is not the main thread
+            self._before.clear()
+        except BaseException:  # one came before it was held back
+            self._deliver()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        self._deliver()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number not in self._arrived:
+            self._arrived.append(number)
+
+    def _deliver(self) -> None:
+        for held, handler in self._before:
             _set_handler(held, handler)
-        for number in arrived:
-            signal.raise_signal(number)
+        for number in self._arrived:
+            _raise_signal(number)
+
+
+class blocked_signals:  # noqa: N801
+    """A thread that is started in the block takes no signals: it inherits the mask."""
+
+    __slots__ = ("_before",)
+
+    def __enter__(self) -> None:
+        self._before: set[int] = _c_signal.pthread_sigmask(_c_signal.SIG_BLOCK, _c_signal.valid_signals())
+
+    def __exit__(self, *exc: object) -> None:
+        _c_signal.pthread_sigmask(_c_signal.SIG_SETMASK, self._before)

@@ -11,13 +11,12 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-import threading
-from _thread import LockType, allocate_lock, start_new_thread
-from contextvars import copy_context
-from queue import SimpleQueue
+from _queue import SimpleQueue
+from _thread import LockType, RLock, allocate_lock, get_ident, start_new_thread
 
 from netkit._system.namespace_files import identity, open_current, path_identity
 from netkit._system.privilege import missing_capability
+from netkit._system.signals import blocked_signals
 from netkit._system.syscalls import CLONE_NEWNET, setns, unshare
 from netkit.errors import KernelError, StateError, kernel_error
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _LAST_PREPARED_FD = 1023
+_ONE_TASK = 3  # links of /proc/self/task: itself, its name, and one directory per thread
 
 
 class _Job:
@@ -97,7 +97,7 @@ class Worker:
         home, self._home = self._home, -1
         if home >= 0:
             os.close(home)
-        self._lock = threading.RLock()  # a signal handler may come in between and call
+        self._lock = RLock()  # a signal handler may come in between and call
         self._thread = 0
         self._jobs: SimpleQueue[_Job] | None = None
 
@@ -106,7 +106,7 @@ class Worker:
 
         If the wait is interrupted, the call still ends and ``discard(result)`` disposes of it.
         """
-        if threading.get_ident() == self._thread:
+        if get_ident() == self._thread:
             return _there_and_back(call)  # a finalizer that happens to run on the worker thread
         while True:
             job = _Job(call, discard)
@@ -131,27 +131,22 @@ class Worker:
             return jobs
 
     def _start(self) -> SimpleQueue[_Job] | None:
-        import signal
-
         _prepare_descriptor_table()
         jobs: SimpleQueue[_Job] = SimpleQueue()
         home = open_current()
-        # The thread inherits the mask: signals are for the program's own threads.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            start_new_thread(self._serve, (jobs, home))
-            self._home, self._jobs = home, jobs
+            with blocked_signals():  # they are for the program's own threads
+                start_new_thread(self._serve, (jobs, home))
+                self._home, self._jobs = home, jobs
         except RuntimeError as error:
             os.close(home)
             if _shutting_down(error):
                 return None
             raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return jobs
 
     def _serve(self, jobs: SimpleQueue[_Job], home: int) -> None:
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         at_home = True
         while at_home:
             job = jobs.get()
@@ -225,6 +220,8 @@ def fresh(fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwarg
     so does an exception of any kind, with its traceback. A KeyboardInterrupt ends the wait, not
     the function. Needs CAP_SYS_ADMIN (setns(2)).
     """
+    from contextvars import copy_context
+
     context = copy_context()
     return run_fresh(fd, lambda: context.run(function, *args, **kwargs))
 
@@ -243,7 +240,9 @@ def run_fresh(fd: int, call: Callable[[], T], discard: Callable[[T], object] | N
         job.finish()
 
     try:
-        threading.Thread(target=serve, name="netkit-call", daemon=True).start()
+        from threading import Thread
+
+        Thread(target=serve, name="netkit-call", daemon=True).start()
         job.done.acquire()
     except BaseException as error:
         job.abandon()
@@ -299,10 +298,10 @@ class entered:  # noqa: N801
         except BaseException:
             os.close(home)
             raise
-        self._home, self._thread = home, threading.get_ident()
+        self._home, self._thread = home, get_ident()
 
     def __exit__(self, *exc: object) -> None:
-        if threading.get_ident() != self._thread:
+        if get_ident() != self._thread:
             raise StateError("entered() ends on another thread than it began on: that one is still inside")
         home, self._home = self._home, -1
         try:
@@ -350,7 +349,7 @@ def _prepare_descriptor_table() -> None:
     With two it waits for an RCU grace period, 8 to 19 ms at 64, 256, 512 and 1024 descriptors
     (expand_fdtable in fs/file.c); alone it takes 16 us.
     """
-    if threading.active_count() > 1:
+    if os.stat("/proc/self/task").st_nlink > _ONE_TASK:
         return
     fd = open_current()
     try:

@@ -440,3 +440,27 @@ def test_the_limit_of_namespaces_is_named(host: Namespace) -> None:
     assert len(said.splitlines()) == 2
     assert said.count("user.max_net_namespaces") == 2
     assert said.count("ENOSPC") == 2
+
+
+def test_nothing_heavy_is_loaded_on_the_way_to_the_first_links(host: Namespace) -> None:
+    """And nothing on the worker thread, which threading would take for the main one."""
+    code = """
+import sys
+import netkit
+heavy = "contextlib enum functools ipaddress selectors signal socket subprocess threading"
+host = netkit.Namespace.current()
+addresses = ["10.0.0.1/24", "fd00::1/64"]
+with netkit.Namespace("first") as first, netkit.Bridge(host, "br0", address=addresses) as bridge:
+    veth = bridge.connect(first, name="v0", peer_name="eth0", peer_address="10.0.0.2/24")
+    assert first.links["eth0"].mtu == 1500
+    assert "10.0.0.2/24" in list(map(str, veth.peer.addresses))
+    print(*set(heavy.split()) & set(sys.modules))
+    assert first.sysctl["net.ipv4.ip_forward"] == "0"
+    first.socket().close()
+    assert first.ping("10.0.0.1").received == 1
+import threading
+assert threading.main_thread() is threading.current_thread()
+"""
+    root = Path(__file__).parents[2]
+    bare = [sys.executable, "-S", "-E", "-c"]  # -S: the .pth files of site packages import what they like
+    assert run_in(host, *bare, f"import sys; sys.path.insert(0, {str(root)!r})\n{code}") == "\n"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from netkit._address import parse_addresses, wait_until_heard
-from netkit._lifecycle import LINKS, Holder, Resource, Teardown, Undo
+from netkit._address import add_requests, parse_addresses, wait_until_heard
+from netkit._lifecycle import LINKS, PHRASE, Holder, Resource, Teardown, raise_first
 from netkit._link import Link, link_by_name, require_link
 from netkit._netlink.bridge import set_port
 from netkit._netlink.link import bridge as new_bridge
@@ -13,15 +13,17 @@ from netkit._runtime import Runtime, random_group
 from netkit._spec import names, numbers
 from netkit._spec.address import Address
 from netkit._spec.mac import mac as parse_mac
-from netkit._veth import VethPair, _random_mac, send_new
-from netkit.errors import KernelError, NotFoundError, SpecError, UnsupportedError
+from netkit._veth import VethPair, _random_mac, take_back_addresses
+from netkit.errors import KernelError, NotFoundError, SpecError, StateError, UnsupportedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from netkit._fdb import ForwardingDatabase
+    from netkit._lifecycle.steps import Steps
     from netkit._namespace import Namespace
+    from netkit._netlink.link import LinkRecord
     from netkit._spec.routes import Route
     from netkit._veth import Addresses
 
@@ -65,6 +67,7 @@ class Bridge(Resource, Holder):
     """
 
     _stage = LINKS
+    _by_messages = True
 
     def __init__(
         self,
@@ -226,9 +229,8 @@ class Bridge(Resource, Holder):
         self._check_live()
         pair = VethPair(
             self._netns, ns, name=name, peer_name=peer_name, peer_address=peer_address,
-            mtu=mtu, mac=mac, peer_mac=peer_mac, queues=queues,
+            mtu=mtu, mac=mac, peer_mac=peer_mac, master=self, queues=queues,
         )  # fmt: skip
-        pair._master = self.link
         pair._port_options_of = lambda index: _port_requests(
             index, f"link '{name}'", hairpin, isolated, learning, flood, cost, priority
         )
@@ -268,18 +270,33 @@ class Bridge(Resource, Holder):
 
     # -- lifecycle ----------------------------------------------------------------
 
-    def _create(self, undo: Undo) -> None:
+    def _steps(self) -> Steps:
+        self._index = 0
         runtime = self._runtime = self._netns._live_runtime()
         self._group = self._group or random_group()
         self._given_mac = self._mac or _random_mac()
         self._index = runtime.new_index()
-        undo.add(self._take_back)
-        refusal = send_new(runtime, self._message(), self._index, self._name, self._addresses)
-        if refusal is not None:
-            raise self._explained(refusal)
-        for request in self._mtu_requests():
-            runtime.route.request(request)
-        wait_until_heard(runtime, self._index, self._addresses)
+        addresses = add_requests(self._index, self._name, self._addresses)
+        # Elsewhere a stranger may get our index, and what follows would be done to his link.
+        more = self._mtu_requests()
+        rest = more if runtime.ours else []
+        first, *outcomes = yield [(runtime, [self._message(), *addresses, *rest])]
+        if first is not None:
+            take_back_addresses(runtime, self._index, self._addresses, outcomes)
+            raise self._explained(first)
+        raise_first(outcomes)
+        if more and not rest:
+            raise_first((yield [(runtime, more)]))
+
+    def _wait_usable(self, settled: set[tuple[Runtime, str]]) -> None:
+        if self._runtime is not None:
+            wait_until_heard(self._runtime, self._index, self._addresses)
+
+    def _live_index(self) -> int:
+        """Its index, also while it is being created with others."""
+        if not self._index or self._state in ("deleted", "closed"):
+            raise StateError(f"{self!r} is {PHRASE[self._state]}")
+        return self._index
 
     def _explained(self, refusal: KernelError) -> KernelError:
         if not isinstance(refusal, UnsupportedError):
@@ -314,8 +331,8 @@ class Bridge(Resource, Holder):
         )
 
     def _take_back(self) -> None:
-        runtime = self._open()
-        if self._is_ours(runtime):
+        runtime = self._runtime
+        if runtime is not None and self._index and self._is_ours(runtime):
             runtime.route.request(delete_link(index=self._index))
 
     def _runtimes(self) -> tuple[Runtime | None, ...]:
@@ -323,11 +340,11 @@ class Bridge(Resource, Holder):
 
     def _remove(self, teardown: Teardown) -> None:
         runtime = self._runtime
-        if runtime is None or runtime.fd < 0 or runtime in teardown.doomed:
+        if runtime is None or runtime.fd < 0 or runtime in teardown.doomed or not self._index:
             return
-        if self._is_ours(runtime):
+        if self._strangers and self._is_ours(runtime):
             self._release_strangers(runtime)
-            teardown.delete_link(self, runtime, self._index)
+        teardown.delete_link(self, [(runtime, self._index)], self._is_mine)
 
     def _release_strangers(self, runtime: Runtime) -> None:
         for index in sorted(self._strangers):
@@ -340,11 +357,13 @@ class Bridge(Resource, Holder):
 
     def _is_ours(self, runtime: Runtime) -> bool:
         try:
-            record = parse_link(runtime.route.get(get_link(index=self._index)))
+            return self._is_mine(parse_link(runtime.route.get(get_link(index=self._index))))
         except NotFoundError:
             return False
+
+    def _is_mine(self, record: LinkRecord) -> bool:
         mine = (self._group and record.group == self._group) or record.mac == self._given_mac
-        return record.kind == "bridge" and (mine or self._state == "borrowed")
+        return record.kind == "bridge" and bool(mine or self._state == "borrowed")
 
     def _exists(self) -> bool:
         return self._runtime is not None and self._is_ours(self._runtime)

@@ -6,10 +6,10 @@ import os
 from weakref import WeakValueDictionary
 
 from netkit._inside import Inside
-from netkit._lifecycle import NAMESPACES, Holder, Resource, Teardown, Undo
+from netkit._lifecycle import NAMESPACES, Holder, Resource, Teardown, Undo, raise_first, take_steps
 from netkit._link import Link, Links, link_by_name, nsid_in
 from netkit._netlink.link import get_link, parse_link
-from netkit._runtime import Runtime, attach_runtime, create_runtime
+from netkit._runtime import LOOPBACK_UP, Runtime, attach_runtime, create_runtime, create_runtimes
 from netkit._spec import names, numbers
 from netkit._system import nsfs
 from netkit._system.signals import deferred_signals
@@ -18,11 +18,13 @@ from netkit.errors import NotFoundError, SpecError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
     from pyroute2.iproute.linux import IPRoute  # pyright: ignore[reportMissingTypeStubs]
 
+    from netkit._lifecycle.steps import Steps
     from netkit._neighbour import Neighbours
     from netkit._route import RouteTable
     from netkit._rule import Rules
@@ -59,6 +61,8 @@ class Namespace(Inside, Resource, Holder):
     """
 
     _stage = NAMESPACES
+    _by_messages = True
+    _patient = True
 
     def __init__(self, name: str | None = None, *, persistent: bool = False) -> None:
         Resource.__init__(self)
@@ -229,13 +233,37 @@ class Namespace(Inside, Resource, Holder):
     def _create(self, undo: Undo) -> None:
         # A descriptor is a bare number: a Ctrl-C before somebody is to close it would leave it open.
         with deferred_signals():
-            runtime = create_runtime(self._name)
-            undo.add(runtime.release)
-            if self._name is not None:
-                self._registration = runtime.opener.register(self._name, runtime.fd, self._persistent)
-                undo.add(self._unregister)
+            undo.add(self._take_back)
+            self._opened(create_runtime(self._name))
+        take_steps(self._steps())
+
+    @classmethod
+    def _prepare(cls, resources: Sequence[Any], progress: Callable[[int], object]) -> None:
+        with deferred_signals():
+            runtimes = create_runtimes([each._name for each in resources], progress)
+            for netns, runtime in zip(resources, runtimes, strict=True):
+                netns._open = runtime  # all first: what is not held by anybody would never be closed
+            for netns, runtime in zip(resources, runtimes, strict=True):
+                netns._opened(runtime)
+                netns._state = "owned"  # the others that are created with it find it usable
+
+    def _opened(self, runtime: Runtime) -> None:
         self._open = runtime
+        if self._name is not None:
+            self._registration = runtime.opener.register(self._name, runtime.fd, self._persistent)
         _known[runtime.identity] = self
+
+    def _steps(self) -> Steps:
+        assert self._open is not None
+        raise_first((yield [(self._open, [LOOPBACK_UP])]))
+
+    def _take_back(self) -> None:
+        runtime, self._open = self._open, None
+        if runtime is not None:
+            try:
+                self._unregister()
+            finally:
+                runtime.release()
 
     def _doom(self, doomed: set[Runtime]) -> None:
         if self._open is not None and self._state == "owned":
@@ -248,11 +276,7 @@ class Namespace(Inside, Resource, Holder):
         try:
             self._end_processes(runtime)
         finally:
-            try:
-                self._unregister()
-            finally:
-                self._open = None
-                runtime.release()
+            self._take_back()
 
     def _unregister(self) -> None:
         registration, self._registration = self._registration, None

@@ -24,7 +24,7 @@ from netkit.errors import KernelError, StateError, kernel_error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket as _socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import ParamSpec, Protocol, TypeVar
 
     from netkit._netlink.socket import Transport
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
         """How namespaces are made and entered: by threads of ours, or by a simulated kernel."""
 
         def create(self) -> tuple[int, NetlinkSocket]: ...
+        def create_many(
+            self, count: int, progress: Callable[[int], object]
+        ) -> list[tuple[int, NetlinkSocket]]: ...
         def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket: ...
         def open_netlink(self, fd: int, protocol: int) -> Transport: ...
         def inside(self, fd: int, function: Callable[[], T]) -> T: ...
@@ -65,8 +68,14 @@ class ThreadOpener:
     """The privileged way: threads of ours enter the namespace."""
 
     def create(self) -> tuple[int, NetlinkSocket]:
-        """Make a namespace with `lo` up, and its rtnetlink socket."""
+        """Make a namespace and its rtnetlink socket."""
         return create_namespace(_set_up, NetlinkSocket.close)
+
+    def create_many(self, count: int, progress: Callable[[int], object]) -> list[tuple[int, NetlinkSocket]]:
+        """Make several, on several threads; all or none."""
+        from netkit._system.makers import create_namespaces
+
+        return create_namespaces(count, _set_up, NetlinkSocket.close, progress)
 
     def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket:
         """An ordinary socket that lives in the namespace."""
@@ -272,7 +281,7 @@ _holds: set[int] = set()
 # One count for all namespaces of ours: where a link of one names a peer of another by its index,
 # `bridge link` and others would take an equal index for a link of the same namespace.
 _own_indexes = count(1000)
-_LOOPBACK_UP = set_link(1, up=True, operation="set link 'lo' up")  # LOOPBACK_IFINDEX
+LOOPBACK_UP = set_link(1, up=True, operation="set link 'lo' up")  # LOOPBACK_IFINDEX
 _registry: dict[tuple[int, int], Runtime] = {}
 _registry_lock = RLock()
 
@@ -284,9 +293,18 @@ def identity_of(fd: int) -> tuple[int, int]:
 
 
 def create_runtime(name: str | None) -> Runtime:
-    """A new namespace, with its rtnetlink socket open and IPv6 addresses usable at once."""
+    """A new namespace, with its rtnetlink socket open and IPv6 addresses usable at once; `lo` is down."""
+    return _new_runtime(name, *opener.create())
+
+
+def create_runtimes(names: Sequence[str | None], progress: Callable[[int], object]) -> list[Runtime]:
+    """Several at once; all or none."""
+    made = opener.create_many(len(names), progress)
+    return [_new_runtime(name, fd, route) for name, (fd, route) in zip(names, made, strict=True)]
+
+
+def _new_runtime(name: str | None, fd: int, route: NetlinkSocket) -> Runtime:
     label = f"namespace '{name}'" if name else "an anonymous namespace"
-    fd, route = opener.create()
     runtime = Runtime(fd, label, True, route)
     with _registry_lock:
         _registry[runtime.identity] = runtime
@@ -323,18 +341,7 @@ def _random_index() -> int:
 def _set_up() -> NetlinkSocket:
     """On the thread that has just made a namespace, inside it."""
     _skip_duplicate_detection()
-    return with_loopback(netlink_transport(NETLINK_ROUTE))
-
-
-def with_loopback(transport: Transport) -> NetlinkSocket:
-    """The rtnetlink socket of a new namespace, whose `lo` it sets up."""
-    sock = NetlinkSocket(transport)
-    try:
-        sock.request(_LOOPBACK_UP)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+    return NetlinkSocket(netlink_transport(NETLINK_ROUTE))
 
 
 def _skip_duplicate_detection() -> None:
@@ -368,4 +375,13 @@ def _after_fork() -> None:
 
 os.register_at_fork(after_in_child=_after_fork)
 
-__all__ = ["Runtime", "attach_runtime", "create_runtime", "identity_of", "kernel_error", "random_group"]
+__all__ = [
+    "LOOPBACK_UP",
+    "Runtime",
+    "attach_runtime",
+    "create_runtime",
+    "create_runtimes",
+    "identity_of",
+    "kernel_error",
+    "random_group",
+]

@@ -6,8 +6,8 @@ import os
 from errno import ENODEV
 
 from netkit._address import add_requests, parse_addresses, wait_until_heard
-from netkit._lifecycle import LINKS, Owned, Resource, Teardown, Undo
-from netkit._link import Link
+from netkit._lifecycle import LINKS, Owned, Resource, Teardown, raise_first
+from netkit._link import Link, require_link
 from netkit._netlink.address import delete_address
 from netkit._netlink.link import delete_link, get_link, parse_link, set_link, veth
 from netkit._netlink.wire import Request
@@ -28,8 +28,10 @@ from netkit.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from netkit._bridge import Bridge
+    from netkit._lifecycle.steps import Steps
     from netkit._namespace import Namespace
     from netkit._netlink.link import LinkRecord
     from netkit._spec.addresses import InterfaceLike
@@ -46,6 +48,7 @@ class End:
         "given_mac",
         "index",
         "mac",
+        "master",
         "mtu",
         "name",
         "netns",
@@ -71,6 +74,7 @@ class End:
         self.txqlen = txqlen
         self.routes: tuple[Route, ...] = ()
         self.index = 0
+        self.master: int | None = None
         self.given_mac: str | None = None
         self.runtime: Runtime | None = None
 
@@ -103,6 +107,8 @@ class VethPair(Resource):
         peer_address: the same for the far end.
         mtu: in bytes.
         peer_mtu: ``mtu`` when left out.
+        master: a bridge of ``ns`` that ``name`` becomes a port of; a Bridge may be created together
+            with the pair (`Scope.own` with several).
         mac: link-layer address; a random local one when left out.
         peer_mac: the same for the far end.
         txqlen: transmit queue length in packets.
@@ -123,6 +129,7 @@ class VethPair(Resource):
     """
 
     _stage = LINKS
+    _by_messages = True
 
     def __init__(
         self,
@@ -139,6 +146,7 @@ class VethPair(Resource):
         peer_mac: str | None = None,
         txqlen: int | None = None,
         peer_txqlen: int | None = None,
+        master: Bridge | Link | None = None,
         queues: int = 1,
         up: bool = True,
     ) -> None:
@@ -166,7 +174,7 @@ class VethPair(Resource):
             raise SpecError(f"both ends are called '{name}' in the same namespace: give another peer_name")
         self._queues = numbers.integer(queues, "queues", 1, 4096)
         self._up = numbers.boolean(up, "up")
-        self._master: Link | None = None
+        self._master = None if master is None else require_master(master, ns)
         self._port_options_of: Callable[[int], list[Request]] = _no_options
 
     @property
@@ -186,17 +194,40 @@ class VethPair(Resource):
 
     # -- lifecycle ----------------------------------------------------------------
 
-    def _create(self, undo: Undo) -> None:
+    def _steps(self) -> Steps:
         near, far = self._near, self._far
+        near.index = far.index = 0
         here, there = near.open(), far.open()
         near.index, far.index = here.new_index(), there.new_index()
         near.given_mac, far.given_mac = near.mac or _random_mac(), far.mac or _random_mac()
         self._group = self._group or random_group()
-        undo.add(self._take_back)
-        self._send_near(here, there)
-        self._send_far(there)
-        if self._up:
-            self._settle()
+        near.master = None if self._master is None else _index_of(self._master)
+        message = self._message(here, there)
+        addresses = add_requests(near.index, near.name, near.addresses)
+        options = [*self._port_options_of(near.index), *_routes(near)]
+        # Elsewhere a stranger may get our index, and what follows would be done to his link.
+        rest = options if here.ours else []
+        first, *outcomes = yield [(here, [message, *addresses, *rest])]
+        if first is not None:
+            self._give_up(here, outcomes)
+            raise self._name_the_taken(first)
+        raise_first(outcomes)
+        if options and not rest:
+            raise_first((yield [(here, options)]))
+        requests = self._far_requests()
+        if requests:
+            raise_first((yield [(there, requests)]))
+
+    def _give_up(self, here: Runtime, outcomes: Sequence[KernelError | None]) -> None:
+        take_back_addresses(here, self._near.index, self._near.addresses, outcomes)
+
+    def _far_requests(self) -> list[Request]:
+        far = self._far
+        requests = add_requests(far.index, far.name, far.addresses)
+        if not self._up:
+            return requests
+        up = set_link(far.index, up=True, operation=f"set link '{far.name}' up")
+        return [up, *requests, *_routes(far)]
 
     def _message(self, here: Runtime, there: Runtime) -> Request:
         near, far = self._near, self._far
@@ -212,7 +243,7 @@ class VethPair(Resource):
             peer_mac=far.given_mac,
             group=self._group,
             peer_group=self._group,
-            master=None if self._master is None else self._master.ifindex,
+            master=near.master,
             txqlen=near.txqlen,
             peer_txqlen=far.txqlen,
             queues=self._queues,
@@ -221,35 +252,23 @@ class VethPair(Resource):
 
     def _take_back(self) -> None:
         here = self._near.runtime
-        if here is not None and self._is_ours(here, self._near):
+        if here is not None and self._near.index and self._is_ours(here, self._near):
             here.route.request(delete_link(index=self._near.index))
 
-    def _send_near(self, here: Runtime, there: Runtime) -> None:
-        near = self._near
-        refusal = send_new(here, self._message(here, there), near.index, near.name, near.addresses)
-        if refusal is not None:
-            raise self._name_the_taken(refusal)
-        requests = [*self._port_options_of(near.index), *_routes(near)]
-        if requests:
-            _raise_first(here.route.batch(requests))
-
-    def _send_far(self, there: Runtime) -> None:
-        far = self._far
-        requests = add_requests(far.index, far.name, far.addresses)
-        if self._up:
-            up = set_link(far.index, up=True, operation=f"set link '{far.name}' up")
-            requests = [up, *requests, *_routes(far)]
-        if requests:
-            _raise_first(there.route.batch(requests))
-
-    def _settle(self) -> None:
+    def _wait_usable(self, settled: set[tuple[Runtime, str]]) -> None:
         """Let the kernel act on the carrier that both ends have now, and IPv6 join its groups."""
+        if not self._up:
+            return
+        places = [(end.runtime, end.name) for end in (self._near, self._far) if end.runtime is not None]
+        if self._master is not None and self._near.runtime is not None:
+            places.append((self._near.runtime, _name_of(self._master)))
+        for runtime, name in places:
+            if (runtime, name) not in settled:
+                runtime.sync_carrier(name)
+                settled.add((runtime, name))
         for end in (self._near, self._far):
             if end.runtime is not None:
-                end.runtime.sync_carrier(end.name)
                 wait_until_heard(end.runtime, end.index, end.addresses)
-        if self._near.runtime is not None and self._master is not None:
-            self._near.runtime.sync_carrier(self._master._last_name)
 
     def _name_the_taken(self, refusal: KernelError) -> KernelError:
         if isinstance(refusal, UnsupportedError):
@@ -272,27 +291,31 @@ class VethPair(Resource):
         return (self._near.runtime, self._far.runtime)
 
     def _remove(self, teardown: Teardown) -> None:
-        found: Runtime | None = None
-        for end in (self._near, self._far):
-            runtime = end.runtime
-            if runtime is None or runtime.fd < 0 or runtime in teardown.doomed:
-                continue  # an end in a namespace that is dropped goes with it
-            # One end takes the other along, which is named too where their group may go as a whole.
-            if found in (None, runtime) and self._is_ours(runtime, end):
-                found = runtime
-                teardown.delete_link(self, runtime, end.index)
+        # An end in a namespace that is dropped goes with it.
+        places = [
+            (end.runtime, end.index)
+            for end in (self._near, self._far)
+            if end.index and end.runtime is not None and end.runtime.fd >= 0
+            if end.runtime not in teardown.doomed
+        ]
+        teardown.delete_link(self, places, self._is_mine)
 
     def _is_ours(self, runtime: Runtime, end: End) -> bool:
         return self._read(runtime, end) is not None
 
     def _read(self, runtime: Runtime, end: End) -> LinkRecord | None:
-        """Names and indexes are reused: only a veth with our group or our MAC is what we made."""
         try:
             record = parse_link(runtime.route.get(get_link(index=end.index)))
         except NotFoundError:
             return None
-        mine = (self._group and record.group == self._group) or record.mac == end.given_mac
-        return record if record.kind == "veth" and mine else None
+        return record if self._is_mine(record) else None
+
+    def _is_mine(self, record: LinkRecord) -> bool:
+        """Names and indexes are reused: only a veth with our group or our MAC is what we made."""
+        mine = (self._group and record.group == self._group) or (
+            record.mac in (self._near.given_mac, self._far.given_mac)
+        )
+        return record.kind == "veth" and bool(mine)
 
     def _exists(self) -> bool:
         runtime = self._near.runtime
@@ -322,6 +345,27 @@ class VethPair(Resource):
         return f"<VethPair {_place(near)} - {_place(far)}>"
 
 
+def require_master(master: object, netns: Namespace) -> Bridge | Link:
+    """A Bridge or Link of this namespace; anything else is a SpecError that says so."""
+    from netkit._bridge import Bridge
+
+    if isinstance(master, Link):
+        return require_link(master, netns, "master")
+    if not isinstance(master, Bridge):
+        raise SpecError(f"master takes a Bridge or a Link, not {master!r}: Bridge.open(ns, 'br0') opens one")
+    if not master._netns._same_as(netns):
+        raise SpecError(f"master {master!r} is in another namespace than {netns._called()}")
+    return master
+
+
+def _index_of(master: Bridge | Link) -> int:
+    return master.ifindex if isinstance(master, Link) else master._live_index()
+
+
+def _name_of(master: Bridge | Link) -> str:
+    return master._last_name if isinstance(master, Link) else master._name
+
+
 def _no_options(index: int) -> list[Request]:
     return []
 
@@ -338,28 +382,16 @@ def _routes(end: End) -> list[Request]:
     return [add_route(route, end.index, []) for route in end.routes]
 
 
-def send_new(
-    runtime: Runtime, request: Request, index: int, name: str, addresses: tuple[Address, ...]
-) -> KernelError | None:
-    """Make a link with its addresses in one send; the refusal of the link itself, if it was refused.
+def take_back_addresses(
+    runtime: Runtime, index: int, addresses: tuple[Address, ...], outcomes: Sequence[KernelError | None]
+) -> None:
+    """Take addresses of a link that was refused back from the stranger who has its index.
 
-    The kernel goes on after a refused message: if a stranger has our index, it is the stranger that
-    got our addresses, and they are taken back. Raises what refused an address of ours.
+    The kernel goes on after a refused message, and has given them to him.
     """
-    first, *rest = runtime.route.batch([request, *add_requests(index, name, addresses)])
-    if first is None:
-        _raise_first(rest)
-    else:
-        given = [address for address, outcome in zip(addresses, rest, strict=True) if outcome is None]
-        if given:
-            _raise_first(runtime.route.batch([delete_address(index, address) for address in given]))
-    return first
-
-
-def _raise_first(outcomes: list[KernelError | None]) -> None:
-    for outcome in outcomes:
-        if outcome is not None:
-            raise outcome
+    given = [address for address, outcome in zip(addresses, outcomes, strict=False) if outcome is None]
+    if given:
+        raise_first(runtime.route.batch([delete_address(index, address) for address in given]))
 
 
 def _find(runtime: Runtime, name: str) -> int | None:

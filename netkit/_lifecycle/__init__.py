@@ -2,6 +2,8 @@
 
 owned.py     Owned and Holder: who belongs to whom
 resource.py  Resource: create / delete / detach / adopt / exists, and `with`
+steps.py     what is made by messages, and how those of many share a send
+together.py  several resources at once: all of them, or none
 scope.py     Scope: a block of resources, undone in reverse; the undo at interpreter exit
 teardown.py  Undo (of one half-made resource) and Teardown (of many)
 """
@@ -9,14 +11,16 @@ teardown.py  Undo (of one half-made resource) and Teardown (of many)
 from __future__ import annotations
 
 from netkit._lifecycle.owned import LINKS, NAMESPACES, NAT, ROOT, ROUTES, Holder, Owned
-from netkit._lifecycle.resource import Resource
+from netkit._lifecycle.resource import PHRASE, Resource
 from netkit._lifecycle.scope import Scope, undo_all
+from netkit._lifecycle.steps import raise_first, take_steps
 from netkit._lifecycle.teardown import Teardown, Undo, leave_block, undo
 
 __all__ = [
     "LINKS",
     "NAMESPACES",
     "NAT",
+    "PHRASE",
     "ROOT",
     "ROUTES",
     "Holder",
@@ -26,6 +30,8 @@ __all__ = [
     "Teardown",
     "Undo",
     "leave_block",
+    "raise_first",
+    "take_steps",
     "undo",
     "undo_all",
 ]

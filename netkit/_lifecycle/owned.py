@@ -10,6 +10,8 @@ from netkit._runtime import Runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from netkit._lifecycle.teardown import Teardown
 
 # The stages of a teardown: rules before routes, routes before links, namespaces last.
@@ -53,6 +55,13 @@ class Owned:
     def _begin(self, group: int) -> None:
         """Come to life for a Scope that owns this from now on; its links go into `group`."""
         raise NotImplementedError
+
+    @classmethod
+    def _begin_many(cls, members: Sequence[Owned], group: int, progress: Callable[[int], object]) -> None:
+        """`_begin` for several of this class, in order; ``progress`` is told when one is done."""
+        for member in members:
+            member._begin(group)
+            progress(1)
 
 
 class Holder:

@@ -6,18 +6,22 @@ from _thread import RLock
 
 from netkit._forks import process
 from netkit._lifecycle.owned import ROOT, Holder, Owned
+from netkit._lifecycle.steps import take_steps
 from netkit._lifecycle.teardown import Undo, leave_block, undo
 from netkit._runtime import Runtime
 from netkit.errors import StateError, TeardownError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from types import TracebackType
-    from typing import Literal, Self
+    from typing import Any, Literal, Self
+
+    from netkit._lifecycle.steps import Steps
 
     State = Literal["new", "owned", "borrowed", "deleted", "closed"]
 
-_PHRASE = {
+PHRASE = {
     "new": "not created yet (use `with`, or create())",
     "owned": "created already",
     "borrowed": "borrowed, not owned (adopt() takes ownership)",
@@ -40,10 +44,29 @@ class Resource(Owned):
         self._guard = RLock()
         self._needed: list[Runtime] = []
 
-    # What a subclass fills in, besides _remove.
+    # What a subclass fills in, besides _remove: _create, or what it sends as _steps.
+
+    _by_messages = False  # its messages can share a send with those of others
+    _patient = False  # its only step goes ahead of the first send that others make to its namespace
 
     def _create(self, undo: Undo) -> None:
+        undo.add(self._take_back)
+        take_steps(self._steps())
+        self._wait_usable(set())
+
+    def _steps(self) -> Steps:
         raise NotImplementedError
+
+    def _wait_usable(self, settled: set[tuple[Runtime, str]]) -> None:
+        """Wait until it can be used; ``settled`` are the links that need no second look."""
+
+    def _take_back(self) -> None:
+        """Remove what the steps have made so far, if it is there."""
+        raise NotImplementedError
+
+    @classmethod
+    def _prepare(cls, resources: Sequence[Any], progress: Callable[[int], object]) -> None:
+        """Of several that are created together, make what can be made before anything else is."""
 
     def _exists(self) -> bool:
         raise NotImplementedError
@@ -76,19 +99,22 @@ class Resource(Owned):
     def _create_whole(self) -> None:
         before, steps = self._state, Undo()
         if before in ("owned", "borrowed", "closed"):
-            raise StateError(f"{self!r} is {_PHRASE[before]}: it can't be created again")
+            raise StateError(f"{self!r} is {PHRASE[before]}: it can't be created again")
         try:
             self._create(steps)
-            self._state = "owned"
-            self._keep_open()
-            if self._holder is None:
-                ROOT._hold(self)
+            self._made()
         except BaseException as problem:
             self._state = before
             steps.run(problem)
             self._release()
             self._let_go()
             raise
+
+    def _made(self) -> None:
+        self._state = "owned"
+        self._keep_open()
+        if self._holder is None:
+            ROOT._hold(self)
 
     def delete(self) -> None:
         """Delete it, and what belongs to it, from the kernel. Gone already is success.
@@ -124,7 +150,7 @@ class Resource(Owned):
         with self._guard:
             self._check_process()
             if self._state != "borrowed":
-                raise StateError(f"{self!r} is {_PHRASE[self._state]}: only what is borrowed can be adopted")
+                raise StateError(f"{self!r} is {PHRASE[self._state]}: only what is borrowed can be adopted")
             self._adopt()
             self._state = "owned"
             self._keep_open()
@@ -224,9 +250,9 @@ class Resource(Owned):
 
     def _check_owned(self, verb: str) -> None:
         if self._state != "owned":
-            raise StateError(f"cannot {verb} {self!r}: it is {_PHRASE[self._state]}")
+            raise StateError(f"cannot {verb} {self!r}: it is {PHRASE[self._state]}")
 
     def _check_live(self) -> None:
         self._check_process()
         if self._state not in ("owned", "borrowed"):
-            raise StateError(f"{self!r} is {_PHRASE[self._state]}")
+            raise StateError(f"{self!r} is {PHRASE[self._state]}")

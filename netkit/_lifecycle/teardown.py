@@ -5,7 +5,7 @@ from __future__ import annotations
 from errno import EMFILE
 
 from netkit._lifecycle.owned import LINKS, NAMESPACES, ROOT, Owned
-from netkit._netlink.link import delete_group, delete_link, list_links, parse_link
+from netkit._netlink.link import delete_group, delete_link, get_link, list_links, parse_link
 from netkit._runtime import Runtime
 from netkit._system.limits import DescriptorLimit
 from netkit._system.signals import deferred_signals
@@ -13,7 +13,13 @@ from netkit.errors import NotFoundError, TeardownError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from typing import ParamSpec, TypeVar
+
+    from netkit._netlink.link import LinkRecord
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
 
 
 class Undo:
@@ -46,17 +52,17 @@ class Undo:
                     cause.add_note(f"netkit could not take back: {problem!r}")
 
 
-def _uninterrupted(step: Callable[..., object], *arguments: object) -> None:
+def _uninterrupted(step: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
     """Do a step of an undoing; once more if a KeyboardInterrupt or its like broke it off.
 
     On the main thread signals wait (`deferred_signals`), but one can be thrown into any thread.
     """
     try:
-        step(*arguments)
+        return step(*arguments, **keywords)
     except Exception:
         raise
     except BaseException as problem:
-        step(*arguments)
+        step(*arguments, **keywords)
         raise _InterruptedError(problem) from problem
 
 
@@ -80,7 +86,7 @@ class Teardown:
         self.interrupt: BaseException | None = None
         self.failed: set[Owned] = set()
         self.doomed: set[Runtime] = set()
-        self._links: dict[Runtime, dict[int, Owned]] = {}
+        self._links: list[DoomedLink] = []
         self._limits = DescriptorLimit()
 
     def run(self, members: list[Owned]) -> None:
@@ -119,9 +125,17 @@ class Teardown:
         where = {runtime for runtime in member._runtimes() if runtime is not None}
         return bool(where & self.doomed) and bool(where - self.doomed)
 
-    def delete_link(self, owner: Owned, runtime: Runtime, index: int) -> None:
-        """Delete a link at the end of its stage, together with the others of its namespace."""
-        self._links.setdefault(runtime, {})[index] = owner
+    def delete_link(
+        self, owner: Owned, places: Sequence[tuple[Runtime, int]], is_ours: Callable[[LinkRecord], bool]
+    ) -> None:
+        """Delete a link at the end of its stage, together with the others of its namespace.
+
+        ``places`` are where it may be found, by namespace and index: a veth by either end. In the first
+        where it is what ``is_ours`` knows, it is deleted. A second place in that namespace is its other
+        end, which counts as a member of a group that is deleted as a whole.
+        """
+        if places:
+            self._links.append(DoomedLink(owner, places, is_ours))
 
     def _attempt(self, member: Owned) -> None:
         try:
@@ -153,24 +167,87 @@ class Teardown:
         self.errors.append(problem)
 
     def _delete_links(self) -> None:
-        for runtime, owners in self._links.items():
-            try:
-                _uninterrupted(self._delete_in, runtime, owners)
-            except Exception as problem:
-                self._keep(problem, list(owners.values()))
-            except BaseException as problem:
-                self._note_interrupt(problem, list(owners.values()))
+        searched: list[DoomedLink] = self._links
+        self._links = []
+        while searched:
+            by_runtime: dict[Runtime, list[DoomedLink]] = {}
+            for link in searched:
+                by_runtime.setdefault(link.places[0][0], []).append(link)
+            searched = []
+            for runtime, links in by_runtime.items():
+                try:
+                    missing = _uninterrupted(self._delete_in, runtime, links)
+                    searched += _elsewhere(missing, runtime)
+                except Exception as problem:
+                    self._keep(problem, [link.owner for link in links])
+                except BaseException as problem:
+                    self._note_interrupt(problem, [link.owner for link in links])
+                    searched += _elsewhere(links, runtime)  # which were missing is not known any more
 
-    def _delete_in(self, runtime: Runtime, owners: dict[int, Owned]) -> None:
-        several = len(set(owners.values())) > 1
-        group = _common_group(runtime, set(owners)) if several else None
+    def _delete_in(self, runtime: Runtime, links: Sequence[DoomedLink]) -> list[DoomedLink]:
+        """Delete those that are here; the others."""
+        present = _records(runtime, links)
+        found: dict[int, Owned] = {}
+        missing: list[DoomedLink] = []
+        for link in links:
+            here = [index for index in link.indexes(runtime) if link.is_what(present.get(index))]
+            found.update(dict.fromkeys(here, link.owner))
+            if not here:
+                missing.append(link)
+        group = _common_group(present, set(found)) if len(set(found.values())) > 1 else None
         if group is not None:
             _delete_whole_group(runtime, group)
-            return
-        outcomes = runtime.route.batch([delete_link(index) for index in owners])
-        for owner, outcome in zip(owners.values(), outcomes, strict=True):
+            return missing
+        outcomes = runtime.route.batch([delete_link(index) for index in found])
+        for owner, outcome in zip(found.values(), outcomes, strict=True):
             if outcome is not None and not isinstance(outcome, NotFoundError):
                 self._keep(outcome, [owner])
+        return missing
+
+
+class DoomedLink:
+    """A link to be deleted: whose it is, where it may be, and how it is known."""
+
+    __slots__ = ("is_ours", "owner", "places")
+
+    def __init__(
+        self, owner: Owned, places: Sequence[tuple[Runtime, int]], is_ours: Callable[[LinkRecord], bool]
+    ) -> None:
+        self.owner = owner
+        self.places = places
+        self.is_ours = is_ours
+
+    def indexes(self, runtime: Runtime) -> list[int]:
+        """Its indexes in one namespace."""
+        return [index for where, index in self.places if where is runtime]
+
+    def is_what(self, record: LinkRecord | None) -> bool:
+        """Whether the link there is the one: names and indexes are used again."""
+        return record is not None and self.is_ours(record)
+
+    def elsewhere(self, runtime: Runtime) -> DoomedLink | None:
+        """The same, looked for in the places that are left."""
+        left = [(where, index) for where, index in self.places if where is not runtime]
+        return DoomedLink(self.owner, left, self.is_ours) if left else None
+
+
+def _elsewhere(links: Sequence[DoomedLink], runtime: Runtime) -> list[DoomedLink]:
+    return [other for link in links if (other := link.elsewhere(runtime)) is not None]
+
+
+def _records(runtime: Runtime, links: Sequence[DoomedLink]) -> dict[int, LinkRecord]:
+    """What there is now under the indexes of these links, if several with all else in the namespace."""
+    indexes = [index for link in links for index in link.indexes(runtime)]
+    if len(links) > 1:  # their group is looked at, too
+        records = [parse_link(reply) for reply in runtime.route.dump(list_links())]
+        return {record.index: record for record in records}
+    present: dict[int, LinkRecord] = {}
+    for index in indexes:
+        try:
+            present[index] = parse_link(runtime.route.get(get_link(index=index)))
+        except NotFoundError:
+            continue
+    return present
 
 
 def _delete_whole_group(runtime: Runtime, group: int) -> None:
@@ -180,15 +257,14 @@ def _delete_whole_group(runtime: Runtime, group: int) -> None:
         return  # all of them are gone since the look
 
 
-def _common_group(runtime: Runtime, indexes: set[int]) -> int | None:
+def _common_group(present: dict[int, LinkRecord], indexes: set[int]) -> int | None:
     """The link group that has exactly these members and no stranger in it.
 
     One message deletes a group in the time of one link (the kernel waits once).
     """
     groups: dict[int, set[int]] = {}
-    for reply in runtime.route.dump(list_links()):
-        link = parse_link(reply)
-        groups.setdefault(link.group, set()).add(link.index)
+    for record in present.values():
+        groups.setdefault(record.group, set()).add(record.index)
     for group, members in groups.items():
         if group != 0 and indexes <= members:
             return group if indexes == members else None

@@ -9,16 +9,17 @@ from netkit.errors import BackendError, KernelError, NetkitError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, Protocol
 
     from netkit._spec.nat import NatSpec
 
     class Backend(Protocol):
-        """What a NatRule asks of a backend. `token` is what `add` returned."""
+        """What a NatRule asks of a backend. `token` is what `add` returned for it."""
 
         name: str
 
-        def add(self, spec: NatSpec) -> Any: ...
+        def add(self, specs: Sequence[NatSpec]) -> list[Any]: ...
         def remove(self, token: Any) -> None: ...
         def counters(self, token: Any) -> tuple[int, int]: ...
         def exists(self, token: Any) -> bool: ...
@@ -42,9 +43,9 @@ class Nftables:
 
         self._rules = NftablesBackend(runtime.netfilter)
 
-    def add(self, spec: NatSpec) -> Any:
+    def add(self, specs: Sequence[NatSpec]) -> list[Any]:
         """Add in one atomic batch."""
-        return self._rules.add([spec])[0]
+        return [*self._rules.add(specs)]
 
     def remove(self, token: Any) -> None:
         """Remove; gone already is success."""
@@ -84,13 +85,13 @@ class Iptables:
 
         self._worker = IptablesWorker(spawn, netns=runtime.label)
 
-    def add(self, spec: NatSpec) -> Any:
-        """Add all rules of the spec, in one commit under the xtables lock."""
+    def add(self, specs: Sequence[NatSpec]) -> list[Any]:
+        """Add all rules of the specs, in one commit under the xtables lock."""
         from netkit._nat.iptables_rules import rules_for
 
-        rules = rules_for(spec)
-        self._worker.transaction(add=rules)
-        return rules
+        tokens = [rules_for(spec) for spec in specs]
+        self._worker.transaction(add=[rule for rules in tokens for rule in rules])
+        return [*tokens]
 
     def remove(self, token: Any) -> None:
         """Remove; gone already is success."""
@@ -132,27 +133,27 @@ def named(runtime: Runtime, name: str) -> Backend:
     return runtime.once("iptables", lambda: Iptables(runtime))
 
 
-def add_rule(runtime: Runtime, name: str | None, spec: NatSpec) -> tuple[Backend, Any]:
-    """Add through the named backend; without a name, through the first one that can.
+def add_rules(runtime: Runtime, name: str | None, specs: Sequence[NatSpec]) -> tuple[Backend, list[Any]]:
+    """Add through the named backend, all or none; without a name, through the first one that can.
 
     Raises BackendError with what was tried when neither can.
     """
     if name is not None:
         backend = named(runtime, name)
-        return backend, backend.add(spec)
+        return backend, backend.add(specs)
     try:
         backend = named(runtime, "nftables")
-        return backend, backend.add(spec)
+        return backend, backend.add(specs)
     except (KernelError, OSError) as problem:
         if problem.errno not in _ABSENT:
             raise
-        return _fall_back(runtime, spec, problem)
+        return _fall_back(runtime, specs, problem)
 
 
-def _fall_back(runtime: Runtime, spec: NatSpec, refusal: OSError) -> tuple[Backend, Any]:
+def _fall_back(runtime: Runtime, specs: Sequence[NatSpec], refusal: OSError) -> tuple[Backend, list[Any]]:
     try:
         backend = named(runtime, "iptables")
-        return backend, backend.add(spec)
+        return backend, backend.add(specs)
     except NetkitError as problem:
         raise BackendError(
             f"no NAT backend can do this in {runtime.label}. "

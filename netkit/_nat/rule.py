@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import groupby
 
 from netkit._lifecycle import NAT, Resource, Teardown, Undo
 from netkit._link import require_device
-from netkit._nat.backend import add_rule, check_name
+from netkit._nat.backend import add_rules, check_name
 from netkit._runtime import Runtime
 from netkit._spec import nat
 from netkit._system.signals import deferred_signals
@@ -14,6 +15,7 @@ from netkit.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any, Literal
 
     from netkit._namespace import Namespace
@@ -217,8 +219,22 @@ class NatRule(Resource):
     def _create(self, undo: Undo) -> None:
         self._runtime = self._netns._live_runtime()
         with deferred_signals():  # what was added is known by the token alone
-            self._backend, self._token = add_rule(self._runtime, self._wanted, self._spec)
+            self._backend, (self._token,) = add_rules(self._runtime, self._wanted, [self._spec])
             undo.add(partial(self._backend.remove, self._token))
+
+    @classmethod
+    def _begin_many(cls, members: Sequence[Any], group: int, progress: Callable[[int], object]) -> None:
+        rules: Sequence[NatRule] = members
+        for (runtime, wanted), some in groupby(
+            rules, lambda rule: (rule._netns._live_runtime(), rule._wanted)
+        ):
+            run = list(some)
+            with deferred_signals():
+                backend, tokens = add_rules(runtime, wanted, [rule._spec for rule in run])
+                for rule, token in zip(run, tokens, strict=True):
+                    rule._runtime, rule._backend, rule._token = runtime, backend, token
+                    rule._made()
+            progress(len(run))
 
     def _runtimes(self) -> tuple[Runtime | None, ...]:
         return (self._runtime,)
@@ -253,6 +269,10 @@ class NatRule(Resource):
 
     def __repr__(self) -> str:
         return f"<NatRule {self._spec} ({self.backend or 'backend by probing'}) in {self._netns._called()}>"
+
+
+def _place(rule: NatRule) -> tuple[Runtime, str | None]:
+    return rule._netns._live_runtime(), rule._wanted
 
 
 def _require_device(dev: DeviceLike | None, ns: Namespace, what: str) -> None:

@@ -1,8 +1,9 @@
-"""Descriptors for a teardown when the program has used up its own."""
+"""Room for descriptors: for a teardown when the program has used up its own, and for many namespaces."""
 
 from __future__ import annotations
 
-from resource import RLIMIT_NOFILE, getrlimit, setrlimit
+import os
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 
 
 class DescriptorLimit:
@@ -30,3 +31,19 @@ class DescriptorLimit:
         before, self._before = self._before, None
         if before is not None:
             setrlimit(RLIMIT_NOFILE, before)
+
+
+def make_room(count: int) -> int:
+    """Raise the soft limit of open files, as far as the hard one goes, if ``count`` more do not fit.
+
+    The soft limit of 1024 is there for programs that use select(2) on what they open; namespaces are
+    never waited for. It stays raised: the descriptors stay, too. Returns how many there will be.
+    """
+    wanted = len(os.listdir("/proc/self/fd")) + count + _TO_SPARE
+    soft, hard = getrlimit(RLIMIT_NOFILE)
+    if soft != RLIM_INFINITY and wanted > soft < hard:
+        setrlimit(RLIMIT_NOFILE, (wanted if hard == RLIM_INFINITY else min(wanted, hard), hard))
+    return wanted
+
+
+_TO_SPARE = 64  # for what the program itself opens beside them

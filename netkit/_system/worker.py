@@ -32,7 +32,7 @@ _LAST_PREPARED_FD = 1023
 _ONE_TASK = 3  # links of /proc/self/task: itself, its name, and one directory per thread
 
 
-class _Job:
+class Job:
     """One call on another thread: what it is, how it ended, and who takes the result."""
 
     __slots__ = ("call", "claim", "discard", "done", "error", "result", "served")
@@ -99,7 +99,7 @@ class Worker:
             os.close(home)
         self._lock = RLock()  # a signal handler may come in between and call
         self._thread = 0
-        self._jobs: SimpleQueue[_Job] | None = None
+        self._jobs: SimpleQueue[Job] | None = None
 
     def run(self, call: Callable[[], T], discard: Callable[[T], object] | None = None) -> T:
         """Make the call on the worker thread, which afterwards goes back to its own namespace.
@@ -107,9 +107,9 @@ class Worker:
         If the wait is interrupted, the call still ends and ``discard(result)`` disposes of it.
         """
         if get_ident() == self._thread:
-            return _there_and_back(call)  # a finalizer that happens to run on the worker thread
+            return there_and_back(call)  # a finalizer that happens to run on the worker thread
         while True:
-            job = _Job(call, discard)
+            job = Job(call, discard)
             try:
                 jobs = self._submit(job)
                 if jobs is not None:
@@ -118,21 +118,21 @@ class Worker:
                 job.abandon()
                 raise
             if jobs is None:
-                return _there_and_back(call)
+                return there_and_back(call)
             if job.served:  # else its thread was given up before it came to this job
                 result: T = job.outcome()
                 return result
 
-    def _submit(self, job: _Job) -> SimpleQueue[_Job] | None:
+    def _submit(self, job: Job) -> SimpleQueue[Job] | None:
         with self._lock:
             jobs = self._jobs or self._start()
             if jobs is not None:
                 jobs.put(job)
             return jobs
 
-    def _start(self) -> SimpleQueue[_Job] | None:
-        _prepare_descriptor_table()
-        jobs: SimpleQueue[_Job] = SimpleQueue()
+    def _start(self) -> SimpleQueue[Job] | None:
+        prepare_descriptor_table()
+        jobs: SimpleQueue[Job] = SimpleQueue()
         home = open_current()
         try:
             with blocked_signals():  # they are for the program's own threads
@@ -140,12 +140,12 @@ class Worker:
                 self._home, self._jobs = home, jobs
         except RuntimeError as error:
             os.close(home)
-            if _shutting_down(error):
+            if shutting_down(error):
                 return None
             raise
         return jobs
 
-    def _serve(self, jobs: SimpleQueue[_Job], home: int) -> None:
+    def _serve(self, jobs: SimpleQueue[Job], home: int) -> None:
         self._thread = get_ident()
         at_home = True
         while at_home:
@@ -159,7 +159,7 @@ class Worker:
             job.finish()
             del job  # its result must not live until the next job
 
-    def _give_up(self, jobs: SimpleQueue[_Job], home: int) -> None:
+    def _give_up(self, jobs: SimpleQueue[Job], home: int) -> None:
         """The thread is stuck in a foreign namespace: let the next caller start another one."""
         with self._lock:
             if self._jobs is jobs:
@@ -193,24 +193,26 @@ def create_namespace(setup: Callable[[], T], discard: Callable[[T], object] | No
     namespace is gone; if the wait is interrupted too, after ``discard`` of what setup returned.
     """
 
-    def make() -> tuple[int, T]:
-        try:
-            unshare(CLONE_NEWNET)
-        except OSError as error:
-            raise _refused("create a network namespace", error, None) from None
-        fd = open_current()
-        try:
-            return fd, setup()
-        except BaseException:
-            os.close(fd)
-            raise
-
     def dispose(made: tuple[int, T]) -> None:
         os.close(made[0])
         if discard is not None:
             discard(made[1])
 
-    return _worker.run(make, dispose)
+    return _worker.run(lambda: make_namespace(setup), dispose)
+
+
+def make_namespace(setup: Callable[[], T]) -> tuple[int, T]:
+    """Move the calling thread into a new namespace and run ``setup`` there."""
+    try:
+        unshare(CLONE_NEWNET)
+    except OSError as error:
+        raise namespace_refused("create a network namespace", error, None) from None
+    fd = open_current()
+    try:
+        return fd, setup()
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def fresh(fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -233,7 +235,7 @@ def run_fresh(fd: int, call: Callable[[], T], discard: Callable[[T], object] | N
         enter(fd)
         return call()
 
-    job = _Job(there, discard)
+    job = Job(there, discard)
 
     def serve() -> None:
         job.perform()
@@ -246,8 +248,8 @@ def run_fresh(fd: int, call: Callable[[], T], discard: Callable[[T], object] | N
         job.done.acquire()
     except BaseException as error:
         job.abandon()
-        if isinstance(error, RuntimeError) and _shutting_down(error):
-            return _there_and_back(there)
+        if isinstance(error, RuntimeError) and shutting_down(error):
+            return there_and_back(there)
         raise
     result: T = job.outcome()
     return result
@@ -258,7 +260,7 @@ def enter(fd: int) -> None:
     try:
         _go(fd)
     except OSError as error:
-        raise _refused("enter the network namespace", error, fd) from None
+        raise namespace_refused("enter the network namespace", error, fd) from None
 
 
 def _go(fd: int) -> None:
@@ -312,7 +314,7 @@ class entered:  # noqa: N801
             os.close(home)
 
 
-def _there_and_back(call: Callable[[], T]) -> T:
+def there_and_back(call: Callable[[], T]) -> T:
     """Make the call on this thread, which comes back to the namespace it was in.
 
     For atexit, where Python 3.12 and later start no thread and no user code is left to confuse.
@@ -327,7 +329,7 @@ def _there_and_back(call: Callable[[], T]) -> T:
         os.close(home)
 
 
-def _shutting_down(error: RuntimeError) -> bool:
+def shutting_down(error: RuntimeError) -> bool:
     return "shutdown" in str(error)  # the other reason is a limit: "can't start new thread"
 
 
@@ -336,24 +338,24 @@ def _loop_runs() -> bool:
     return asyncio is not None and asyncio._get_running_loop() is not None
 
 
-def _refused(operation: str, error: OSError, namespace: int | None) -> KernelError:
+def namespace_refused(operation: str, error: OSError, namespace: int | None) -> KernelError:
     missing = missing_capability("CAP_SYS_ADMIN")
     if missing is None and namespace is not None:
         missing = missing_capability("CAP_SYS_ADMIN", namespace)
     return kernel_error(operation, error.errno or 0, missing_capability=missing)
 
 
-def _prepare_descriptor_table() -> None:
-    """Let the kernel's descriptor table grow while the process has one thread.
+def prepare_descriptor_table(last: int = _LAST_PREPARED_FD, alone: bool = True) -> None:
+    """Let the kernel's descriptor table grow while the process has one thread, up to ``last``.
 
-    With two it waits for an RCU grace period, 8 to 19 ms at 64, 256, 512 and 1024 descriptors
-    (expand_fdtable in fs/file.c); alone it takes 16 us.
+    With two it waits for an RCU grace period, 8 to 19 ms at 64, 256, 512, 1024, ... descriptors
+    (expand_fdtable in fs/file.c); alone it takes 16 us. ``alone=False``: also with two, once for all.
     """
-    if os.stat("/proc/self/task").st_nlink > _ONE_TASK:
+    if alone and os.stat("/proc/self/task").st_nlink > _ONE_TASK:
         return
     fd = open_current()
     try:
-        os.close(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LAST_PREPARED_FD))
+        os.close(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, last))
     except OSError:
         return  # RLIMIT_NOFILE is lower: the table cannot grow that far anyway
     finally:

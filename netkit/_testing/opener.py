@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from netkit._netlink.link import get_link, parse_link
-from netkit._runtime import with_loopback
+from netkit._netlink.socket import NetlinkSocket
 from netkit._testing.faults import Faults
 from netkit._testing.messages import Message
 from netkit._testing.namespace import FakeNetns
@@ -20,8 +20,6 @@ from netkit.errors import UnsupportedError, kernel_error
 if TYPE_CHECKING:
     import socket
     from typing import NoReturn
-
-    from netkit._netlink.socket import NetlinkSocket
 
 _NETLINK_ROUTE = 0
 
@@ -77,13 +75,27 @@ class FakeOpener:
     # -- the Opener protocol --------------------------------------------------------
 
     def create(self) -> tuple[int, NetlinkSocket]:
-        """A new namespace with `lo` up, and its netlink socket."""
+        """A new namespace and its netlink socket."""
         held = self.make()
         try:
-            return held, with_loopback(self.open_netlink(held, _NETLINK_ROUTE))
+            return held, NetlinkSocket(self.open_netlink(held, _NETLINK_ROUTE))
         except BaseException:
             os.close(held)
             raise
+
+    def create_many(self, count: int, progress: Callable[[int], object]) -> list[tuple[int, NetlinkSocket]]:
+        """Several; all or none."""
+        made: list[tuple[int, NetlinkSocket]] = []
+        try:
+            while len(made) < count:
+                made.append(self.create())
+                progress(1)
+        except BaseException:
+            for held, route in made:
+                route.close()
+                os.close(held)
+            raise
+        return made
 
     def open_netlink(self, fd: int, protocol: int) -> FakeTransport:
         """A socket that speaks to the namespace; only rtnetlink is simulated."""

@@ -48,7 +48,25 @@ def scope_of_many(lab: Lab) -> None:
         table.replace("10.9.0.0/16", type="blackhole")
 
 
-WORK: dict[str, Callable[[Lab], object]] = {"bridge with ports": connected, "scope": scope_of_many}
+def several_together(lab: Lab) -> None:
+    """Namespaces, a bridge and its ports, a veth between the new ones and a table: by one call."""
+    with Scope() as scope:
+        box, other, bridge = Namespace("box"), Namespace(), Bridge(lab.red, "br0", address="172.18.0.1/24")
+        ports = [
+            VethPair(
+                lab.red, each, name=f"p{n}", peer_name="eth0", peer_address=f"172.18.0.{n}/24", master=bridge
+            )
+            for n, each in enumerate((box, other), 2)
+        ]
+        cable = VethPair(box, other, name="up0", peer_name="down0", address=["10.0.0.1/30", "fd00::1/64"])
+        scope.own(bridge, *ports, cable, RouteTable(lab.red, 100), box, other)
+
+
+WORK: dict[str, Callable[[Lab], object]] = {
+    "bridge with ports": connected,
+    "scope": scope_of_many,
+    "several together": several_together,
+}
 BLOCKS = pytest.mark.parametrize("work", WORK.values(), ids=WORK.keys())
 
 
@@ -357,7 +375,7 @@ def test_all_of_a_group_gone_after_the_look_is_success(lab: Lab) -> None:
         fake = lab.kernel._fake(lab.red).links
         for veth in veths:
             device = fake.by_index[veth.link.ifindex]
-            lab.kernel.before(4, lambda device=device: fake.remove(device))  # two looks, a dump, the deletion
+            lab.kernel.before(2, lambda device=device: fake.remove(device))  # a dump, the deletion
         lab.kernel.forget_requests()
     assert len(lab.kernel.sent("RTM_DELLINK")) == 1
     assert lab.kernel.pending_faults == 0
@@ -414,7 +432,7 @@ def test_signals_wait_for_the_end_of_a_teardown(lab: Lab, number: int) -> None:
             for k in range(3):
                 scope.own(VethPair(lab.red, lab.blue, name=f"a{k}", peer_name=f"b{k}"))
             Bridge(lab.blue, f"stranger{n}").create().link.set(group=scope.group)
-            lab.kernel.before(min(n, 5), lambda: signal.raise_signal(number))
+            lab.kernel.before(min(n, 2), lambda: signal.raise_signal(number))
             with pytest.raises(InterruptedError, match="the signal"):
                 scope.__exit__(None, None, None)
             assert done == [True], n

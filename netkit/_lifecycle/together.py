@@ -1,0 +1,91 @@
+"""Creating several resources at once: all of them, or none.
+
+What can be made before anything else is (namespaces, on several threads). Then, in the given order,
+resources made by messages go together in common sends, and others by themselves or with their like.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from netkit._lifecycle.owned import Owned
+from netkit._lifecycle.resource import PHRASE, Resource
+from netkit._lifecycle.steps import take_steps_together
+from netkit._lifecycle.teardown import undo
+from netkit.errors import StateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from netkit._runtime import Runtime
+
+
+def create_together(
+    members: Sequence[Owned], group: int, progress: Callable[[int], object] = lambda count: None
+) -> None:
+    """Create what is new among these; if any of it fails, all of it is undone.
+
+    ``progress`` is told how many more are done; a namespace counts twice: made, and set up.
+    """
+    new = [each for each in members if not each._is_alive()]
+    for each in new:
+        _check(each)
+    before = {each: each._state for each in new if isinstance(each, Resource)}
+    try:
+        _Making(group, progress).run(new)
+    except BaseException as problem:
+        _take_back(new, before, problem)
+        raise
+
+
+def _check(member: Owned) -> None:
+    if isinstance(member, Resource):
+        member._check_process()
+        if member._state in ("borrowed", "closed"):
+            raise StateError(f"{member!r} is {PHRASE[member._state]}: it can't be created")
+
+
+def _take_back(new: Sequence[Owned], before: Mapping[Resource, object], problem: BaseException) -> None:
+    """Undo as at the end of a block: in bulk, and by reading what is there."""
+    begun = [each for each in new if each._is_alive() or each in before]
+    for each in before:
+        each._state = "owned"
+    for leftover in undo(begun):
+        problem.add_note(f"netkit could not take back: {leftover!r}")
+    for each, state in before.items():
+        each._state = state  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class _Making:
+    """One creation of many."""
+
+    def __init__(self, group: int, progress: Callable[[int], object]) -> None:
+        self._group = group
+        self._progress = progress
+
+    def run(self, new: Sequence[Owned]) -> None:
+        resources = [each for each in new if isinstance(each, Resource)]
+        for each in resources:
+            each._group = self._group
+        for one in {type(each): each for each in resources}.values():
+            one._prepare([each for each in resources if type(each) is type(one)], self._progress)
+        for kind, run in groupby(new, key=_made_as):
+            if kind is Resource:
+                self._by_messages([each for each in run if isinstance(each, Resource)])
+            else:
+                kind._begin_many(list(run), self._group, self._progress)
+
+    def _by_messages(self, run: Sequence[Resource]) -> None:
+        eager = [each for each in run if not each._patient]
+        patient = [each._steps() for each in run if each._patient]
+        take_steps_together([each._steps() for each in eager], patient, self._progress)
+        for each in run:
+            each._made()
+        settled: set[tuple[Runtime, str]] = set()
+        for each in eager:
+            each._wait_usable(settled)
+
+
+def _made_as(member: Owned) -> type[Owned]:
+    return Resource if isinstance(member, Resource) and member._by_messages else type(member)

@@ -271,10 +271,6 @@ class NatRule(Resource):
         return f"<NatRule {self._spec} ({self.backend or 'backend by probing'}) in {self._netns._called()}>"
 
 
-def _place(rule: NatRule) -> tuple[Runtime, str | None]:
-    return rule._netns._live_runtime(), rule._wanted
-
-
 def _require_device(dev: DeviceLike | None, ns: Namespace, what: str) -> None:
     from netkit._namespace import require_namespace
 

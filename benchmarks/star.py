@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from . import check_star
+from . import check_star, peers
 from .harness import Budget, Child, Setting, Unavailable, interleave, ratio
 from .report import Claim, Result
 
@@ -78,11 +78,30 @@ def contestants(floor: Path) -> dict[str, Callable[[Child], Builder]]:
     return {
         "floor": lambda judge: Builder(judge, str(floor)),
         "netkit": _python("netkit"),
+        "Go netlink": lambda judge: Builder(judge, str(peers.go_program())),
+        "ip -batch": _python("commands"),
+        "pyroute2 IPRoute": _python("pyroute2"),
+        "pyroute2, moving": _python("pyroute2_moving"),
+        "pyroute2 NDB": _python("ndb"),
+        "CNI bridge": _in_hub("cni", sys.executable),
+        "CNI and portmap": _in_hub("cni_portmap", sys.executable),
+        "netavark": _in_hub("netavark", sys.executable),
+        "Mininet": _in_hub("mininet", peers.DEBIAN_PYTHON),
+        "munet": _in_hub("munet", peers.PEERS_PYTHON),
+        "Go, dropping": lambda judge: Builder(judge, str(peers.go_program()), "dropping"),
+        "ip -batch, group": _python("commands_group"),
+        "pyroute2, group": _python("pyroute2_group"),
     }
 
 
 def _python(name: str) -> Callable[[Child], Builder]:
     return lambda judge: Builder(judge, sys.executable, "-m", "benchmarks.contestants", name, "star")
+
+
+def _in_hub(name: str, python: str) -> Callable[[Child], Builder]:
+    """A contestant that acts in the namespace it is started in: that is its hub."""
+    command = ["unshare", "-n", python, "-m", "benchmarks.contestants", name, "star"]
+    return lambda judge: Builder(judge, *command)
 
 
 class Field:

@@ -74,7 +74,8 @@ IPTABLES = """
 """
 
 
-def _each(prefix: str, lines: str) -> str:
+def each(prefix: str, lines: str) -> str:
+    """A command per line."""
     return "".join(f"{prefix} {line}\n" for line in lines.split("\n") if line)
 
 
@@ -82,13 +83,14 @@ def _quoted(prefix: str, lines: str) -> str:
     return "".join(f"{prefix} '{line}'\n" for line in lines.split("\n") if line)
 
 
-def _here(command: str, lines: str) -> str:
+def here(command: str, lines: str) -> str:
+    """The command with the lines on its standard input."""
     return f"{command} <<'END'\n{lines.strip()}\nEND\n"
 
 
 def _plain_links() -> str:
-    inside = (_each(f"ip -n {name}", lines) for name, lines in INSIDE.items())
-    return "".join([_each("ip netns add", "\n".join(NAMES)), _each("ip", LINKS), *inside, FORWARDING])
+    inside = (each(f"ip -n {name}", lines) for name, lines in INSIDE.items())
+    return "".join([each("ip netns add", "\n".join(NAMES)), each("ip", LINKS), *inside, FORWARDING])
 
 
 def with_iptables() -> str:
@@ -96,7 +98,7 @@ def with_iptables() -> str:
     tool = next((tool for tool in ("iptables-legacy", "iptables") if shutil.which(tool)), None)
     if tool is None:
         raise Unavailable("no iptables (Debian: iptables)")
-    return _plain_links() + _each(f"ip netns exec host {tool} -w", IPTABLES)
+    return _plain_links() + each(f"ip netns exec host {tool} -w", IPTABLES)
 
 
 def with_nft() -> str:
@@ -106,13 +108,13 @@ def with_nft() -> str:
 
 def with_batches() -> str:
     """One `ip -batch` for all namespaces and links, one inside each namespace, one `nft -f`."""
-    first = _each("netns add", "\n".join(NAMES)) + LINKS
-    inside = (_here(f"ip -n {name} -batch -", lines) for name, lines in INSIDE.items())
-    rules = _here("ip netns exec host nft -f -", NFT)
-    return "".join([_here("ip -batch -", first), *inside, FORWARDING, rules])
+    first = each("netns add", "\n".join(NAMES)) + LINKS
+    inside = (here(f"ip -n {name} -batch -", lines) for name, lines in INSIDE.items())
+    rules = here("ip netns exec host nft -f -", NFT)
+    return "".join([here("ip -batch -", first), *inside, FORWARDING, rules])
 
 
-REMOVE = _each("ip netns del", "\n".join(NAMES))
+REMOVE = each("ip netns del", "\n".join(NAMES))
 
 
 def sweep() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,17 +49,30 @@ class Builder:
 
     def measure(self, size: int) -> Sample:
         """Build, look whether it is what was asked for (once), tear down, wait until the names are free."""
-        build = self.child.ask("star", size, deadline=SLOWEST)
         try:
-            if not self.checked:
-                check_star.check(self.hub, self._place, size)
-                self.checked = True
-        except check_star.Wrong as difference:
-            raise Unavailable(f"built something else: {difference}") from None
-        finally:
+            build = self.child.ask("star", size, deadline=SLOWEST)
+            self._check(size)
             down = self.child.ask("unstar", deadline=SLOWEST)
             late = self._wait_for_names()
+        except Unavailable:
+            self.end()
+            raise
         return Sample(_of(build), _of(build, "cpu"), _of(down) + late, _of(down, "cpu"))
+
+    def end(self) -> None:
+        """The process, and the names it left when it failed half-way. (/run is ours alone.)"""
+        self.child.close()
+        for left in Path("/run/netns").glob("c[0-9]*"):
+            subprocess.run(["ip", "netns", "del", left.name], check=True)
+
+    def _check(self, size: int) -> None:
+        if self.checked:
+            return
+        try:
+            check_star.check(self.hub, self._place, size)
+        except check_star.Wrong as difference:
+            raise Unavailable(f"built something else: {difference}") from None
+        self.checked = True
 
     def _place(self, container: int) -> str:
         return str(self.child.ask("place", container)["path"])
@@ -133,7 +147,7 @@ class Field:
         for name, played in samples.items():
             self.costs[name] = (size, median(sample.whole for sample in played) / size)
         for name in dropped:
-            self.made.pop(name).child.close()
+            del self.made[name]
         failed = {**self.failed, **tired, **dropped}
         self.failed.update(dropped)
         return samples, failed
@@ -147,7 +161,7 @@ class Field:
     def close(self) -> None:
         """End the contestants' processes."""
         for builder in self.made.values():
-            builder.child.close()
+            builder.end()
 
 
 def _bind(builder: Builder, size: int) -> Callable[[], Sample]:

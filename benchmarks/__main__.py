@@ -15,7 +15,7 @@ from .harness import Setting, Unavailable
 from .isolate import enter
 from .report import Result
 
-ROUNDS = {"demo_build": 15, "star": 15, "read_links": 15, "import_first": 15}
+ROUNDS = dict.fromkeys(("demo_build", "star", "read_links", "operations", "run_command", "import_first"), 15)
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:

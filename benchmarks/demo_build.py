@@ -1,4 +1,4 @@
-"""Claim: the demo's scenes 1, 3, 4 and 5 as one build cost at most 1.5 times the C floor."""
+"""Claim: the demo's scenes 1, 3, 4 and 5 as one build cost at most 1.4 times the C floor."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from statistics import median
 from typing import Protocol
 
-from . import check_demo, check_packets
+from . import check_demo, check_packets, peers
 from .contestants import NAMES, commands
 from .harness import Child, Setting, Unavailable, interleave, ratio
 from .report import Claim, Result
 
-BOUND = 1.5
+BOUND, EARLIER = 1.4, 1.5  # the earlier one was the first release's
 
 
 class Builder(Protocol):
@@ -55,6 +55,7 @@ def contestants(floor: Path) -> dict[str, Callable[[], Builder]]:
         "floor": lambda: ChildBuilder(str(floor)),
         "netkit": _python("netkit"),
         "netkit, named": _python("netkit_named"),
+        "Go netlink, nftables": lambda: ChildBuilder(str(peers.go_program())),
         "ip -batch, nft -f": lambda: commands.Script(commands.with_batches()),
         "pyroute2 IPRoute": _python("pyroute2"),
         "ip, iptables": lambda: commands.Script(commands.with_iptables()),
@@ -114,11 +115,11 @@ def _results(
 ) -> list[Result]:
     claims = [
         Claim(
-            f"{name} builds the demo's network in at most {BOUND} times the floor",
-            ratio(times, name, "floor"),
-            BOUND,
+            f"netkit builds the demo's network in at most {bound} times the floor",
+            ratio(times, "netkit", "floor"),
+            bound,
         )
-        for name in ("netkit",)
+        for bound in (BOUND, EARLIER)
     ]
     teardown = ", ".join(f"{name} {median(down[name]) * 1e3:.1f}" for name in times)
     return [
@@ -129,6 +130,6 @@ def _results(
             base="floor",
             claims=claims,
             notes=[f"until teardown returns, median ms: {teardown}"],
-            extra={"teardown_seconds": {name: down[name] for name in times}},
+            extra={"claim": "demo_build", "teardown_seconds": {name: down[name] for name in times}},
         )
     ]

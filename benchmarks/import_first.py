@@ -1,4 +1,4 @@
-"""Claims: `import netkit` costs under 30 ms; its first namespace is there before pyroute2's."""
+"""Claims: `import netkit` costs under 30 ms, its first namespace under 60 ms in all, before pyroute2's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from statistics import median
 from .harness import Child, Setting, Unavailable, interleave
 from .report import Claim, Result
 
-IMPORT_BOUND = 0.030
+IMPORT_BOUND, FIRST_BOUND = 0.030, 0.060
 BARE = "python -c pass"
 
 PROGRAMS = {
@@ -51,24 +51,25 @@ def above_bare(times: dict[str, list[float]], name: str) -> list[float] | None:
     """Round by round, what it took beyond an interpreter that does nothing."""
     if name not in times or BARE not in times:
         return None
-    return [own - bare for own, bare in zip(times[name], times[BARE], strict=True)]
+    return [own - bare for own, bare in zip(times[name], times[BARE], strict=False)]
 
 
 def _claims(times: dict[str, list[float]]) -> list[Claim]:
     own = above_bare(times, "import netkit")
     first, peer = (above_bare(times, f"{library}, first namespace") for library in ("netkit", "pyroute2"))
-    quotient = median([a / b for a, b in zip(first, peer, strict=True)]) if first and peer else None
-    bound = IMPORT_BOUND * 1e3
+    quotient = median([a / b for a, b in zip(first, peer, strict=False)]) if first and peer else None
     return [
-        Claim(
-            f"import netkit takes at most {bound:.0f} ms above bare Python",
-            median(own) * 1e3 if own else None,
-            bound,
-        ),
+        _under("import netkit", own, IMPORT_BOUND),
+        _under("netkit's first namespace from a cold interpreter", first, FIRST_BOUND),
         Claim(
             "netkit's first namespace is there in less time than pyroute2's, both above bare", quotient, 1.0
         ),
     ]
+
+
+def _under(what: str, above: list[float] | None, bound: float) -> Claim:
+    text = f"{what} takes at most {bound * 1e3:.0f} ms above bare Python"
+    return Claim(text, median(above) * 1e3 if above else None, bound * 1e3)
 
 
 def run(setting: Setting) -> list[Result]:
@@ -94,6 +95,6 @@ def run(setting: Setting) -> list[Result]:
             base=BARE,
             claims=_claims(times),
             notes=[f"above bare Python, median ms: {beyond}"],
-            extra={"above_bare_seconds": above},
+            extra={"claim": "import_first", "above_bare_seconds": above},
         )
     ]

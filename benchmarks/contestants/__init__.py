@@ -34,6 +34,32 @@ class Reader(Protocol):
         """Read one link by name: its index."""
 
 
+class Operator(Protocol):
+    """Single operations in one namespace that is opened before."""
+
+    def open(self, name: str, index: int) -> None:
+        """Get ready to work on the device of this index in the namespace of this name."""
+
+    def add_address(self, address: str) -> None:
+        """Add one address to the device."""
+
+    def remove_address(self, address: str) -> None:
+        """Untimed."""
+
+    def route(self, network: str) -> None:
+        """Add a route by the device, and remove it."""
+
+
+class Runner(Protocol):
+    """Runs `/bin/true`."""
+
+    def open(self, name: str) -> None:
+        """Get ready to run in the namespace of this name."""
+
+    def run(self) -> None:
+        """Run it and wait for it."""
+
+
 class Star(Protocol):
     """Containers around a bridge in a hub namespace, which outlives them; build and teardown alternate."""
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.contestants NAME demo|read|star`: serves the harness on stdin and stdout."""
+"""`python -m benchmarks.contestants NAME TASK`: serves the harness on stdin and stdout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..isolate import require_isolated
-from . import Demo, Reader, Star
+from . import Demo, Operator, Reader, Runner, Star
 
 Reply = dict[str, object]
 Verbs = dict[str, Callable[..., Reply]]
@@ -77,9 +77,49 @@ def read_verbs(reader: Reader) -> Verbs:
     }
 
 
+def operation_verbs(operator: Operator) -> Verbs:
+    """operate, address, route."""
+
+    def address(count: str) -> Reply:
+        addresses = [f"10.99.{number // 256}.{number % 256}/32" for number in range(int(count))]
+        began = time.perf_counter()
+        for each in addresses:
+            operator.add_address(each)
+        seconds = time.perf_counter() - began
+        for each in addresses:
+            operator.remove_address(each)
+        return {"seconds": seconds / int(count)}
+
+    def route(network: str, count: str) -> Reply:
+        began = time.perf_counter()
+        for _ in range(int(count)):
+            operator.route(f"{network}/24")
+        return {"seconds": (time.perf_counter() - began) / int(count)}
+
+    return {
+        "operate": lambda name, index: {"seconds": timed(lambda: operator.open(name, int(index)))},
+        "address": address,
+        "route": route,
+    }
+
+
+def command_verbs(runner: Runner) -> Verbs:
+    """open, run."""
+
+    def run(count: str) -> Reply:
+        began = time.perf_counter()
+        for _ in range(int(count)):
+            runner.run()
+        return {"seconds": (time.perf_counter() - began) / int(count)}
+
+    return {"open": lambda name: {"seconds": timed(lambda: runner.open(name))}, "run": run}
+
+
 VERBS: dict[str, Callable[[Any], Verbs]] = {
     "demo": lambda module: demo_verbs(module.Demo()),
     "read": lambda module: read_verbs(module.Reader()),
+    "operations": lambda module: operation_verbs(module.Operator()),
+    "command": lambda module: command_verbs(module.Runner()),
     "star": lambda module: star_verbs(module.Star()),
 }
 

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "demo.h"
 #include "netlink.h"
+#include "operate.h"
 #include "star.h"
 
 #include <errno.h>
@@ -149,6 +150,43 @@ static void command_vanish(const char *path, const char *second)
     printf("{\"waited\": %d}\n", vanish(path));
 }
 
+static void command_operate(const char *path, const char *index)
+{
+    start();
+    operate_open(path, (int)number(index));
+    print_seconds();
+}
+
+static void print_each(double seconds, unsigned count)
+{
+    printf("{\"seconds\": %.9f}\n", seconds / count);
+}
+
+static void command_address(const char *times, const char *second)
+{
+    unsigned count = number(times);
+    double seconds;
+
+    (void)second;
+    start();
+    for (unsigned i = 0; i < count; i++)
+        operate_add_address(i);
+    seconds = now() - began;
+    for (unsigned i = 0; i < count; i++)
+        operate_remove_address(i);
+    print_each(seconds, count);
+}
+
+static void command_route(const char *network, const char *times)
+{
+    unsigned count = number(times);
+
+    start();
+    for (unsigned i = 0; i < count; i++)
+        operate_route(network);
+    print_each(now() - began, count);
+}
+
 static const struct verb {
     const char *name;
     void (*obey)(const char *first, const char *second);
@@ -156,6 +194,7 @@ static const struct verb {
     { "build", command_build }, { "teardown", command_teardown }, { "namespaces", command_namespaces },
     { "open", command_open }, { "all", command_all }, { "one", command_one },
     { "hub", command_hub }, { "place", command_place }, { "star", command_star }, { "unstar", command_unstar },
+    { "operate", command_operate }, { "address", command_address }, { "route", command_route },
     { "settle", command_settle }, { "vanish", command_vanish },
 };
 

@@ -100,20 +100,30 @@ struct in_addr ipv4(const char *text)
     return address;
 }
 
-void address_add(struct batch *batch, int index, struct in_addr address, unsigned char prefix)
+static void address_message(struct batch *batch, uint16_t type, uint16_t flags, int index,
+                            struct in_addr address, unsigned char prefix)
 {
-    struct ifaddrmsg *header =
-        message_begin(batch, RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, sizeof *header);
+    struct ifaddrmsg *header = message_begin(batch, type, NLM_F_ACK | flags, sizeof *header);
 
     *header = (struct ifaddrmsg){ .ifa_family = AF_INET, .ifa_prefixlen = prefix, .ifa_index = (uint32_t)index };
     attribute(batch, IFA_LOCAL, &address, sizeof address);
     attribute(batch, IFA_ADDRESS, &address, sizeof address);
 }
 
-static void route_message(struct batch *batch, unsigned char prefix, unsigned char scope)
+void address_add(struct batch *batch, int index, struct in_addr address, unsigned char prefix)
 {
-    struct rtmsg *header =
-        message_begin(batch, RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, sizeof *header);
+    address_message(batch, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, index, address, prefix);
+}
+
+void address_delete(struct batch *batch, int index, struct in_addr address, unsigned char prefix)
+{
+    address_message(batch, RTM_DELADDR, 0, index, address, prefix);
+}
+
+static void route_message(struct batch *batch, uint16_t type, uint16_t flags, unsigned char prefix,
+                          unsigned char scope)
+{
+    struct rtmsg *header = message_begin(batch, type, NLM_F_ACK | flags, sizeof *header);
 
     *header = (struct rtmsg){
         .rtm_family = AF_INET, .rtm_dst_len = prefix, .rtm_table = RT_TABLE_MAIN,
@@ -123,18 +133,29 @@ static void route_message(struct batch *batch, unsigned char prefix, unsigned ch
 
 void route_default(struct batch *batch, int index, struct in_addr gateway)
 {
-    route_message(batch, 0, RT_SCOPE_UNIVERSE);
+    route_message(batch, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, 0, RT_SCOPE_UNIVERSE);
     attribute(batch, RTA_GATEWAY, &gateway, sizeof gateway);
+    attribute_u32(batch, RTA_OIF, (uint32_t)index);
+}
+
+static void route_by_device(struct batch *batch, int index, const char *network)
+{
+    if (network) {
+        struct in_addr value = ipv4(network);
+        attribute(batch, RTA_DST, &value, sizeof value);
+    }
     attribute_u32(batch, RTA_OIF, (uint32_t)index);
 }
 
 /* By device only, so of scope link; a null network is the default route. */
 void route_add(struct batch *batch, int index, const char *network, unsigned char prefix)
 {
-    route_message(batch, prefix, RT_SCOPE_LINK);
-    if (network) {
-        struct in_addr value = ipv4(network);
-        attribute(batch, RTA_DST, &value, sizeof value);
-    }
-    attribute_u32(batch, RTA_OIF, (uint32_t)index);
+    route_message(batch, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, prefix, RT_SCOPE_LINK);
+    route_by_device(batch, index, network);
+}
+
+void route_delete(struct batch *batch, int index, const char *network, unsigned char prefix)
+{
+    route_message(batch, RTM_DELROUTE, 0, prefix, RT_SCOPE_LINK);
+    route_by_device(batch, index, network);
 }

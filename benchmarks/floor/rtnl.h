@@ -20,7 +20,9 @@ void link_bridge(struct batch *batch, const char *name, int index, unsigned grou
 void link_delete_group(struct batch *batch, unsigned group);
 struct in_addr ipv4(const char *text);
 void address_add(struct batch *batch, int index, struct in_addr address, unsigned char prefix);
+void address_delete(struct batch *batch, int index, struct in_addr address, unsigned char prefix);
 void route_add(struct batch *batch, int index, const char *network, unsigned char prefix);
+void route_delete(struct batch *batch, int index, const char *network, unsigned char prefix);
 void route_default(struct batch *batch, int index, struct in_addr gateway);
 
 #endif

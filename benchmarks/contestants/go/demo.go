@@ -6,6 +6,8 @@ import (
 	"github.com/vishvananda/netns"
 )
 
+const everywhere = "0.0.0.0/0" // the default route
+
 var (
 	demoNames = []string{"ns1", "ns2", "host", "box", "outside"}
 	demo      map[string]place
@@ -36,8 +38,8 @@ func buildDemo() {
 	ns1.address(near, "172.18.0.2/24")
 	far := ns2.up("veth1")
 	ns2.address(far, "172.18.0.3/24")
-	ns1.routeByDevice(near, "")
-	ns2.routeByDevice(far, "")
+	ns1.routeByDevice(near, everywhere)
+	ns2.routeByDevice(far, everywhere)
 
 	bridge := host.bridge("br0")
 	host.address(host.veth("enp1s0", nil, "eth0", outside), "192.168.122.220/24")
@@ -45,7 +47,7 @@ func buildDemo() {
 	host.veth("veth0", bridge, "veth1", box)
 	inside := box.up("veth1")
 	box.address(inside, "172.18.0.2/24")
-	box.routeByDevice(inside, "")
+	box.routeByDevice(inside, everywhere)
 	host.routeByDevice(bridge, "172.18.0.0/24")
 	forward(host)
 	addNat(host)

@@ -73,6 +73,12 @@ func obey(words []string) reply {
 		index := 0
 		seconds := each(argument(1), func() { index = readOne(argument(0)) })
 		return reply{"seconds": seconds, "index": index}
+	case "operate":
+		return timed(func() { openOperator(argument(0), number(argument(1))) })
+	case "address":
+		return reply{"seconds": eachAddress(number(argument(0)))}
+	case "route":
+		return reply{"seconds": each(argument(1), func() { addAndRemoveRoute(argument(0)) })}
 	case "build":
 		return timed(buildDemo)
 	case "teardown":

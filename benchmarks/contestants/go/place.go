@@ -71,12 +71,9 @@ func (p place) address(link netlink.Link, text string) {
 }
 
 func (p place) routeByDevice(link netlink.Link, text string) {
-	route := &netlink.Route{LinkIndex: link.Attrs().Index, Scope: netlink.SCOPE_LINK}
-	if text != "" {
-		_, network, err := net.ParseCIDR(text)
-		check(err)
-		route.Dst = network
-	}
+	_, network, err := net.ParseCIDR(text)
+	check(err)
+	route := &netlink.Route{LinkIndex: link.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: network}
 	check(p.handle.RouteAdd(route))
 }
 

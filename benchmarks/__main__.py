@@ -13,9 +13,11 @@ from pathlib import Path
 from .floor import compile_floor
 from .harness import Setting, Unavailable
 from .isolate import enter
-from .report import Result
+from .report import Figures, Result
 
-ROUNDS = dict.fromkeys(("demo_build", "star", "read_links", "operations", "run_command", "import_first"), 15)
+ROUNDS = dict.fromkeys(
+    ("demo_build", "star", "read_links", "operations", "run_command", "import_first", "memory", "many"), 15
+)
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -42,7 +44,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     return options
 
 
-def measure(options: argparse.Namespace) -> list[Result]:
+def measure(options: argparse.Namespace) -> list[Result | Figures]:
     """Run them one after the other, printing each table as it is there."""
     results = []
     only = options.only

@@ -29,6 +29,10 @@ class Claim:
             return f"  not measured: {self.text}"
         return f"  {'holds' if self.held else 'DOES NOT HOLD'}: {self.text} (measured {self.measured:.2f})"
 
+    def json(self) -> dict[str, object]:
+        """For programs."""
+        return {"claim": self.text, "measured": self.measured, "bound": self.bound, "held": self.held}
+
 
 class Result:
     """The times of one interleaved run."""
@@ -72,12 +76,49 @@ class Result:
         return {
             "title": self.title,
             "base": self.base,
+            "unit": self.unit,
             "seconds": {name: list(times) for name, times in self.times.items()},
             "ratio": {name: ratio(self.times, name, self.base) for name in self.times},
             "did_not_run": dict(self.failed),
-            "claims": [
-                {"claim": claim.text, "measured": claim.measured, "bound": claim.bound, "held": claim.held}
-                for claim in self.claims
-            ],
+            "claims": [claim.json() for claim in self.claims],
+            "notes": list(self.notes),
+            **self.extra,
+        }
+
+
+class Figures:
+    """What is no time: a row of figures per contestant, each with its unit in the column's head."""
+
+    def __init__(
+        self,
+        title: str,
+        columns: Sequence[str],
+        rows: Mapping[str, Sequence[float]],
+        failed: Mapping[str, str],
+        claims: Sequence[Claim] = (),
+        notes: Sequence[str] = (),
+        extra: Mapping[str, object] | None = None,
+    ) -> None:
+        self.title, self.columns, self.rows, self.failed = title, columns, rows, failed
+        self.claims, self.notes, self.extra = claims, notes, extra or {}
+
+    def table(self) -> str:
+        """As `Result.table`."""
+        width = max(map(len, [*self.rows, *self.failed, ""]))
+        lines = [self.title, f"  {'':{width}}  " + "  ".join(self.columns)]
+        for name, figures in self.rows.items():
+            cells = (f"{figure:>{len(head)}.2f}" for figure, head in zip(figures, self.columns, strict=True))
+            lines.append(f"  {name:{width}}  " + "  ".join(cells))
+        lines += [f"  {name:{width}}  did not run: {reason}" for name, reason in self.failed.items()]
+        return "\n".join([*lines, *(f"  {note}" for note in self.notes), *(c.line() for c in self.claims)])
+
+    def json(self) -> dict[str, object]:
+        """Everything measured."""
+        return {
+            "title": self.title,
+            "columns": list(self.columns),
+            "rows": {name: list(figures) for name, figures in self.rows.items()},
+            "did_not_run": dict(self.failed),
+            "claims": [claim.json() for claim in self.claims],
             **self.extra,
         }

@@ -50,6 +50,16 @@ class Operator(Protocol):
         """Add a route by the device, and remove it."""
 
 
+class Crowd(Protocol):
+    """Makes as many namespaces as it can."""
+
+    def limit(self, what: str, value: int) -> None:
+        """Limit this process."""
+
+    def many(self, count: int) -> dict[str, object]:
+        """Make so many at once, and drop them."""
+
+
 class Runner(Protocol):
     """Runs `/bin/true`."""
 

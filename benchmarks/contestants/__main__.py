@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
+import os
 import resource
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from ..isolate import require_isolated
-from . import Demo, Operator, Reader, Runner, Star
+from . import Crowd, Demo, Operator, Reader, Runner, Star
 
 Reply = dict[str, object]
 Verbs = dict[str, Callable[..., Reply]]
@@ -46,13 +50,29 @@ def demo_verbs(demo: Demo) -> Verbs:
     }
 
 
+def usage() -> Reply:
+    """What this process holds: bytes resident and traced, descriptors, threads, children."""
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        resident = int(file.read().split()[1]) * resource.getpagesize()
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return {
+        "resident": resident,
+        "traced": tracemalloc.get_traced_memory()[0] if tracemalloc.is_tracing() else 0,
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "threads": len(os.listdir("/proc/self/task")),
+        "children": len(children),
+    }
+
+
 def star_verbs(star: Star) -> Verbs:
-    """hub, star, unstar, place."""
+    """hub, star, unstar, place, usage."""
     return {
         "hub": lambda: {"path": star.hub()},
         "star": lambda size: spent(lambda: star.build(int(size))),
         "unstar": lambda: spent(star.teardown),
         "place": lambda container: {"path": star.place(int(container))},
+        "usage": usage,
     }
 
 
@@ -103,6 +123,16 @@ def operation_verbs(operator: Operator) -> Verbs:
     }
 
 
+def many_verbs(crowd: Crowd) -> Verbs:
+    """limit, many."""
+
+    def limit(what: str, value: str) -> Reply:
+        crowd.limit(what, int(value))
+        return {}
+
+    return {"limit": limit, "many": lambda count: crowd.many(int(count))}
+
+
 def command_verbs(runner: Runner) -> Verbs:
     """open, run."""
 
@@ -119,6 +149,7 @@ VERBS: dict[str, Callable[[Any], Verbs]] = {
     "demo": lambda module: demo_verbs(module.Demo()),
     "read": lambda module: read_verbs(module.Reader()),
     "operations": lambda module: operation_verbs(module.Operator()),
+    "many": lambda module: many_verbs(module.Crowd()),
     "command": lambda module: command_verbs(module.Runner()),
     "star": lambda module: star_verbs(module.Star()),
 }

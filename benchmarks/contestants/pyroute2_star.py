@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from socket import AF_INET
 from typing import Any
 
@@ -16,7 +17,7 @@ class Star:
     more: dict[str, int] = {}  # noqa: RUF012
 
     def hub(self) -> str:
-        self.name = f"hub-{type(self).__module__.rpartition('.')[2]}"
+        self.name = f"hub-{os.getpid()}"
         netns.create(self.name)
         self.ipr: Any = IPRoute(netns=self.name, flags=0)
         return f"/run/netns/{self.name}"

@@ -5,6 +5,7 @@
     _lifecycle/    Scope, and the verbs that all resources share
     _runtime.py    what a process keeps per namespace: descriptor, sockets, helpers
     _snapshot.py   Snapshot           _reading.py  LinkInfo: many links at once
+    _topology/     Topology           a whole network as a plan
     _netlink/      bytes and sockets  _system/    threads, processes, /run and /proc
     _spec/         the frozen values  errors.py   every exception
 
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from netkit._spec.routes import NextHop, Route
     from netkit._spec.rules import Rule
     from netkit._system.icmp import PingResult
+    from netkit._topology import Network, Topology
     from netkit.errors import CommandError
 
 __version__ = "0.1.0"
@@ -77,6 +79,7 @@ __all__ = [
     "NatSpec",
     "Neighbour",
     "NetkitError",
+    "Network",
     "NextHop",
     "NotFoundError",
     "PingResult",
@@ -90,6 +93,7 @@ __all__ = [
     "SpecError",
     "StateError",
     "TeardownError",
+    "Topology",
     "UnsupportedError",
     "VethPair",
     "WaitTimeout",
@@ -107,12 +111,14 @@ _LATER = {
     "NatRule": "_nat.rule",
     "NatSpec": "_spec.nat",
     "Neighbour": "_spec.neighbours",
+    "Network": "_topology",
     "NextHop": "_spec.routes",
     "PingResult": "_system.icmp",
     "Route": "_spec.routes",
     "RouteTable": "_route",
     "Rule": "_spec.rules",
     "Snapshot": "_snapshot",
+    "Topology": "_topology",
 }
 
 
@@ -123,7 +129,3 @@ def __getattr__(name: str) -> object:
 
     value = globals()[name] = getattr(import_module(f"netkit.{_LATER[name]}"), name)
     return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -1,0 +1,171 @@
+"""From a layout to resources, in the order in which they are made."""
+
+from __future__ import annotations
+
+from netkit._bridge import Bridge
+from netkit._lifecycle import ROUTES, Resource, Teardown, Undo
+from netkit._namespace import Namespace
+from netkit._nat.rule import NatRule
+from netkit._netlink.route import list_routes, parse_routes
+from netkit._system import sysctl
+from netkit._topology.layout import Layout
+from netkit._topology.subnets import Subnet
+from netkit._veth import VethPair
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from netkit._lifecycle import Scope
+    from netkit._spec.routes import Route
+    from netkit._topology.interfaces import Cable, Interface
+    from netkit._topology.plan import Plan
+
+
+class Settings(Resource):
+    """Sysctls of a namespace of ours, in one visit; they end with it."""
+
+    _stage = ROUTES
+
+    def __init__(self, netns: Namespace, pairs: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
+        self._netns = netns
+        self._pairs = pairs
+
+    def _create(self, undo: Undo) -> None:
+        self._netns._live_runtime().inside(self._write)
+
+    def _write(self) -> None:
+        for path, text in self._pairs:
+            sysctl.write(path, text)
+
+    def _remove(self, teardown: Teardown) -> None:
+        """They are the namespace's own."""
+
+    def _exists(self) -> bool:
+        return self._netns.exists
+
+    def __repr__(self) -> str:
+        return f"<{len(self._pairs)} sysctls in {self._netns._called()}>"
+
+
+class Routes(Resource):
+    """Routes of a namespace of ours that leave by no link of the plan; they end with it."""
+
+    _stage = ROUTES
+
+    def __init__(self, netns: Namespace, routes: Sequence[Route]) -> None:
+        super().__init__()
+        self._netns = netns
+        self._routes = routes
+
+    def _create(self, undo: Undo) -> None:
+        table = self._netns.routes
+        for route in self._routes:
+            table.add(route)
+
+    def _remove(self, teardown: Teardown) -> None:
+        """They are the namespace's own."""
+
+    def _exists(self) -> bool:
+        return self._netns.exists
+
+    def __repr__(self) -> str:
+        return f"<{len(self._routes)} routes in {self._netns._called()}>"
+
+
+class Parts:
+    """The resources of a network, by what they are."""
+
+    __slots__ = ("bridges", "links", "namespaces")
+
+    def __init__(self, layout: Layout) -> None:
+        self.namespaces = {key: _namespace(key, name) for key, name in layout.namespaces.items()}
+        self.bridges = {
+            name: _bridge(self.namespaces[each.netns], each, dict(each_options))
+            for name, each, each_options in layout.bridges()
+        }
+        self.links = [self._link(cable) for cable in layout.wiring.cables]
+
+    def _link(self, cable: Cable) -> VethPair:
+        near, far, plan = cable.near, cable.far, cable.plan
+        pair = VethPair(
+            self.namespaces[near.netns],
+            self.namespaces[far.netns],
+            name=near.device,
+            peer_name=far.device,
+            mtu=plan.mtu,
+            mac=plan.ends[cable.swapped].mac,
+            peer_mac=plan.ends[not cable.swapped].mac,
+            queues=plan.queues,
+        )
+        # As they are: the plan has checked them.
+        pair._near.addresses, pair._near.routes = near.addresses, near.routes
+        pair._far.addresses, pair._far.routes = far.addresses, far.routes
+        return pair
+
+    def own(self, scope: Scope, layout: Layout) -> None:
+        """Create everything, owned by a scope."""
+        for namespace in self.namespaces.values():
+            _call(scope.own(namespace))
+        _own_each(scope, [Settings(self.namespaces[key], pairs) for key, pairs in layout.early.items()])
+        _own_each(scope, self.bridges.values())
+        for pair, cable in zip(self.links, layout.wiring.cables, strict=True):
+            if cable.master is not None:
+                pair._master = self.bridges[cable.master].link
+            scope.own(pair)
+            if cable.far_master is not None:
+                self.bridges[cable.far_master].add_port(pair.peer)
+        _own_each(scope, [Settings(self.namespaces[key], pairs) for key, pairs in layout.late.items()])
+        _own_each(scope, [Routes(self.namespaces[key], routes) for key, routes in layout.routes.items()])
+        rules = [NatRule(self.namespaces[key], spec, backend) for key, spec, backend in layout.nat]
+        _own_each(scope, rules)
+
+
+def _own_each(scope: Scope, resources: Iterable[Resource]) -> None:
+    for resource in resources:
+        scope.own(resource)
+
+
+def _namespace(key: str, registered: str | None) -> Namespace:
+    namespace = Namespace(registered)
+    if registered is None:
+        namespace._label = f"namespace '{key}'" if key[0] != "/" else f"the namespace of bridge '{key[1:]}'"
+    return namespace
+
+
+def _call(namespace: Namespace) -> None:
+    """Let errors say which namespace of the plan it is, though it has no name in the kernel."""
+    runtime = namespace._live_runtime()
+    runtime.label = runtime.route.label = namespace._label
+
+
+def _bridge(netns: Namespace, interface: Interface, options: dict[str, object]) -> Bridge:
+    bridge = Bridge(netns, interface.device, **options)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    bridge._addresses = interface.addresses
+    return bridge
+
+
+def layout_here(plan: Plan) -> Layout:
+    """The layout of a plan, whose automatic subnets are clear of the current namespace's routes.
+
+    What is wrong with the plan is found before those are asked for.
+    """
+    layout = Layout(plan)
+    if layout.automatic:
+        routed = _routed_here()
+        if any(block in each or each in block for block in layout.automatic for each in routed):
+            return Layout(plan, routed)
+    return layout
+
+
+def _routed_here() -> list[Subnet]:
+    """The networks that a route of the current namespace leads to, in any table."""
+    with Namespace.current() as here:
+        route = here._live_runtime().route
+        found = parse_routes(route.dump(list_routes()), {})
+    return [
+        Subnet(route.family, int(route.dst.network_address), route.dst.prefixlen)
+        for route in found
+        if not isinstance(route.dst, str)
+    ]

@@ -234,13 +234,13 @@ class Namespace(Inside, Resource, Holder):
         # A descriptor is a bare number: a Ctrl-C before somebody is to close it would leave it open.
         with deferred_signals():
             undo.add(self._take_back)
-            self._opened(create_runtime(self._name))
+            self._opened(create_runtime(self._label))
         take_steps(self._steps())
 
     @classmethod
     def _prepare(cls, resources: Sequence[Any], progress: Callable[[int], object]) -> None:
         with deferred_signals():
-            runtimes = create_runtimes([each._name for each in resources], progress)
+            runtimes = create_runtimes([each._label for each in resources], progress)
             for netns, runtime in zip(resources, runtimes, strict=True):
                 netns._open = runtime  # all first: what is not held by anybody would never be closed
             for netns, runtime in zip(resources, runtimes, strict=True):

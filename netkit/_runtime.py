@@ -292,19 +292,18 @@ def identity_of(fd: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def create_runtime(name: str | None) -> Runtime:
+def create_runtime(label: str) -> Runtime:
     """A new namespace, with its rtnetlink socket open and IPv6 addresses usable at once; `lo` is down."""
-    return _new_runtime(name, *opener.create())
+    return _new_runtime(label, *opener.create())
 
 
-def create_runtimes(names: Sequence[str | None], progress: Callable[[int], object]) -> list[Runtime]:
+def create_runtimes(labels: Sequence[str], progress: Callable[[int], object]) -> list[Runtime]:
     """Several at once; all or none."""
-    made = opener.create_many(len(names), progress)
-    return [_new_runtime(name, fd, route) for name, (fd, route) in zip(names, made, strict=True)]
+    made = opener.create_many(len(labels), progress)
+    return [_new_runtime(label, fd, route) for label, (fd, route) in zip(labels, made, strict=True)]
 
 
-def _new_runtime(name: str | None, fd: int, route: NetlinkSocket) -> Runtime:
-    label = f"namespace '{name}'" if name else "an anonymous namespace"
+def _new_runtime(label: str, fd: int, route: NetlinkSocket) -> Runtime:
     runtime = Runtime(fd, label, True, route)
     with _registry_lock:
         _registry[runtime.identity] = runtime

@@ -14,9 +14,9 @@ from netkit._veth import VethPair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from netkit._lifecycle import Scope
+    from netkit._lifecycle import Owned, Scope
     from netkit._spec.routes import Route
     from netkit._topology.interfaces import Cable, Interface
     from netkit._topology.plan import Plan
@@ -102,29 +102,22 @@ class Parts:
         # As they are: the plan has checked them.
         pair._near.addresses, pair._near.routes = near.addresses, near.routes
         pair._far.addresses, pair._far.routes = far.addresses, far.routes
+        if cable.master is not None:
+            pair._master = self.bridges[cable.master]
         return pair
 
     def own(self, scope: Scope, layout: Layout) -> None:
-        """Create everything, owned by a scope."""
-        for namespace in self.namespaces.values():
-            _call(scope.own(namespace))
-        _own_each(scope, [Settings(self.namespaces[key], pairs) for key, pairs in layout.early.items()])
-        _own_each(scope, self.bridges.values())
+        """Create everything together, owned by a scope."""
+        namespaces = self.namespaces
+        resources: list[Owned] = [Settings(namespaces[key], pairs) for key, pairs in layout.early.items()]
+        resources += [*namespaces.values(), *self.bridges.values(), *self.links]
+        resources += [Settings(namespaces[key], pairs) for key, pairs in layout.late.items()]
+        resources += [Routes(namespaces[key], routes) for key, routes in layout.routes.items()]
+        resources += [NatRule(namespaces[key], spec, backend) for key, spec, backend in layout.nat]
+        scope._own_together(tuple(resources))
         for pair, cable in zip(self.links, layout.wiring.cables, strict=True):
-            if cable.master is not None:
-                pair._master = self.bridges[cable.master].link
-            scope.own(pair)
             if cable.far_master is not None:
                 self.bridges[cable.far_master].add_port(pair.peer)
-        _own_each(scope, [Settings(self.namespaces[key], pairs) for key, pairs in layout.late.items()])
-        _own_each(scope, [Routes(self.namespaces[key], routes) for key, routes in layout.routes.items()])
-        rules = [NatRule(self.namespaces[key], spec, backend) for key, spec, backend in layout.nat]
-        _own_each(scope, rules)
-
-
-def _own_each(scope: Scope, resources: Iterable[Resource]) -> None:
-    for resource in resources:
-        scope.own(resource)
 
 
 def _namespace(key: str, registered: str | None) -> Namespace:
@@ -132,12 +125,6 @@ def _namespace(key: str, registered: str | None) -> Namespace:
     if registered is None:
         namespace._label = f"namespace '{key}'" if key[0] != "/" else f"the namespace of bridge '{key[1:]}'"
     return namespace
-
-
-def _call(namespace: Namespace) -> None:
-    """Let errors say which namespace of the plan it is, though it has no name in the kernel."""
-    runtime = namespace._live_runtime()
-    runtime.label = runtime.route.label = namespace._label
 
 
 def _bridge(netns: Namespace, interface: Interface, options: dict[str, object]) -> Bridge:

@@ -79,14 +79,19 @@ class Routing:
     def _join(self, bit: int, members: Sequence[Member]) -> None:
         """Those on a network reach it, and each router on it is a next hop of the others."""
         routers = [each for each in members if each[0].netns in self._routers]
-        for interface, _ in members:
+        for interface, own in members:
             netns = interface.netns
             self._reached[netns] = self._reached.get(netns, 0) | bit
             for router, via in routers:
-                if router.netns != netns:
+                if router.netns != netns and not self._is_outside_of(router.netns, netns, own):
                     hops = self._hops.setdefault(netns, {})
                     if router.netns not in hops:
                         hops[router.netns] = _Hop(interface, router.netns, via)
+
+    def _is_outside_of(self, router: str, netns: str, own: Address) -> bool:
+        """Whether a namespace stands for the world outside: it is a router's way there, and forwards
+        nothing. The world knows no way in, which is why there is NAT."""
+        return netns not in self._routers and self._gateways.get(router) == own.packed
 
     def run(self) -> None:
         """Add the routes to the interfaces that they lead out of."""

@@ -33,7 +33,8 @@ class Topology(Rules, Shapes):
             route of the current namespace leads to, ``"auto6"`` for an IPv6 one, a network, several of
             these, or None: then only what is given has an address. Links between two namespaces get a /30
             (or /64), bridges a /24 (or /64) or larger.
-        routing: give namespaces static routes to all networks of the plan, through its routers.
+        routing: give namespaces static routes to all networks of the plan, through its routers. A namespace
+            that a router has its default route by, and that is no router, is the world outside: it gets none.
 
     Raises SpecError for a bad value, with its place in the plan, before any system call.
 

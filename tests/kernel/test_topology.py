@@ -14,6 +14,7 @@ from netkit import (
     Bridge,
     ExistsError,
     Namespace,
+    NatRule,
     Network,
     NotFoundError,
     Scope,
@@ -361,12 +362,10 @@ def test_a_taken_name_undoes_everything() -> None:
 
 
 def test_a_refused_nat_rule_undoes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    from netkit._nat import rule
-
     def refuse(*_: object) -> None:
         raise OSError("no")
 
-    monkeypatch.setattr(rule, "add_rule", refuse)
+    monkeypatch.setattr(NatRule, "_begin_many", refuse)
     net = Network(office())
     with pytest.raises(OSError, match="no"):
         net.create()
@@ -377,15 +376,10 @@ def test_a_refused_nat_rule_undoes_everything(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_interrupt_while_building_undoes_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = iter(range(3))
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
 
-    def interrupted(self: VethPair) -> None:
-        if next(calls) == 2:
-            raise KeyboardInterrupt
-        original(self)
-
-    original = VethPair._settle
-    monkeypatch.setattr(VethPair, "_settle", interrupted)
+    monkeypatch.setattr(VethPair, "_wait_usable", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Topology.star(4).create()
 

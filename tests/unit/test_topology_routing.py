@@ -178,6 +178,13 @@ def test_a_way_out_is_everybodys() -> None:
     assert routes_of(layout, "box") == ["default via 10.0.0.9"]
 
 
+def test_the_world_outside_knows_no_way_in() -> None:
+    plan = outside()
+    assert routes_of(Layout(plan), "internet") == []
+    plan.add_link("internet", "r3")  # another way, by a router that sends nothing there by default
+    assert routes_of(Layout(plan), "internet") == ["default via 10.0.0.14"]
+
+
 def test_what_the_user_gave_stays() -> None:
     plan = outside()
     plan.add_route("r3", "10.0.0.0/30", via="box")

@@ -8,8 +8,6 @@ import time
 
 from netkit import Namespace, Scope
 
-MEGABYTE = 1 << 20
-
 
 class Crowd:
     """Sets limits of this process, and makes namespaces until all are there or one is refused."""
@@ -19,18 +17,13 @@ class Crowd:
             pass
 
     def limit(self, what: str, value: int) -> None:
-        """`descriptors`; `namespaces`, of its user namespace; `memory`, in MB beyond what it has now."""
+        """`descriptors` of the process, or `namespaces` of its user namespace."""
         if what == "descriptors":
             _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (value, max(value, hard)))
         elif what == "namespaces":
             with open("/proc/sys/user/max_net_namespaces", "w") as file:
                 file.write(str(value))
-        elif what == "memory":
-            with open("/proc/self/statm") as file:
-                pages = int(file.read().split()[0])
-            limit = pages * resource.getpagesize() + value * MEGABYTE
-            resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
         else:
             raise ValueError(what)
 
@@ -51,7 +44,6 @@ class Crowd:
             notes = getattr(error, "__notes__", [])
             refusal += "".join(f" / {note}" for note in notes[:2])
         down = time.perf_counter()
-        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         return {
             "made": made,
             "up": up - began,

@@ -17,7 +17,7 @@ from netkit._spec.routes import Route
 from netkit._spec.value import shown
 from netkit._system.sysctl import key_path, value_text
 from netkit._topology.addressing import AUTOMATIC
-from netkit._topology.naming import suggestion
+from netkit._topology.naming import suggestion, unknown
 from netkit._topology.references import split_port
 from netkit._topology.values import BridgePlan, NatPlan, RoutePlan
 from netkit.errors import SpecError
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from netkit._spec.nat import NatSpec
-    from netkit._topology.values import Addressing, Option
+    from netkit._topology.values import Addressing, Option, Options
 
+BRIDGE_OPTIONS = (
+    "mac", "mtu", "stp", "forward_delay", "hello_time", "max_age", "ageing_time", "mcast_snooping",
+    "vlan_filtering",
+)  # fmt: skip
 NAT_KINDS: dict[str, Callable[..., NatSpec]] = {
     "masquerade": nat.masquerade,
     "snat": nat.snat,
@@ -119,19 +123,42 @@ def bridge(
     options: Mapping[str, Any],
 ) -> BridgePlan:
     """A bridge of the plan; ``options`` are the keywords of `Bridge`."""
-    given = {key: value for key, value in options.items() if value is not None}
-    Bridge(Namespace(), "br0", **given)  # its own checks
-    if "mac" in given:
-        given["mac"] = parse_mac(given["mac"])
-    if given.get("stp") is False:
-        del given["stp"]
     return BridgePlan(
         name,
         namespace,
         None if device is None else names.interface_name(device, "device"),
         addressing(address),
         None if subnet is None else subnets(subnet),
-        tuple(given.items()),
+        bridge_options(options),
+    )
+
+
+def bridge_options(options: Mapping[str, Any]) -> Options:
+    """The keywords of `Bridge`, by its own checks; defaults are left out."""
+    given = {key: value for key, value in options.items() if value is not None}
+    Bridge(Namespace(), "br0", **given)
+    if "mac" in given:
+        given["mac"] = parse_mac(given["mac"])
+    if given.get("stp") is False:
+        del given["stp"]
+    return tuple([(key, given[key]) for key in BRIDGE_OPTIONS if key in given])
+
+
+def unknown_end(name: str, kind: str, namespaces: Collection[str], bridges: Collection[str]) -> str:
+    """Why there is no such namespace or bridge, and what there is."""
+    found = namespaces if kind == "namespace" else bridges
+    other = ("bridge", bridges) if kind == "namespace" else ("namespace", namespaces)
+    if name in other[1]:
+        return f"'{name}' is a {other[0]}: write {other[0]} = '{name}'"
+    return unknown(name, found, f"{kind} of the plan")
+
+
+def unknown_nat(kind: object) -> str:
+    """Why there is no such NAT rule."""
+    return (
+        "it is missing: give masquerade, snat, dnat or redirect"
+        if kind is None
+        else unknown(kind, NAT_KINDS, "NAT rule")
     )
 
 
@@ -194,8 +221,6 @@ def _plain(value: object) -> Option:
 
 def nat_rule(kind: str, options: Mapping[str, Any], known: Iterable[str]) -> NatPlan:
     """A NAT rule; ``saddr``, ``daddr`` and the address in ``to`` may be names of the plan."""
-    if kind not in NAT_KINDS:
-        raise SpecError(f"kind {shown(kind)} is no NAT rule: {suggestion(kind, NAT_KINDS)}")
     given = {
         key: _nat_option(kind, key, value)
         for key, value in options.items()

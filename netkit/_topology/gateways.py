@@ -8,7 +8,7 @@ from __future__ import annotations
 from netkit._spec.address import Address
 from netkit._spec.routes import Route
 from netkit._topology.interfaces import called
-from netkit._topology.naming import unknown
+from netkit._topology.naming import place, unknown
 from netkit._topology.references import References
 from netkit._topology.routing import route_by
 from netkit._topology.subnets import Subnet
@@ -110,7 +110,7 @@ class GivenRoutes:
         for namespace in namespaces:
             for number, plan in enumerate(namespace.routes):
                 own = own or self._interfaces()
-                where = f"namespaces.{namespace.name}.routes[{number}]"
+                where = f"{place('namespaces', namespace.name)}.routes[{number}]"
                 self._add_route(namespace.name, own.get(namespace.name, []), plan, where)
 
     def _interfaces(self) -> dict[str, list[Interface]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from netkit._spec import names
 from netkit._spec.address import Address
 from netkit._spec.routes import Route
+from netkit._topology.naming import place
 from netkit._topology.subnets import Subnet
 from netkit.errors import SpecError
 
@@ -40,7 +41,7 @@ class Interface:
     def path(self) -> str:
         """Where it stands in the plan."""
         if isinstance(self.where, str):
-            return f"bridges.{self.where}"
+            return place("bridges", self.where)
         return f"links[{self.where[0]}].ends[{self.where[1]}]"
 
 
@@ -140,8 +141,8 @@ class Wiring:
         for bridge, count in ports.items():
             if count > MOST_PORTS:
                 raise SpecError(
-                    f"bridges.{bridge}: {count} links, but a bridge has {MOST_PORTS} ports at most: link "
-                    "more bridges to it, as Topology.star() does"
+                    f"{place('bridges', bridge)}: {count} links, but a bridge takes {MOST_PORTS} ports; "
+                    "link other bridges to it, as Topology.star() does"
                 )
 
     def _segments(self, plans: Mapping[str, BridgePlan]) -> list[Segment]:
@@ -151,7 +152,7 @@ class Wiring:
             if cable.far_master is not None:
                 joined.join(cable.master or "", cable.far_master, number)
         shared = {
-            name: Segment(f"bridges.{name}", joined.subnet[name], [], True)
+            name: Segment(place("bridges", name), joined.subnet[name], [], True)
             for name in plans
             if joined.first_of(name) == name
         }

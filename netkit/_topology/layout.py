@@ -11,6 +11,7 @@ from netkit._topology.addressing import Addressing
 from netkit._topology.checks import NAT_KINDS
 from netkit._topology.gateways import GivenRoutes
 from netkit._topology.interfaces import Wiring, home_of
+from netkit._topology.naming import place
 from netkit._topology.references import References
 from netkit._topology.routing import Routing
 from netkit.errors import SpecError
@@ -60,7 +61,7 @@ class Layout:
         self.routes = self._without_link(given.elsewhere)
         self.early, self.late = self._settings(namespaces)
         self.nat = [
-            (name, *_nat_rule(rule, references, f"namespaces.{name}.nat[{number}]"))
+            (name, *_nat_rule(rule, references, f"{place('namespaces', name)}.nat[{number}]"))
             for name, each in namespaces.items()
             for number, rule in enumerate(each.nat)
         ]

@@ -1,4 +1,4 @@
-"""What is said of a name that is not known."""
+"""What is said of names: where something stands, and what was perhaps meant."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from netkit._spec.value import shown
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+def place(path: str, key: str) -> str:
+    """``links[3].mtu``; what is no plain word is quoted."""
+    plain = key.replace("_", "").replace("-", "").isalnum()
+    return f"{path}.{key}".lstrip(".") if plain else f"{path}[{key!r}]"
 
 
 def unknown(name: object, known: Iterable[str], wanted: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netkit._topology.formats import Formats
 from netkit._topology.layout import Layout
 from netkit._topology.rules import Rules
 from netkit._topology.shapes import Shapes
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from netkit._topology.network import Network
 
 
-class Topology(Rules, Shapes):
+class Topology(Rules, Shapes, Formats):
     """A network as a plan of plain values: namespaces, bridges, the links between them, routes, NAT.
 
     Writing a plan needs no kernel and no privilege. ``with topology as net:`` builds it and takes it down;

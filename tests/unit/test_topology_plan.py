@@ -234,7 +234,7 @@ AS_A_WHOLE: dict[str, tuple[Callable[[Topology], object], str]] = {
         lambda t: t.dnat("a", proto="tcp", dport=80, to="b:80"), "namespaces.a.nat[0].to: 'b' has no address",
     ),
     "joined bridges that disagree": (joined, "links[0]: it makes one network of bridges 'x' and 'y'"),
-    "too many ports": (crowd, "bridges.br: 1024 links, but a bridge has 1023 ports at most"),
+    "too many ports": (crowd, "bridges.br: 1024 links, but a bridge takes 1023 ports"),
 }  # fmt: skip
 
 

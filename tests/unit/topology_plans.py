@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 from netkit import Topology
@@ -52,3 +54,67 @@ def devices(layout: Layout) -> list[Interface]:
     """All devices: the ports of bridges too."""
     ends = [end for cable in layout.wiring.cables for end in (cable.near, cable.far)]
     return [*layout.wiring.bridges.values(), *ends]
+
+
+def one_of(draw: st.DrawFn, *values: Any) -> Any:
+    """One of these values."""
+    return draw(st.sampled_from(values))
+
+
+@st.composite
+def rich_plans(draw: st.DrawFn) -> Topology:
+    """Connected ones with something of everything that a plan can say."""
+    plan = draw(connected_plans())
+    for add in (_a_pair, _a_spare_bridge, _routes, _rules):
+        if draw(st.booleans()):
+            add(plan, draw)
+    plan._routing = draw(st.booleans())
+    return plan
+
+
+def _a_pair(plan: Topology, draw: st.DrawFn) -> None:
+    plan.add_namespace("a.b-c", named=one_of(draw, True, "other-name"))
+    plan.add_namespace("é", sysctls={"net.ipv4.ip_default_ttl": 99, "net.core.somaxconn": "010"})
+    plan.add_link(
+        "a.b-c",
+        "é",
+        name=one_of(draw, None, "wan0"),
+        mac=one_of(draw, None, "02:00:00:00:00:07"),
+        address=one_of(draw, "auto", None, "192.0.2.1/30", ["192.0.2.1/30", "2001:db8::1/64"]),
+        peer_address=one_of(draw, "auto", None),
+        mtu=one_of(draw, None, 1400),
+        queues=one_of(draw, 1, 4),
+    )
+
+
+def _a_spare_bridge(plan: Topology, draw: st.DrawFn) -> None:
+    subnet = one_of(draw, None, "203.0.113.0/24", ["203.0.113.0/24", "auto6"])
+    plan.add_bridge(
+        "spare",
+        device=one_of(draw, None, "br0"),
+        address=one_of(draw, None, "auto", "203.0.113.1/24"),
+        subnet=subnet,
+        mac=one_of(draw, None, "02-00-00-00-00-09"),
+        stp=one_of(draw, True, False),
+        forward_delay=one_of(draw, None, 4.5),
+        ageing_time=one_of(draw, None, 60),
+        mcast_snooping=one_of(draw, None, True, False),
+    )
+    plan.add_namespace("at-spare")
+    gateway = one_of(draw, False, "203.0.113.9") if subnet else False
+    plan.add_link("spare", "at-spare", peer_default_route=gateway)
+
+
+def _routes(plan: Topology, draw: st.DrawFn) -> None:
+    kind, metric = one_of(draw, "blackhole", "unreachable"), one_of(draw, None, 7)
+    plan.add_route("r0", "198.18.0.0/15", type=kind, metric=metric)
+    plan.add_route("r0", "2001:db8::/32", type="prohibit")
+
+
+def _rules(plan: Topology, draw: st.DrawFn) -> None:
+    source = one_of(draw, None, "10.0.0.0/8", "!= 10.0.0.0/8")
+    plan.masquerade("r0", oif=one_of(draw, "eth0", "!= eth1"), saddr=source)
+    ports, local = one_of(draw, 80, "8000-8010", (8000, 8010)), one_of(draw, True, False)
+    plan.dnat("r0", proto="tcp", dport=ports, to="box0", local=local)
+    plan.redirect("r0", proto=17, to=5353, family=one_of(draw, None, 4, 6), backend="nftables")
+    plan.snat("r0", to="192.0.2.9", saddr="192.0.2.0/24")

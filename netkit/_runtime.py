@@ -152,6 +152,16 @@ class Runtime:
         """The nfnetlink socket; it owns this process's nft table here."""
         return self._sockets.get(NETLINK_NETFILTER) or self._open(NETLINK_NETFILTER)
 
+    @property
+    def has_netfilter(self) -> bool:
+        """Whether the nfnetlink socket is open."""
+        return NETLINK_NETFILTER in self._sockets
+
+    def open_netlink(self, protocol: int) -> NetlinkSocket:
+        """Another socket of this protocol, for the caller to close."""
+        with self._lock:
+            return self._called(NetlinkSocket(self.opener.open_netlink(self.check(), protocol)))
+
     def new_index(self) -> int:
         """An interface index that nobody has."""
         return next(self._indexes)
@@ -245,8 +255,7 @@ class Runtime:
     def _open(self, protocol: int) -> NetlinkSocket:
         with self._lock:
             if protocol not in self._sockets:
-                transport = self.opener.open_netlink(self.check(), protocol)
-                self._sockets[protocol] = self._called(NetlinkSocket(transport))
+                self._sockets[protocol] = self.open_netlink(protocol)
             return self._sockets[protocol]
 
     def _called(self, sock: NetlinkSocket) -> NetlinkSocket:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket as _socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from struct import error as struct_error
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +20,7 @@ from netkit._netlink.route import list_routes, parse_routes
 from netkit._netlink.rule import list_rules, parse_rule
 from netkit._netlink.socket import NETLINK_ROUTE, subscribe
 from netkit._netlink.wire import messages
-from netkit._snapshot_nat import NatState, read_nat
+from netkit._snapshot_nat import NatState, own_rules, read_nat
 from netkit._spec.neighbours import STATES, Neighbour
 from netkit._spec.routes import Route
 from netkit._spec.rules import Rule
@@ -28,6 +28,7 @@ from netkit.errors import ProtocolError
 
 if TYPE_CHECKING:
     from netkit._namespace import Namespace
+    from netkit._nat.rule import NatRule
     from netkit._netlink.link import LinkRecord
     from netkit._netlink.socket import NetlinkSocket, Reply, Transport
     from netkit._runtime import Runtime
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["InterfaceAddress", "LinkState", "NatState", "Snapshot", "take_snapshot"]
+__all__ = ["InterfaceAddress", "LinkState", "NatState", "Snapshot", "take_snapshot", "take_snapshots"]
 
 # RTNLGRP_... of linux/rtnetlink.h: link, neigh, ipv4 ifaddr, route, rule, ipv6 ifaddr, route, rule.
 _GROUPS = (1, 3, 5, 7, 8, 9, 11, 19)
@@ -196,17 +197,28 @@ def _shown(value: object) -> str:
 # -- taking one ----------------------------------------------------------------------
 
 
+def take_snapshots(namespaces: Mapping[str, Namespace]) -> dict[str, Snapshot]:
+    """The snapshots of many. What `Network.snapshot` does."""
+    rules = own_rules()
+    return {name: _take(netns, rules) for name, netns in namespaces.items()}
+
+
 def take_snapshot(netns: Namespace) -> Snapshot:
     """Read everything, again if it changed meanwhile. What `Namespace.snapshot` does."""
+    return _take(netns, own_rules())
+
+
+def _take(netns: Namespace, rules: Mapping[Runtime, Sequence[NatRule]]) -> Snapshot:
     runtime = netns._live_runtime()
+    own = rules.get(runtime, ())
     monitor = runtime.opener.open_netlink(runtime.check(), NETLINK_ROUTE)
     try:
         subscribe(monitor, _GROUPS)
-        snapshot = _read(runtime)
+        snapshot = _read(runtime, own)
         for _ in range(_READ_TRIES):
             if not _changed(monitor):
                 return snapshot
-            snapshot = _read(runtime)
+            snapshot = _read(runtime, own)
         return snapshot if not _changed(monitor) else _marked(snapshot)
     finally:
         monitor.close()
@@ -250,7 +262,7 @@ def _counts(datagram: memoryview) -> bool:
     return False
 
 
-def _read(runtime: Runtime) -> Snapshot:
+def _read(runtime: Runtime, own: Sequence[NatRule]) -> Snapshot:
     route = runtime.route
     records = [parse_link(reply) for reply in route.dump(list_links())]
     names = {record.index: record.name for record in records}
@@ -263,7 +275,7 @@ def _read(runtime: Runtime) -> Snapshot:
         routes=_sorted(routes, key=_route_order),
         rules=_rules(route),
         neighbours=_sorted(neighbours, key=str),
-        nat=read_nat(runtime),
+        nat=read_nat(runtime, own),
     )
 
 

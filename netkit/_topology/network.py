@@ -158,7 +158,9 @@ class Network(Resource, Holder):
 
     def snapshot(self) -> dict[str, Snapshot]:
         """The snapshots of all namespaces, by name; two are equal when the configurations are."""
-        return {name: namespace.snapshot() for name, namespace in self._by_name().items()}
+        from netkit._snapshot import take_snapshots
+
+        return take_snapshots(self._by_name())
 
     # -- lifecycle ----------------------------------------------------------------
 

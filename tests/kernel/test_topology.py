@@ -335,9 +335,11 @@ def test_async_with() -> None:
     assert asyncio.run(build()) == 1
 
 
-def test_snapshots_show_what_changed() -> None:
+def test_snapshots_show_what_changed_and_keep_nothing_open() -> None:
     with Topology.star(3, subnet="10.7.0.0/24") as net:
+        files = len(list(Path("/proc/self/fd").iterdir()))
         before = net.snapshot()
+        assert len(list(Path("/proc/self/fd").iterdir())) == files
         net["box1"].routes.add("10.66.0.0/16", type="blackhole")
         after = net.snapshot()
         assert list(before) == ["switch", "box1", "box2", "box3"]

@@ -51,7 +51,8 @@ def _take_back(new: Sequence[Owned], before: Mapping[Resource, object], problem:
     begun = [each for each in new if each._is_alive() or each in before]
     for each in before:
         each._state = "owned"
-    for leftover in undo(begun):
+    # With what belongs to them: one that makes others of its own may be done already.
+    for leftover in undo(list(dict.fromkeys([deep for each in begun for deep in each._members()]))):
         problem.add_note(f"netkit could not take back: {leftover!r}")
     for each, state in before.items():
         each._state = state  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,49 @@
+"""Topologies as resources among others: owned together with them, and undone with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from netkit import ExistsError, Namespace, Network, Scope, Topology, VethPair
+
+
+def test_several_are_created_together_or_not_at_all() -> None:
+    first, second = Network(Topology.star(2)), Network(Topology.line(2, named=True))
+    with Scope() as lab:
+        lab.own(first, second, Namespace())
+        assert first["box1"].ping(first.address("box2")).received == 1
+        assert second["box1"].ping(second.address("box2")).received == 1
+    assert not first.exists
+    assert not second.exists
+    with Namespace("box2"), Scope() as lab:
+        files = len(list(Path("/proc/self/fd").iterdir()))
+        with pytest.raises(ExistsError, match="box2"):
+            lab.own(first, second)
+        assert not first.exists
+        assert len(list(Path("/proc/self/fd").iterdir())) == files  # now, and not at the block's end
+        assert [each.name for each in Path("/run/netns").iterdir()] == ["box2"]
+    with first:
+        assert first.exists
+
+
+def test_a_link_to_the_host_is_gone_with_the_network(host: Namespace) -> None:
+    with Topology.line(2) as net:
+        pair = VethPair(host, net["box1"], name="lab0", peer_name="host0").create()
+        assert "lab0" in host.links
+    assert "lab0" not in host.links
+    pair.delete()
+
+
+def test_what_was_connected_to_a_namespace_of_it_is_undone_with_it(host: Namespace) -> None:
+    with Topology.line(2) as net:
+        net["box1"].connect(host, name="host0", peer_name="lab0")
+        assert "lab0" in host.links
+    assert "lab0" not in host.links
+
+
+def test_a_process_inside_is_ended_with_it() -> None:
+    with Topology.star(2) as net:
+        process = net["box1"].popen(["sleep", "60"])
+    assert process.wait(5) != 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from netkit._address import add_requests, parse_addresses, wait_until_heard
 from netkit._lifecycle import LINKS, PHRASE, Holder, Resource, Teardown, raise_first
 from netkit._link import Link, link_by_name, require_link
-from netkit._netlink.bridge import set_port
+from netkit._netlink.bridge import set_bridge, set_port
 from netkit._netlink.link import bridge as new_bridge
 from netkit._netlink.link import delete_link, get_link, list_links, parse_link, set_link
 from netkit._netlink.wire import Request
@@ -270,7 +270,7 @@ class Bridge(Resource, Holder):
 
     # -- lifecycle ----------------------------------------------------------------
 
-    def _steps(self) -> Steps:
+    def _steps(self, together: bool = False) -> Steps:
         self._index = 0
         runtime = self._runtime = self._netns._live_runtime()
         self._group = self._group or random_group()
@@ -280,13 +280,27 @@ class Bridge(Resource, Holder):
         # Elsewhere a stranger may get our index, and what follows would be done to his link.
         more = self._mtu_requests()
         rest = more if runtime.ours else []
-        first, *outcomes = yield [(runtime, [self._message(), *addresses, *rest])]
+        first, *outcomes = yield [(runtime, [self._message(quiet=together), *addresses, *rest])]
         if first is not None:
             take_back_addresses(runtime, self._index, self._addresses, outcomes)
             raise self._explained(first)
         raise_first(outcomes)
         if more and not rest:
             raise_first((yield [(runtime, more)]))
+
+    # Made with its ports, a bridge is quiet until they are all there: down, for it forwards what each one
+    # that comes up has to say to all the others; without snooping, for each port that joins restarts the
+    # multicast timers of all (br_port_state_selection in net/bridge/br_stp.c).
+    _ends_last = True
+
+    def _last_steps(self) -> Steps:
+        if self._runtime is None:
+            return
+        snooping = set_bridge(self._index, mcast_snooping=True, operation=f"set up bridge '{self._name}'")
+        up = set_link(self._index, up=True, operation=f"set bridge '{self._name}' up")
+        requests = [*([up] if self._up else []), *([snooping] if self._mcast_snooping is not False else [])]
+        if requests:
+            raise_first((yield [(self._runtime, requests)]))
 
     def _wait_usable(self, settled: set[tuple[Runtime, str]]) -> None:
         if self._runtime is not None:
@@ -314,7 +328,7 @@ class Bridge(Resource, Holder):
         operation = f"set the MTU of bridge '{self._name}'"
         return [set_link(self._index, mtu=mtu, operation=operation) for mtu in steps]
 
-    def _message(self) -> Request:
+    def _message(self, quiet: bool) -> Request:
         return new_bridge(
             self._name,
             index=self._index,
@@ -325,9 +339,9 @@ class Bridge(Resource, Holder):
             hello_time=self._hello_time,
             max_age=self._max_age,
             ageing_time=self._ageing_time,
-            mcast_snooping=self._mcast_snooping,
+            mcast_snooping=False if quiet else self._mcast_snooping,
             vlan_filtering=self._vlan_filtering,
-            up=self._up,
+            up=self._up and not quiet,
         )
 
     def _take_back(self) -> None:

@@ -253,7 +253,7 @@ class Namespace(Inside, Resource, Holder):
             self._registration = runtime.opener.register(self._name, runtime.fd, self._persistent)
         _known[runtime.identity] = self
 
-    def _steps(self) -> Steps:
+    def _steps(self, together: bool = False) -> Steps:
         assert self._open is not None
         raise_first((yield [(self._open, [LOOPBACK_UP])]))
 

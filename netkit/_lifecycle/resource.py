@@ -54,7 +54,13 @@ class Resource(Owned):
         take_steps(self._steps())
         self._wait_usable(set())
 
-    def _steps(self) -> Steps:
+    def _steps(self, together: bool = False) -> Steps:
+        """What it sends; ``together``: many do so side by side, and _last_steps follow if it has any."""
+        raise NotImplementedError
+
+    _ends_last = False  # created together with others, it has steps that wait for the end of all theirs
+
+    def _last_steps(self) -> Steps:
         raise NotImplementedError
 
     def _wait_usable(self, settled: set[tuple[Runtime, str]]) -> None:

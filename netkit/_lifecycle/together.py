@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     from netkit._runtime import Runtime
 
 
+def _no_progress(count: int) -> None:
+    pass
+
+
 def create_together(
-    members: Sequence[Owned], group: int, progress: Callable[[int], object] = lambda count: None
+    members: Sequence[Owned], group: int, progress: Callable[[int], object] = _no_progress
 ) -> None:
     """Create what is new among these; if any of it fails, all of it is undone.
 
@@ -79,8 +83,9 @@ class _Making:
 
     def _by_messages(self, run: Sequence[Resource]) -> None:
         eager = [each for each in run if not each._patient]
-        patient = [each._steps() for each in run if each._patient]
-        take_steps_together([each._steps() for each in eager], patient, self._progress)
+        patient = [each._steps(True) for each in run if each._patient]
+        take_steps_together([each._steps(True) for each in eager], patient, self._progress)
+        take_steps_together([each._last_steps() for each in eager if each._ends_last], (), _no_progress)
         for each in run:
             each._made()
         settled: set[tuple[Runtime, str]] = set()

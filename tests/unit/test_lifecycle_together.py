@@ -27,7 +27,7 @@ def ports(hub: Namespace, bridge: Bridge, boxes: list[Namespace]) -> list[VethPa
     ]
 
 
-def test_a_star_takes_one_send_to_the_hub_and_one_to_each_box(lab: Lab) -> None:
+def test_a_star_takes_two_sends_to_the_hub_and_one_to_each_box(lab: Lab) -> None:
     hub, boxes = Namespace("hub"), [Namespace() for _ in range(5)]
     bridge = Bridge(hub, "br0", address="10.0.0.1/24")
     with Scope() as scope:
@@ -39,6 +39,7 @@ def test_a_star_takes_one_send_to_the_hub_and_one_to_each_box(lab: Lab) -> None:
         assert sorted(map(tuple, sends.values())) == sorted(
             [("RTM_NEWLINK", "RTM_NEWLINK", "RTM_NEWADDR", *["RTM_NEWLINK"] * 5)]  # lo, bridge, ports
             + [("RTM_NEWLINK", "RTM_NEWLINK", "RTM_NEWADDR")] * 5  # lo, the far end
+            + [("RTM_NEWLINK", "RTM_NEWLINK")]  # the bridge, up and snooping when all ports are there
         )
         assert [port.name for port in bridge.ports] == [f"v{n}" for n in range(2, 7)]
         assert all(box.links["lo"].is_up and box.links["eth0"].is_up for box in boxes)

@@ -106,6 +106,7 @@ class Bridge(Resource, Holder):
         self._index = 0
         self._runtime: Runtime | None = None
         self._strangers: set[int] = set()
+        self._by_gateway: dict[Address, Route] = {}
 
     @classmethod
     def open(cls, ns: Namespace, name: str) -> Bridge:
@@ -227,26 +228,66 @@ class Bridge(Resource, Holder):
         bridge without addresses.
         """
         self._check_live()
-        pair = VethPair(
-            self._netns, ns, name=name, peer_name=peer_name, peer_address=peer_address,
-            mtu=mtu, mac=mac, peer_mac=peer_mac, master=self, queues=queues,
+        pair = self.pair(
+            ns, name=name, peer_name=peer_name, peer_address=peer_address, default_route=default_route,
+            mtu=mtu, mac=mac, peer_mac=peer_mac, queues=queues, hairpin=hairpin, isolated=isolated,
+            learning=learning, flood=flood, cost=cost, priority=priority,
         )  # fmt: skip
-        pair._port_options_of = lambda index: _port_requests(
-            index, f"link '{name}'", hairpin, isolated, learning, flood, cost, priority
-        )
-        pair._port_options_of(0)  # bad values are found before anything is made
         pair._group = self._group
-        if numbers.boolean(default_route, "default_route"):
-            pair._far.routes = self._default_routes(pair._far.addresses)
         if self._state == "owned":  # a borrowed bridge is never undone: the pair is, at exit
             self._hold(pair)
         pair.create()
         return pair
 
+    def pair(
+        self,
+        ns: Namespace,
+        *,
+        name: str,
+        peer_name: str = "eth0",
+        peer_address: Addresses | None = None,
+        default_route: bool = False,
+        mtu: int | None = None,
+        mac: str | None = None,
+        peer_mac: str | None = None,
+        queues: int = 1,
+        hairpin: bool | None = None,
+        isolated: bool | None = None,
+        learning: bool | None = None,
+        flood: bool | None = None,
+        cost: int | None = None,
+        priority: int | None = None,
+    ) -> VethPair:
+        """The pair that `connect` would make, not created yet: to be created together with others.
+
+        The bridge may be new as well; ``default_route=True`` goes by the addresses it is to have then.
+        Parameters and errors are those of `connect`.
+
+        Examples:
+            >>> from netkit import Bridge, Namespace, Scope
+            >>> with Scope() as lab:
+            ...     host, boxes = Namespace(), [Namespace() for _ in range(3)]
+            ...     bridge = Bridge(host, "br0", address="10.0.0.1/24")
+            ...     pairs = [bridge.pair(box, name=f"veth{n}", peer_address=f"10.0.0.{n}/24",
+            ...                          default_route=True) for n, box in enumerate(boxes, 2)]
+            ...     made = lab.own(host, *boxes, bridge, *pairs)
+            ...     print(boxes[0].ping("10.0.0.4").received)
+            1
+        """
+        pair = VethPair(
+            self._netns, ns, name=name, peer_name=peer_name, peer_address=peer_address,
+            mtu=mtu, mac=mac, peer_mac=peer_mac, master=self, queues=queues,
+        )  # fmt: skip
+        options = (hairpin, isolated, learning, flood, cost, priority)
+        if any(option is not None for option in options):
+            pair._port_options_of = lambda index: _port_requests(index, f"link '{name}'", *options)
+            pair._port_options_of(0)  # bad values are found before anything is made
+        if numbers.boolean(default_route, "default_route"):
+            pair._far.routes = self._default_routes(pair._far.addresses)
+        return pair
+
     def _default_routes(self, given: tuple[Address, ...]) -> tuple[Route, ...]:
         """One per family that the far end gets an address of."""
-        from netkit._spec.routes import Route
-
         addresses = self._present_addresses()
         if not addresses:
             raise SpecError(f"default_route=True needs an address on bridge '{self._name}'")
@@ -254,7 +295,7 @@ class Bridge(Resource, Holder):
         for version in (4, 6):
             gateway = next((a for a in addresses if a.version == version), None)
             if gateway is not None and any(a.version == version for a in given):
-                routes.append(Route.build("default", via=gateway.ip))
+                routes.append(self._default_route(gateway))
         if not routes:
             raise SpecError(
                 f"default_route=True needs a peer_address of a family that bridge '{self._name}' has: "
@@ -262,8 +303,17 @@ class Bridge(Resource, Holder):
             )
         return tuple(routes)
 
+    def _default_route(self, gateway: Address) -> Route:
+        from netkit._spec.routes import Route
+
+        if gateway not in self._by_gateway:
+            self._by_gateway[gateway] = Route.build("default", via=gateway.ip)
+        return self._by_gateway[gateway]
+
     def _present_addresses(self) -> list[Address]:
         """What it has now, as given at creation: the kernel lists IPv6 addresses last first."""
+        if self._state not in ("owned", "borrowed"):
+            return [*self._addresses]
         present = [a for a in self.link.addresses if a.scope != "link"]
         given = [a for a in self._addresses if a in present]
         return given + [a for a in present if a not in given]

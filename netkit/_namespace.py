@@ -71,6 +71,8 @@ class Namespace(Inside, Resource, Holder):
         self._persistent = numbers.boolean(persistent, "persistent")
         if persistent and name is None:
             raise SpecError("persistent=True needs a name: Namespace('red', persistent=True)")
+        # A Topology without IPv6 leaves link-local addresses to the kernel: see _skip_duplicate_detection.
+        self._detects_duplicates = False
         self._open: Runtime | None = None
         self._registration: Registered | None = None
         self._origin: str | None = None

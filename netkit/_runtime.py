@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
         def create(self) -> tuple[int, NetlinkSocket]: ...
         def create_many(
-            self, count: int, progress: Callable[[int], object]
+            self, count: int, progress: Callable[[int], object], detects_duplicates: bool
         ) -> list[tuple[int, NetlinkSocket]]: ...
         def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket: ...
         def open_netlink(self, fd: int, protocol: int) -> Transport: ...
@@ -71,11 +71,14 @@ class ThreadOpener:
         """Make a namespace and its rtnetlink socket."""
         return create_namespace(_set_up, NetlinkSocket.close)
 
-    def create_many(self, count: int, progress: Callable[[int], object]) -> list[tuple[int, NetlinkSocket]]:
+    def create_many(
+        self, count: int, progress: Callable[[int], object], detects_duplicates: bool
+    ) -> list[tuple[int, NetlinkSocket]]:
         """Make several, on several threads; all or none."""
         from netkit._system.makers import create_namespaces
 
-        return create_namespaces(count, _set_up, NetlinkSocket.close, progress)
+        set_up = _open_route if detects_duplicates else _set_up
+        return create_namespaces(count, set_up, NetlinkSocket.close, progress)
 
     def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket:
         """An ordinary socket that lives in the namespace."""
@@ -306,9 +309,11 @@ def create_runtime(label: str) -> Runtime:
     return _new_runtime(label, *opener.create())
 
 
-def create_runtimes(labels: Sequence[str], progress: Callable[[int], object]) -> list[Runtime]:
-    """Several at once; all or none."""
-    made = opener.create_many(len(labels), progress)
+def create_runtimes(
+    labels: Sequence[str], progress: Callable[[int], object], detects_duplicates: bool = False
+) -> list[Runtime]:
+    """Several at once; all or none. ``detects_duplicates``: IPv6 is left as the kernel has it."""
+    made = opener.create_many(len(labels), progress, detects_duplicates)
     return [_new_runtime(label, fd, route) for label, (fd, route) in zip(labels, made, strict=True)]
 
 
@@ -349,6 +354,10 @@ def _random_index() -> int:
 def _set_up() -> NetlinkSocket:
     """On the thread that has just made a namespace, inside it."""
     _skip_duplicate_detection()
+    return _open_route()
+
+
+def _open_route() -> NetlinkSocket:
     return NetlinkSocket(netlink_transport(NETLINK_ROUTE))
 
 

@@ -83,7 +83,9 @@ class FakeOpener:
             os.close(held)
             raise
 
-    def create_many(self, count: int, progress: Callable[[int], object]) -> list[tuple[int, NetlinkSocket]]:
+    def create_many(
+        self, count: int, progress: Callable[[int], object], detects_duplicates: bool
+    ) -> list[tuple[int, NetlinkSocket]]:
         """Several; all or none."""
         made: list[tuple[int, NetlinkSocket]] = []
         try:

@@ -81,6 +81,8 @@ class Parts:
 
     def __init__(self, layout: Layout) -> None:
         self.namespaces = {key: _namespace(key, name) for key, name in layout.namespaces.items()}
+        for namespace in self.namespaces.values():
+            namespace._detects_duplicates = not layout.has_ipv6
         self.bridges = {
             name: _bridge(self.namespaces[each.netns], each, dict(each_options))
             for name, each, each_options in layout.bridges()

@@ -66,6 +66,14 @@ class Layout:
             for number, rule in enumerate(each.nat)
         ]
 
+    @property
+    def has_ipv6(self) -> bool:
+        """Whether anything in the plan is of IPv6: an address, a route, a sysctl."""
+        addresses = any(each.version == 6 for some in self.addresses.values() for each in some)
+        routes = any(route.family == 6 for some in self.routes.values() for route in some)
+        settings = [path for some in (self.early, self.late) for pairs in some.values() for path, _ in pairs]
+        return addresses or routes or any(path.startswith("net/ipv6/") for path in settings)
+
     def bridges(self) -> Iterator[tuple[str, Interface, Options]]:
         """Each bridge with its device and the keywords of `Bridge`."""
         for name, interface in self.wiring.bridges.items():

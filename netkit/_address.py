@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from _socket import AF_INET6, inet_ntop, inet_pton
-from time import monotonic
-
-from netkit._netlink.address import add_address, delete_address, list_addresses, parse_address
-from netkit._netlink.link import get_link, parse_link
-from netkit._netlink.link_message import IFF_LOOPBACK, IFF_NOARP
-from netkit._netlink.wire import Request
-from netkit._runtime import Runtime
+from netkit._netlink.address import (
+    RTM_NEWADDR,
+    add_address,
+    delete_address,
+    get_address,
+    list_addresses,
+    parse_address,
+)
+from netkit._netlink.wire import NLM_F_ECHO, Request
+from netkit._readiness import wait_until_heard
 from netkit._spec import names
 from netkit._spec.address import Address, plain
-from netkit.errors import KernelError, NotFoundError, SpecError
+from netkit.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,46 +47,6 @@ def add_requests(index: int, name: str, addresses: tuple[Address, ...]) -> list[
         add_address(index, address, operation=f"add address {address} on link '{name}'")
         for address in addresses
     ]
-
-
-def wait_until_heard(runtime: Runtime, index: int, addresses: tuple[Address, ...]) -> None:
-    """Return when neighbours can find the IPv6 addresses of a link.
-
-    The kernel answers RTM_NEWADDR first and joins the address's solicited-node group later, on a work
-    queue (addrconf_dad_work). A solicitation that comes in between gets no answer, and its sender
-    asks again a second later: without this, every tenth pair began with that second.
-    """
-    wanted = {_solicited_node(address.packed) for address in addresses if address.version == 6}
-    if not wanted:
-        return
-    from netkit._netlink.multicast import list_groups, parse_group
-
-    deadline = monotonic() + _JOIN_PATIENCE
-    first = True
-    while wanted:
-        try:
-            joined = {parse_group(reply) for reply in runtime.route.dump(list_groups(index))}
-        except KernelError:
-            return  # no such list here: nothing to go by
-        wanted -= joined
-        if not wanted or monotonic() > deadline or (first and _joins_nothing(runtime, index)):
-            return
-        first = False
-        os.sched_yield()
-
-
-def _joins_nothing(runtime: Runtime, index: int) -> bool:
-    flags = parse_link(runtime.route.get(get_link(index=index))).flags
-    return bool(flags & (IFF_LOOPBACK | IFF_NOARP))
-
-
-def _solicited_node(packed: bytes) -> str:
-    """RFC 4291, 2.7.1: ff02::1:ffXX:XXXX with the last three bytes of the address."""
-    return inet_ntop(AF_INET6, _SOLICITED_NODE + packed[-3:])
-
-
-_SOLICITED_NODE = inet_pton(AF_INET6, "ff02::1:ff00:0")[:13]
-_JOIN_PATIENCE = 1.0  # seconds: what a lost solicitation would cost
 
 
 class Addresses:
@@ -154,9 +115,10 @@ class Addresses:
 
     def remove(self, address: InterfaceLike | Address) -> None:
         """Remove an address. NotFoundError when it is not there. Twin: ``ip address del``."""
+        link = self._link
         value = address if isinstance(address, Address) else Address.parse(address)
-        operation = f"remove address {value} from {self._link._called}"
-        self._link._runtime.route.request(delete_address(self._link.ifindex, value, operation=operation))
+        operation = ("remove address ", value, " from link '", link._last_name, "'")
+        link._runtime.route.request(delete_address(link.ifindex, value, operation=operation))
 
     def _send(
         self,
@@ -169,15 +131,18 @@ class Addresses:
         value = address if isinstance(address, Address) else Address.parse(address)
         if label is not None and value.version == 6:
             raise SpecError(f"label= with {value}: only IPv4 addresses have labels")
-        index = self._link.ifindex
+        link = self._link
+        verb = "replace address " if replace else "add address "
         request = add_address(
-            index, value, replace=replace, nodad=nodad,
+            link.ifindex, value, replace=replace, nodad=nodad,
             label=None if label is None else names.label(label), scope=scope,
-            operation=f"{'replace' if replace else 'add'} address {value} on {self._link._called}",
+            operation=(verb, value, " on link '", link._last_name, "'"),
         )  # fmt: skip
-        self._link._runtime.route.request(request)
-        wait_until_heard(self._link._runtime, index, (value,))
-        for each in self:
-            if each == value:
-                return each
-        raise NotFoundError(f"read back address {value}", 99)
+        runtime = link._runtime
+        if value.version == 6:  # net/ipv6 tells the groups of a new address, not who asked for it
+            runtime.route.request(request)
+            wait_until_heard(runtime, link.ifindex, (value,))
+            return parse_address(runtime.route.get(get_address(link.ifindex, value)))[1]
+        request.flags |= NLM_F_ECHO  # what the kernel makes of it comes back with the ACK (rtmsg_ifa)
+        made = [reply for reply in runtime.route.request(request) if reply[0] == RTM_NEWADDR]
+        return parse_address(made[0])[1] if made else value

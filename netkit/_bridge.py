@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from netkit._address import add_requests, parse_addresses, wait_until_heard
+from netkit._address import add_requests, parse_addresses
 from netkit._lifecycle import LINKS, PHRASE, Holder, Resource, Teardown, raise_first
 from netkit._link import Link, link_by_name, require_link
 from netkit._netlink.bridge import set_bridge, set_port
 from netkit._netlink.link import bridge as new_bridge
 from netkit._netlink.link import delete_link, get_link, list_links, parse_link, set_link
 from netkit._netlink.wire import Request
+from netkit._readiness import wait_until_heard
 from netkit._runtime import Runtime, random_group
 from netkit._spec import names, numbers
 from netkit._spec.address import Address

@@ -18,6 +18,7 @@ from netkit._netlink.link import (
     delete_link,
     get_link,
     list_links,
+    parse_identity,
     parse_link,
     set_link,
 )
@@ -262,8 +263,7 @@ class Link:
         return f"link '{self._last_name}'"
 
     def _read(self) -> LinkRecord:
-        request = get_link(index=self._ifindex)
-        request.operation = f"read {self._called}"
+        request = get_link(self._ifindex, operation=("read link '", self._last_name, "'"))
         return parse_link(self._runtime.route.get(request))
 
     def _change(self, request: Request) -> None:
@@ -397,16 +397,14 @@ def read_links(netns: Namespace) -> list[LinkRecord]:
 
 def link_by_name(netns: Namespace, name: str) -> Link:
     """The link of this name; NotFoundError names it and the namespace."""
-    request = get_link(name=name)
-    request.operation = f"find link '{name}'"
-    record = parse_link(netns._live_runtime().route.get(request))
-    return Link(netns, record.index, record.name)
+    index, real_name = parse_identity(netns._live_runtime().route.get(get_link(name=name)))
+    return Link(netns, index, real_name)
 
 
 def link_by_index(netns: Namespace, index: int) -> Link:
     """The link of this index."""
-    record = parse_link(netns._live_runtime().route.get(get_link(index=index)))
-    return Link(netns, record.index, record.name)
+    _, name = parse_identity(netns._live_runtime().route.get(get_link(index)))
+    return Link(netns, index, name)
 
 
 def nsid_in(runtime: Runtime, other: Runtime) -> int | None:

@@ -15,7 +15,8 @@ from itertools import count
 
 from netkit._netlink import ethtool
 from netkit._netlink.link import set_link
-from netkit._netlink.socket import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
+from netkit._netlink.socket import NetlinkSocket
+from netkit._netlink.transport import NETLINK_NETFILTER, NETLINK_ROUTE
 from netkit._system import nsfs
 from netkit._system.privilege import missing_capability
 from netkit._system.worker import create_namespace, fresh, inside
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import ParamSpec, Protocol, TypeVar
 
-    from netkit._netlink.socket import Transport
+    from netkit._netlink.transport import Transport
 
     P = ParamSpec("P")
     T = TypeVar("T")

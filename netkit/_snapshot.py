@@ -18,7 +18,7 @@ from netkit._netlink.link import IFF_UP, list_links, parse_link
 from netkit._netlink.neighbour import NDMSG, list_neighbours, parse_neighbours
 from netkit._netlink.route import list_routes, parse_routes
 from netkit._netlink.rule import list_rules, parse_rule
-from netkit._netlink.socket import NETLINK_ROUTE, subscribe
+from netkit._netlink.transport import NETLINK_ROUTE, subscribe
 from netkit._netlink.wire import messages
 from netkit._snapshot_nat import NatState, own_rules, read_nat
 from netkit._spec.neighbours import STATES, Neighbour
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from netkit._namespace import Namespace
     from netkit._nat.rule import NatRule
     from netkit._netlink.link import LinkRecord
-    from netkit._netlink.socket import NetlinkSocket, Reply, Transport
+    from netkit._netlink.socket import NetlinkSocket, Reply
+    from netkit._netlink.transport import Transport
     from netkit._runtime import Runtime
     from netkit._spec.address import Address
     from netkit._spec.addresses import IPAddress
@@ -235,7 +236,7 @@ def _changed(monitor: Transport) -> bool:
     buffer = bytearray(_EVENT_SIZE)
     while True:
         try:
-            size, _, flags, _ = monitor.recvmsg_into([buffer], 0, _socket.MSG_DONTWAIT)
+            size, _ = monitor.recvfrom_into(buffer, 0, _socket.MSG_DONTWAIT | _socket.MSG_TRUNC)
         except BlockingIOError:
             return changed
         except OSError as problem:
@@ -243,7 +244,7 @@ def _changed(monitor: Transport) -> bool:
                 raise
             changed = True  # some were lost, and with them what they said
             continue
-        cut = bool(flags & _socket.MSG_TRUNC)
+        cut = size > len(buffer)
         changed = cut or _counts(memoryview(buffer)[:size]) or changed
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netkit._lifecycle import ROOT
-from netkit._netlink.socket import NETLINK_NETFILTER
+from netkit._netlink.transport import NETLINK_NETFILTER
 from netkit.errors import KernelError
 
 if TYPE_CHECKING:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from errno import ENODEV
 
-from netkit._address import add_requests, parse_addresses, wait_until_heard
+from netkit._address import add_requests, parse_addresses
 from netkit._lifecycle import LINKS, Owned, Resource, Teardown, raise_first
 from netkit._link import Link, require_link
 from netkit._netlink.address import delete_address
 from netkit._netlink.link import delete_link, get_link, parse_link, set_link, veth
 from netkit._netlink.wire import Request
+from netkit._readiness import wait_until_heard
 from netkit._runtime import Runtime, random_group
 from netkit._spec import names, numbers
 from netkit._spec.address import Address

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from netkit._netlink.socket import Reply
+    from netkit._netlink.wire import Words
     from netkit._spec.addresses import IPInterface
 
 RTM_NEWADDR = 20
@@ -97,7 +98,7 @@ def add_address(
     valid_lifetime: int | None = None,
     preferred_lifetime: int | None = None,
     metric: int | None = None,
-    operation: str | None = None,
+    operation: Words | None = None,
 ) -> Request:
     """Add an address to the link of this index, or with ``replace`` change it.
 
@@ -127,12 +128,12 @@ def add_address(
         parts.append(_lifetimes(valid_lifetime, preferred_lifetime))
     family = AF_INET if len(packed) == 4 else AF_INET6
     header = _HEADER.pack(family, prefixlen, flags & 0xFF, _scope(scope, packed), index)
-    what = operation or f"add address {address} to link {index}"
+    what = operation or ("add address ", address, " to link ", index)
     how = NLM_F_CREATE | NLM_F_ACK | (NLM_F_REPLACE if replace else NLM_F_EXCL)
     return Request(RTM_NEWADDR, how, header + b"".join(parts), what, ADDRESS_POLICY, _HEADER.size)
 
 
-def delete_address(index: int, address: Address | IPInterface, *, operation: str | None = None) -> Request:
+def delete_address(index: int, address: Address | IPInterface, *, operation: Words | None = None) -> Request:
     """Take an address from the link of this index."""
     packed, prefixlen = _packed(address)
     peer = address.packed_peer if isinstance(address, Address) else None
@@ -142,8 +143,15 @@ def delete_address(index: int, address: Address | IPInterface, *, operation: str
         + attribute(IFA_LOCAL, packed)
         + attribute(IFA_ADDRESS, packed if peer is None else peer)
     )
-    what = operation or f"delete address {address} of link {index}"
+    what = operation or ("delete address ", address, " of link ", index)
     return Request(RTM_DELADDR, NLM_F_ACK, body, what, ADDRESS_POLICY, _HEADER.size, deleting=True)
+
+
+def get_address(index: int, address: Address) -> Request:
+    """Ask for one IPv6 address of a link; for ``socket.get``. (Of IPv4 the kernel gives only lists.)"""
+    body = _HEADER.pack(AF_INET6, 0, 0, 0, index) + attribute(IFA_ADDRESS, address.packed)
+    what = ("read address ", address, " of link ", index)
+    return Request(RTM_GETADDR, 0, body, what, ADDRESS_POLICY, _HEADER.size, deleting=True)
 
 
 def list_addresses(family: int = 0, index: int | None = None) -> Request:

@@ -26,13 +26,18 @@ from netkit._netlink.link_message import (
     RTM_GETLINK,
     RTM_NEWLINK,
     RTM_NEWLINKPROP,
+    RTM_SETLINK,
     link_request,
     settings,
 )
 from netkit._netlink.link_policy import LINK_POLICY, VETH_INFO_PEER
-from netkit._netlink.link_record import LinkRecord, LinkStats, parse_link
+from netkit._netlink.link_record import LinkRecord, LinkStats, parse_identity, parse_link
 from netkit._netlink.wire import NLM_F_ACK, NLM_F_APPEND, Request, attribute, nested, text, u32
 from netkit.errors import SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._netlink.wire import Words
 
 __all__ = [
     "IFF_UP",
@@ -49,27 +54,34 @@ __all__ = [
     "get_link",
     "list_links",
     "new_link",
+    "parse_identity",
     "parse_link",
     "set_bridge",
     "set_group_alias",
     "set_link",
+    "touch_link",
     "veth",
 ]
 
 # The counters of IPv6 are left out, a fifth of a message; those of the link come all the same.
 _LESS = u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+_ANY_LINK = IFINFOMSG.pack(0, 0, 0, 0, 0) + _LESS
 _VETH_KIND = text(IFLA_INFO_KIND, "veth")
 
 # -- reading -------------------------------------------------------------------
 
 
-def get_link(index: int | None = None, name: str | None = None) -> Request:
+def get_link(index: int | None = None, name: str | None = None, *, operation: Words | None = None) -> Request:
     """Ask for one link, by index or by name (alternative names too); for ``socket.get``."""
-    if index is None and name is None:
-        raise SpecError("get_link needs index= or name=")
     if index is not None:
-        return link_request(RTM_GETLINK, 0, f"read link {index}", _LESS, index=index)
-    return link_request(RTM_GETLINK, 0, f"find link '{name}'", _LESS, _named(name or ""))
+        body = IFINFOMSG.pack(0, 0, index, 0, 0) + _LESS
+        what = operation or ("read link ", index)
+    elif name is not None:
+        body = _ANY_LINK + _named(name)
+        what = operation or ("find link '", name, "'")
+    else:
+        raise SpecError("get_link needs index= or name=")
+    return Request(RTM_GETLINK, 0, body, what, LINK_POLICY, IFINFOMSG.size)
 
 
 def _named(name: str) -> bytes:
@@ -215,6 +227,11 @@ def set_link(
     )
     what = operation or f"change link {index}"
     return link_request(RTM_NEWLINK, NLM_F_ACK, what, members, index=index, up=up)
+
+
+def touch_link(index: int) -> Request:
+    """Change nothing of a link: but the answer comes when the kernel has had its lock (rtnl) for it."""
+    return link_request(RTM_SETLINK, NLM_F_ACK, f"wait for link {index}", index=index)
 
 
 def set_group_alias(group: int, alias: str, *, operation: str | None = None) -> Request:

@@ -75,6 +75,8 @@ _SHAPE: Shape = {
 _DEFAULTS = (None, None, 0, 0, 0, 0, *[None] * 12)  # from the name on
 _READER = Reader("a link", "=4xiI4x", _SHAPE, _DEFAULTS)  # of struct ifinfomsg: index, flags
 _OPERSTATES = ("unknown", "notpresent", "down", "lowerlayerdown", "testing", "dormant", "up")
+_HEADER_SIZE = 16
+_index_of = Struct("=i").unpack_from
 _STATISTICS = Struct("=10Q")
 
 
@@ -253,6 +255,17 @@ def parse_link(reply: Reply) -> LinkRecord:
     if fields[_NAME] is None or fields[_MTU] is None:
         raise ProtocolError("a link without attribute IFLA_IFNAME or IFLA_MTU")
     return LinkRecord(fields)
+
+
+def parse_identity(reply: Reply) -> tuple[int, str]:
+    """Index and name alone of an RTM_NEWLINK, in which the name comes first. Raises ProtocolError."""
+    _, data, start, end = reply
+    if end - start < _HEADER_SIZE:
+        raise ProtocolError(f"a link of {end - start} bytes is shorter than its header")
+    for number, begin, stop in attributes(data, start + _HEADER_SIZE, end):
+        if number == _IFLA_IFNAME:
+            return _index_of(data, start + 4)[0], _text(bytes(data[begin:stop]))
+    raise ProtocolError("a link without attribute IFLA_IFNAME")
 
 
 def _decoded(policy: Policy | None, payload: bytes | None) -> dict[str, object]:

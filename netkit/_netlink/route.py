@@ -25,10 +25,11 @@ from netkit._netlink.wire import (
 )
 from netkit._netlink.wire import u32 as u32_attribute
 from netkit._spec.names import protocol_number, route_type_number, scope_number
-from netkit.errors import SpecError
+from netkit.errors import ProtocolError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from netkit._netlink.socket import Reply
     from netkit._spec.addresses import IPAddress
     from netkit._spec.routes import NextHop, Route
 
@@ -39,6 +40,7 @@ RTM_F_LOOKUP_TABLE = 0x1000
 RTM_F_FIB_MATCH = 0x2000
 RTNH_F_ONLINK = 4
 RT_SCOPE_NOWHERE = 255
+_RTN_LOCAL = 2
 
 RTA_DST = 1
 RTA_SRC = 2
@@ -210,6 +212,14 @@ def get_route(
     header = _HEADER.pack(_AF[address.version], bits, source_bits, 0, 0, 0, 0, 0, flags)
     what = operation or f"find the route to {address}"
     return Request(RTM_GETROUTE, 0, header + b"".join(parts), what, ROUTE_POLICY, _HEADER.size)
+
+
+def is_local(reply: Reply) -> bool:
+    """Whether an RTM_NEWROUTE is of an address that the namespace itself has."""
+    _, data, start, end = reply
+    if end - start < _HEADER.size:
+        raise ProtocolError(f"a route of {end - start} bytes is shorter than its header")
+    return bool(_HEADER.unpack_from(data, start)[7] == _RTN_LOCAL)
 
 
 # -- parts of a message ------------------------------------------------------------

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import errno
 import os
-from _socket import MSG_DONTWAIT, MSG_TRUNC, SO_RCVTIMEO, SOL_SOCKET  # plain numbers; socket's enums are slow
 from _thread import allocate_lock
-from struct import Struct, pack
+from struct import Struct
 
 from netkit._forks import process
 from netkit._netlink.address import RTM_NEWADDR
 from netkit._netlink.policy import attribute_at
+from netkit._netlink.transport import LostError, drain, receive, send, set_options
 from netkit._netlink.wire import (
+    HEADER,
     HEADER_SIZE,
     NLM_F_ACK,
     NLM_F_DUMP,
@@ -32,36 +33,16 @@ from netkit._netlink.wire import (
     parse_acknowledgement,
     parse_done,
 )
-from netkit.errors import KernelError, ProtocolError, StateError, WaitTimeout, kernel_error
+from netkit.errors import KernelError, ProtocolError, StateError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import Any, Protocol, TypeVar
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeVar
+
+    from netkit._netlink.transport import Transport
 
     T = TypeVar("T")
-
-    class Transport(Protocol):
-        """What is used of a socket; netkit.testing has one that is no socket."""
-
-        def fileno(self) -> int: ...
-        def close(self) -> None: ...
-        def bind(self, address: tuple[int, int], /) -> None: ...
-        def send(self, data: bytes, /) -> int: ...
-        def setblocking(self, flag: bool, /) -> None: ...
-        def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None: ...
-        def recvmsg_into(
-            self, buffers: list[bytearray], ancillary_size: int, flags: int, /
-        ) -> tuple[int, Any, int, Any]: ...
-
-
-NETLINK_ROUTE = 0
-NETLINK_NETFILTER = 12
-
-_SOL_NETLINK = 270
-_NETLINK_CAP_ACK = 10
-_NETLINK_EXT_ACK = 11
-_NETLINK_GET_STRICT_CHK = 12
 
 # A default receive buffer of 208 KiB loses acknowledgements at 300 of them; 128 are safe.
 LARGEST_BATCH = 128
@@ -71,19 +52,16 @@ _BUFFER_SIZE = 64 * 1024
 # Buffers are lent for an exchange: an idle socket has none.
 _NO_BUFFER = bytearray()
 _free_buffers: list[bytearray] = []
-_PATIENCE = 60  # seconds; deleting 10 000 links holds the kernel's lock for most of one
 _READ_TRIES = 8
+_DUMP = NLM_F_REQUEST | NLM_F_DUMP
 _SEQUENCE_MASK = 0x7FFFFFFF
-# Nearly every answer: a capped ACK that says 0. Header, error, and the header of the request.
-_PLAIN_ACK = Struct("=IHHIIi")
+# Nearly every answer to a change: a capped ACK that says 0. Header, error, and the request's header.
+_plain_ack = Struct("=IHHIIi").unpack_from
 _PLAIN_ACK_SIZE = 36
+_header = HEADER.unpack_from
 
 Reply = tuple[int, memoryview, int, int]
 """Type of the message, the datagram, and where in it the body begins and ends."""
-
-
-class _LostError(Exception):
-    """Answers were lost to a full receive buffer, or did not fit: reading may be done again."""
 
 
 class NetlinkSocket:
@@ -108,7 +86,7 @@ class NetlinkSocket:
         self._dirty = False
         self.label = label
         self.missing_capability = missing_capability
-        _set_options(sock)
+        set_options(sock)
 
     @property
     def closed(self) -> bool:
@@ -134,20 +112,23 @@ class NetlinkSocket:
 
     def request(self, request: Request) -> list[Reply]:
         """Send one message, wait for its ACK, and return what came with it (usually nothing)."""
-        return self.transact([request])
+        refusal, replies = self._exchange((request,), self._collect_answer)
+        if refusal is not None:
+            raise self.explain(request, refusal)
+        return replies
 
     def get(self, request: Request) -> Reply:
         """Send one message, without NLM_F_ACK, that the kernel answers with exactly one object."""
         for _ in range(_READ_TRIES):
             try:
-                refusal, reply = self._exchange([request], self._collect_one)
-            except _LostError:
+                refusal, reply = self._exchange((request,), self._collect_one)
+            except LostError:
                 continue
+            if reply is not None:
+                return reply
             if refusal is not None:
                 raise self.explain(request, refusal)
-            if reply is None:
-                raise ProtocolError(f"the kernel acknowledged '{request.operation}' without an answer")
-            return reply
+            raise ProtocolError(f"the kernel acknowledged '{request.operation}' without an answer")
         raise ProtocolError(f"the answer to '{request.operation}' was lost {_READ_TRIES} times")
 
     def batch(self, requests: Sequence[Request]) -> list[KernelError | None]:
@@ -183,8 +164,8 @@ class NetlinkSocket:
         """
         for _ in range(_READ_TRIES):
             try:
-                refusal, replies, interrupted = self._exchange([request], self._collect_dump, NLM_F_DUMP)
-            except _LostError:
+                refusal, replies, interrupted = self._exchange((request,), self._collect_dump, _DUMP)
+            except LostError:
                 continue
             if refusal is not None:
                 raise self.explain(request, refusal)
@@ -224,9 +205,11 @@ class NetlinkSocket:
     # -- the exchange itself ------------------------------------------------------
 
     def _exchange(
-        self, requests: Sequence[Request], collect: Callable[[Sequence[Request], int], T], flags: int = 0
+        self,
+        requests: Sequence[Request],
+        collect: Callable[[Sequence[Request], int], T],
+        flags: int = NLM_F_REQUEST,
     ) -> T:
-        flags |= NLM_F_REQUEST
         with self._lock:
             self._buffer = _free_buffers.pop() if _free_buffers else bytearray(_BUFFER_SIZE)
             try:
@@ -234,14 +217,36 @@ class NetlinkSocket:
                 first = self._sequence
                 self._sequence = (first + len(requests)) & _SEQUENCE_MASK
                 self._dirty = True
-                data = [r.pack((first + n) & _SEQUENCE_MASK, flags) for n, r in enumerate(requests)]
-                _send(sock, b"".join(data), requests[0].operation, self.label)
+                if len(requests) == 1:
+                    data = requests[0].pack(first, flags)
+                else:
+                    numbered = enumerate(requests, first)
+                    data = b"".join([each.pack(n & _SEQUENCE_MASK, flags) for n, each in numbered])
+                send(sock, data, requests[0], self.label)
                 result = collect(requests, first)
                 self._dirty = False
                 return result
             finally:
                 _free_buffers.append(self._buffer)
                 self._buffer = _NO_BUFFER
+
+    def _collect_answer(self, requests: Sequence[Request], first: int) -> tuple[Refusal | None, list[Reply]]:
+        """The outcome of the one message, and what came before it."""
+        replies: list[Reply] = []
+        while True:
+            size = self._receive_answer(requests[0])
+            if size == _PLAIN_ACK_SIZE:
+                _, kind, _, sequence, _, error = _plain_ack(self._buffer)
+                if kind == NLMSG_ERROR and error == 0 and sequence == first:
+                    return None, replies
+            data = self._received(size)
+            for kind, flags, sequence, start, end in messages(data):
+                if sequence != first:
+                    continue  # answers a request that was interrupted earlier
+                if kind == NLMSG_ERROR:
+                    return parse_acknowledgement(data, flags, start, end), replies
+                if kind >= NLMSG_MIN_TYPE:
+                    replies.append((kind, data, start, end))
 
     def _collect_writing(
         self, requests: Sequence[Request], first: int
@@ -252,14 +257,14 @@ class NetlinkSocket:
             (first + n) & _SEQUENCE_MASK for n, request in enumerate(requests) if request.flags & NLM_F_ACK
         }
         replies: list[Reply] = []
-        operation = requests[0].operation
         while waiting:
-            data = self._receive_answer(operation)
-            if len(data) == _PLAIN_ACK_SIZE:
-                _, kind, _, sequence, _, error = _PLAIN_ACK.unpack_from(data)
+            size = self._receive_answer(requests[0])
+            if size == _PLAIN_ACK_SIZE:
+                _, kind, _, sequence, _, error = _plain_ack(self._buffer)
                 if kind == NLMSG_ERROR and error == 0 and sequence in waiting:
                     waiting.discard(sequence)
                     continue
+            data = self._received(size)
             for kind, flags, sequence, start, end in messages(data):
                 index = (sequence - first) & _SEQUENCE_MASK
                 if index >= len(requests):
@@ -270,20 +275,25 @@ class NetlinkSocket:
                         return refusals, replies
                     waiting.discard(sequence)
                 elif kind >= NLMSG_MIN_TYPE:
-                    replies.append((kind, memoryview(bytes(data)), start, end))
+                    replies.append((kind, data, start, end))
         return refusals, replies
 
     def _collect_one(self, requests: Sequence[Request], first: int) -> tuple[Refusal | None, Reply | None]:
         """The one object, or the refusal, that answers a request without ACK."""
         while True:
-            data = self._receive(requests[0].operation)
+            size = self._receive(requests[0])
+            data = self._received(size)
+            if size > HEADER_SIZE:
+                length, kind, _, sequence, _ = _header(data)
+                if sequence == first and kind >= NLMSG_MIN_TYPE and HEADER_SIZE <= length <= size:
+                    return None, (kind, data, HEADER_SIZE, length)
             for kind, flags, sequence, start, end in messages(data):
                 if sequence != first:
                     continue
                 if kind == NLMSG_ERROR:
                     return parse_acknowledgement(data, flags, start, end), None
                 if kind >= NLMSG_MIN_TYPE:
-                    return None, (kind, memoryview(bytes(data)), start, end)
+                    return None, (kind, data, start, end)
 
     def _collect_dump(
         self, requests: Sequence[Request], first: int
@@ -292,7 +302,7 @@ class NetlinkSocket:
         replies: list[Reply] = []
         interrupted = False
         while True:
-            data = memoryview(bytes(self._receive(requests[0].operation)))
+            data = self._received(self._receive(requests[0]))
             for kind, flags, sequence, start, end in messages(data):
                 if sequence != first:
                     continue
@@ -304,12 +314,12 @@ class NetlinkSocket:
                 elif kind == NLMSG_ERROR:
                     return parse_acknowledgement(data, flags, start, end), replies, interrupted
 
-    def _receive_answer(self, operation: str) -> memoryview:
+    def _receive_answer(self, request: Request) -> int:
         try:
-            return self._receive(operation)
-        except _LostError as problem:
+            return self._receive(request)
+        except LostError as problem:
             raise ProtocolError(
-                f"the outcome of '{operation}' is unknown: {problem}. Read back what exists"
+                f"the outcome of '{request.operation}' is unknown: {problem}. Read back what exists"
             ) from problem
 
     def _ready(self) -> Transport:
@@ -322,76 +332,23 @@ class NetlinkSocket:
                 "other's answers. Open the namespace again in the child"
             )
         if self._dirty:
-            _drain(sock, self._buffer)
+            drain(sock, self._buffer)
             self._dirty = False
         return sock
 
-    def _receive(self, operation: str) -> memoryview:
-        """The next datagram that comes from the kernel (port id 0), whole."""
-        sock = self._sock
-        while sock is not None:
-            size, flags, sender = _receive_into(sock, self._buffer, operation)
-            if sender[0] != 0:
-                continue  # another process may send to our port; only the kernel is believed
-            if flags & MSG_TRUNC:
-                self._buffer = bytearray(2 * size)
-                raise _LostError(f"an answer of {size} bytes did not fit")
-            return memoryview(self._buffer)[:size]
-        raise StateError(f"the netlink socket was closed during '{operation}'")
+    def _receive(self, request: Request) -> int:
+        """The size of the next datagram, which is whole in the buffer."""
+        if self._sock is None:
+            raise StateError(f"the netlink socket was closed during '{request.operation}'")
+        size = receive(self._sock, self._buffer, request)
+        if size > len(self._buffer):
+            self._buffer = bytearray(2 * size)
+            raise LostError(f"an answer of {size} bytes did not fit")
+        return size
 
-
-def _receive_into(sock: Transport, buffer: bytearray, operation: str) -> tuple[int, int, tuple[int, int]]:
-    try:
-        size, _, flags, sender = sock.recvmsg_into([buffer], 0, MSG_TRUNC)
-        return size, flags, sender
-    except BlockingIOError as problem:
-        raise WaitTimeout(f"no answer to '{operation}' within {_PATIENCE} seconds") from problem
-    except OSError as problem:
-        if problem.errno == errno.ENOBUFS:
-            raise _LostError(
-                "the kernel dropped answers, for the socket's receive buffer was full"
-            ) from problem
-        raise
-
-
-def subscribe(sock: Transport, groups: Iterable[int]) -> None:
-    """Join multicast groups (RTNLGRP_...), for a socket that only listens."""
-    # Unbound it has the port id 0, which is the kernel's own, and the kernel sends itself nothing.
-    sock.bind((0, 0))
-    for group in groups:
-        sock.setsockopt(_SOL_NETLINK, 1, group)
-
-
-def _set_options(sock: Transport) -> None:
-    # Each may be unknown to an old kernel; without it, less is explained but nothing breaks.
-    for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK, _NETLINK_GET_STRICT_CHK):
-        try:
-            sock.setsockopt(_SOL_NETLINK, option, 1)
-        except OSError as problem:
-            if problem.errno != errno.ENOPROTOOPT:
-                raise
-    # A timeout of the kernel's, since Python's own would cost a poll() per receive.
-    sock.setblocking(True)
-    sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, pack("=qq", _PATIENCE, 0))
-
-
-def _send(sock: Transport, data: bytes, operation: str, label: str | None) -> None:
-    try:
-        sock.send(data)
-    except OSError as problem:
-        raise kernel_error(operation, problem.errno or errno.EIO, netns=label) from problem
-
-
-def _drain(sock: Transport, buffer: bytearray) -> None:
-    """Read away what an interrupted request left; an unfinished dump ends this way too."""
-    while True:
-        try:
-            sock.recvmsg_into([buffer], 0, MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError as problem:
-            if problem.errno != errno.ENOBUFS:
-                raise
+    def _received(self, size: int) -> memoryview:
+        """A copy of what was received, which outlives the loan of the buffer."""
+        return memoryview(bytes(memoryview(self._buffer)[:size]))
 
 
 def _split(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:

@@ -14,8 +14,11 @@ from netkit.errors import ProtocolError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeAlias
 
     from netkit._netlink.policy import Policy
+
+    Words: TypeAlias = str | tuple[object, ...]
 
 # Message types common to every protocol.
 NLMSG_NOOP = 1
@@ -107,19 +110,20 @@ def nested(kind: int, *members: bytes) -> bytes:
 class Request:
     """A message to the kernel; the socket adds length and sequence number.
 
-    ``body`` is the family header and the attributes. ``operation`` says in words what is
-    asked; ``policy`` and ``header_size`` let an extended ACK's offset be turned into the
-    name of an attribute. ``deleting`` makes EADDRNOTAVAIL mean "not found".
+    ``body`` is the family header and the attributes. ``operation`` says in words what is asked:
+    a tuple of values is put together when somebody reads it, which is rare. ``policy`` and
+    ``header_size`` let an extended ACK's offset be turned into the name of an attribute.
+    ``deleting`` makes EADDRNOTAVAIL mean "not found".
     """
 
-    __slots__ = ("body", "deleting", "flags", "header_size", "kind", "operation", "policy")
+    __slots__ = ("_operation", "body", "deleting", "flags", "header_size", "kind", "policy")
 
     def __init__(
         self,
         kind: int,
         flags: int,
         body: bytes,
-        operation: str,
+        operation: Words,
         policy: Policy | None = None,
         header_size: int = 0,
         deleting: bool = False,
@@ -127,10 +131,20 @@ class Request:
         self.kind = kind
         self.flags = flags
         self.body = body
-        self.operation = operation
+        self._operation = operation
         self.policy = policy
         self.header_size = header_size
         self.deleting = deleting
+
+    @property
+    def operation(self) -> str:
+        """What is asked, in words."""
+        words = self._operation
+        return words if isinstance(words, str) else "".join(map(str, words))
+
+    @operation.setter
+    def operation(self, words: Words) -> None:
+        self._operation = words
 
     def pack(self, sequence: int, extra_flags: int) -> bytes:
         """The whole message."""

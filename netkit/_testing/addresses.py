@@ -83,8 +83,19 @@ class Addresses:
             if address.family == AF_INET6 and index in (0, owner)
         ]
 
-    def add(self, message: Message) -> None:
-        """RTM_NEWADDR."""
+    def get(self, message: Message) -> bytes:
+        """RTM_GETADDR of one IPv6 address."""
+        family, _, _, _, index = message.fields(HEADER)
+        if family != AF_INET6:
+            raise Refused(errno.EOPNOTSUPP)
+        local = message.attributes(HEADER.size).get(_ADDRESS)
+        for address in self.of.get(index, []):
+            if address.family == family and address.local == local:
+                return address.report(self._netns.links.by_index[index])
+        raise Refused(errno.EADDRNOTAVAIL)
+
+    def add(self, message: Message) -> bytes | None:
+        """RTM_NEWADDR; for IPv4, what is told to who asks for an echo."""
         device, address = self._asked(message)
         present = self._find(device, address, exact=address.family == AF_INET)
         if present is not None:
@@ -96,8 +107,10 @@ class Addresses:
                 )
                 raise Refused(errno.EEXIST, words)
             present.values = address.values
-            return
-        self.put(device, address)
+            address = present
+        else:
+            self.put(device, address)
+        return address.report(device) if address.family == AF_INET else None
 
     def put(self, device: Device, address: FakeAddress) -> None:
         """Give a device an address, and with it the routes."""

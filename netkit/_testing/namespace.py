@@ -7,7 +7,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from netkit._netlink.wire import u32
+from netkit._netlink.wire import NLM_F_ECHO, u32
 from netkit._testing.addresses import Addresses
 from netkit._testing.links import Links
 from netkit._testing.messages import Message, Refused, number, packed
@@ -39,7 +39,11 @@ class FakeNetns:
         self.routes = Routes(self)
         self.rules = Rules(self)
         self.neighbours = Neighbours(self)
-        self._readers: dict[int, Callable[[Message], bytes]] = {18: self.links.get, 26: self.routes.get}
+        self._readers: dict[int, Callable[[Message], bytes]] = {
+            18: self.links.get,
+            22: self.addresses.get,
+            26: self.routes.get,
+        }
         self._dumps: dict[int, tuple[int, Callable[[Message], list[bytes]]]] = {
             18: (16, self.links.dump),
             22: (20, self.addresses.dump),
@@ -48,7 +52,7 @@ class FakeNetns:
             34: (32, self.rules.dump),
             58: (56, self.addresses.dump_groups),
         }
-        self._writers: dict[int, Callable[[Message], None]] = {
+        self._writers: dict[int, Callable[[Message], bytes | None]] = {
             16: self.links.new,
             17: self.links.delete,
             19: self.links.new,
@@ -69,8 +73,8 @@ class FakeNetns:
     def do(self, message: Message) -> Answers:
         """Do what one message asks; the objects that answer it. Raises Refused."""
         if message.kind in self._writers:
-            self._writers[message.kind](message)
-            return []
+            made = self._writers[message.kind](message)
+            return [(message.kind, made)] if made and message.flags & NLM_F_ECHO else []
         if message.kind in self._readers:
             return [(message.kind - 2, self._readers[message.kind](message))]
         if message.kind == 90:

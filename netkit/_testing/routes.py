@@ -145,8 +145,8 @@ class Routes:
 
     # -- changing -----------------------------------------------------------------
 
-    def add(self, message: Message) -> None:
-        """RTM_NEWROUTE."""
+    def add(self, message: Message) -> bytes:
+        """RTM_NEWROUTE; what is told to who asks for an echo."""
         route = self._asked(message)
         self._resolve(route)
         same = next((each for each in self.all if each.key == route.key), None)
@@ -160,6 +160,7 @@ class Routes:
             self.all.append(route)
         self._tables.add((route.family, route.table))
         self._announce(RTM_NEWROUTE, route)
+        return route.report()
 
     def delete(self, message: Message) -> None:
         """RTM_DELROUTE: the first route that has what is asked for."""

@@ -105,9 +105,7 @@ class FakeTransport:
                 self._serve(message, self._faults.next())
         return len(data)
 
-    def recvmsg_into(
-        self, buffers: list[bytearray], ancillary_size: int, flags: int, /
-    ) -> tuple[int, list[object], int, tuple[int, int]]:
+    def recvfrom_into(self, buffer: bytearray, size: int, flags: int, /) -> tuple[int, tuple[int, int]]:
         """The next datagram, cut to the buffer as the kernel does."""
         if self._fd < 0:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -117,10 +115,9 @@ class FakeTransport:
         if isinstance(item, BaseException):
             raise item
         data, sender = item
-        room = len(buffers[0])
-        buffers[0][: min(len(data), room)] = data[:room]
-        cut = _socket.MSG_TRUNC if len(data) > room else 0
-        return (len(data) if flags & _socket.MSG_TRUNC else min(len(data), room)), [], cut, (sender, 0)
+        room = len(buffer)
+        buffer[: min(len(data), room)] = data[:room]
+        return (len(data) if flags & _socket.MSG_TRUNC else min(len(data), room)), (sender, 0)
 
     # -- what the kernel does -----------------------------------------------------
 

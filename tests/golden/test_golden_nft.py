@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from netkit._nat.nftables_compile import CHAINS, compiled
 from netkit._netlink import nft
 from netkit._netlink.nft import NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
-from netkit._netlink.socket import NETLINK_NETFILTER, NetlinkSocket
+from netkit._netlink.socket import NetlinkSocket
+from netkit._netlink.transport import NETLINK_NETFILTER
 from netkit._spec.nat import NatSpec, dnat, masquerade, redirect, snat
 
 pytestmark = [

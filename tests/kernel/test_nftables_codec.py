@@ -17,7 +17,8 @@ from netkit._nat.nftables_probe import probe
 from netkit._netlink import nft
 from netkit._netlink.nft import NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
 from netkit._netlink.nft_expressions import expression
-from netkit._netlink.socket import NETLINK_NETFILTER, NetlinkSocket, Reply
+from netkit._netlink.socket import NetlinkSocket, Reply
+from netkit._netlink.transport import NETLINK_NETFILTER
 from netkit._netlink.wire import Request
 from netkit._spec.nat import NatSpec, dnat, masquerade, redirect, snat
 from netkit.errors import AccessError, KernelError, NotFoundError, ProtocolError, StateError, kernel_error

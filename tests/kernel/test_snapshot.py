@@ -12,7 +12,8 @@ import pytest
 
 from netkit import Bridge, Namespace, NatRule, RouteTable, Snapshot, VethPair
 from netkit._netlink.link import get_link, set_link
-from netkit._netlink.socket import NETLINK_ROUTE, NetlinkSocket, Reply
+from netkit._netlink.socket import NetlinkSocket, Reply
+from netkit._netlink.transport import NETLINK_ROUTE
 from netkit._netlink.wire import Request
 from netkit.testing import FakeKernel
 from tests.harness.oracle import Events, run_in

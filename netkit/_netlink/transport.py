@@ -1,0 +1,103 @@
+"""What NetlinkSocket uses of a socket, and what the kernel is told and asked through it."""
+
+from __future__ import annotations
+
+import errno
+from _socket import MSG_DONTWAIT, MSG_TRUNC, SO_RCVTIMEO, SOL_SOCKET  # plain numbers; socket's enums are slow
+from struct import pack
+
+from netkit._netlink.wire import Request
+from netkit.errors import WaitTimeout, kernel_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Protocol
+
+    class Transport(Protocol):
+        """What is used of a socket; netkit.testing has one that is no socket."""
+
+        def fileno(self) -> int: ...
+        def close(self) -> None: ...
+        def bind(self, address: tuple[int, int], /) -> None: ...
+        def send(self, data: bytes, /) -> int: ...
+        def setblocking(self, flag: bool, /) -> None: ...
+        def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None: ...
+        def recvfrom_into(self, buffer: bytearray, size: int, flags: int, /) -> tuple[int, Any]: ...
+
+
+NETLINK_ROUTE = 0
+NETLINK_NETFILTER = 12
+
+_SOL_NETLINK = 270
+_NETLINK_ADD_MEMBERSHIP = 1
+_NETLINK_CAP_ACK = 10
+_NETLINK_EXT_ACK = 11
+_NETLINK_GET_STRICT_CHK = 12
+
+_PATIENCE = 60  # seconds; deleting 10 000 links holds the kernel's lock for most of one
+
+
+class LostError(Exception):
+    """Answers were lost to a full receive buffer, or did not fit: reading may be done again."""
+
+
+def set_options(sock: Transport) -> None:
+    """Ask for extended and capped acknowledgements and strict checking, and for an end of waiting."""
+    # Each may be unknown to an old kernel; without it, less is explained but nothing breaks.
+    for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK, _NETLINK_GET_STRICT_CHK):
+        try:
+            sock.setsockopt(_SOL_NETLINK, option, 1)
+        except OSError as problem:
+            if problem.errno != errno.ENOPROTOOPT:
+                raise
+    # A timeout of the kernel's, since Python's own would cost a poll() per receive.
+    sock.setblocking(True)
+    sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, pack("=qq", _PATIENCE, 0))
+
+
+def subscribe(sock: Transport, groups: Iterable[int]) -> None:
+    """Join multicast groups (RTNLGRP_...), for a socket that only listens."""
+    # Unbound it has the port id 0, which is the kernel's own, and the kernel sends itself nothing.
+    sock.bind((0, 0))
+    for group in groups:
+        sock.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+
+
+def send(sock: Transport, data: bytes, request: Request, label: str | None) -> None:
+    """Send what begins with this request."""
+    try:
+        sock.send(data)
+    except OSError as problem:
+        raise kernel_error(request.operation, problem.errno or errno.EIO, netns=label) from problem
+
+
+def receive(sock: Transport, buffer: bytearray, request: Request) -> int:
+    """The size of the next datagram that comes from the kernel, which is in the buffer.
+
+    A larger one than the buffer was cut: with MSG_TRUNC its whole size is told. LostError when
+    answers were dropped.
+    """
+    try:
+        size, sender = sock.recvfrom_into(buffer, 0, MSG_TRUNC)
+        while sender[0] != 0:  # another process may send to our port; only the kernel (port id 0) is believed
+            size, sender = sock.recvfrom_into(buffer, 0, MSG_TRUNC)
+    except BlockingIOError as problem:
+        raise WaitTimeout(f"no answer to '{request.operation}' within {_PATIENCE} seconds") from problem
+    except OSError as problem:
+        if problem.errno != errno.ENOBUFS:
+            raise
+        raise LostError("the kernel dropped answers, for the socket's receive buffer was full") from problem
+    return int(size)
+
+
+def drain(sock: Transport, buffer: bytearray) -> None:
+    """Read away what an interrupted request left; an unfinished dump ends this way too."""
+    while True:
+        try:
+            sock.recvfrom_into(buffer, 0, MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError as problem:
+            if problem.errno != errno.ENOBUFS:
+                raise

@@ -156,5 +156,9 @@ def _routed_here() -> list[Subnet]:
     return [
         Subnet(route.family, int(route.dst.network_address), route.dst.prefixlen)
         for route in found
-        if not isinstance(route.dst, str)
+        if not isinstance(route.dst, str) and route.dst.prefixlen >= _NARROW[route.family]
     ]
+
+
+# A wider route is as good as a default route: VPNs have 0.0.0.0/1 and 128.0.0.0/1 instead of one.
+_NARROW = {4: 8, 6: 7}

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from netkit._spec.address import Address
 from netkit._spec.routes import Route
-from netkit._topology.interfaces import called
-from netkit._topology.naming import place, unknown
+from netkit._topology.naming import called, place, unknown
 from netkit._topology.references import References
 from netkit._topology.routing import route_by
 from netkit._topology.subnets import Subnet

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from netkit._system.sysctl import key_path
 from netkit._topology.addressing import Addressing
-from netkit._topology.checks import NAT_KINDS
 from netkit._topology.gateways import GivenRoutes
 from netkit._topology.interfaces import Wiring, home_of
-from netkit._topology.naming import place
+from netkit._topology.naming import place, unknown
 from netkit._topology.references import References
 from netkit._topology.routing import Routing
+from netkit._topology.rule_checks import NAT_KINDS
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -40,9 +40,7 @@ class Layout:
 
     def __init__(self, plan: Plan, occupied: Iterable[Subnet] = ()) -> None:
         namespaces = plan.namespaces
-        self.namespaces: dict[str, str | None] = {
-            name: _registered(each) for name, each in namespaces.items()
-        }
+        self.namespaces = _registered(namespaces.values())
         for bridge in plan.bridges.values():
             self.namespaces.setdefault(home_of(bridge))
         routers = frozenset([name for name, each in namespaces.items() if each.forwarding])
@@ -60,11 +58,7 @@ class Layout:
                 Routing(version, self.wiring.segments, routers, given.by_namespace).run()
         self.routes = self._without_link(given.elsewhere)
         self.early, self.late = self._settings(namespaces)
-        self.nat = [
-            (name, *_nat_rule(rule, references, f"{place('namespaces', name)}.nat[{number}]"))
-            for name, each in namespaces.items()
-            for number, rule in enumerate(each.nat)
-        ]
+        self.nat = self._nat(namespaces.values(), references)
 
     @property
     def has_ipv6(self) -> bool:
@@ -100,6 +94,30 @@ class Layout:
                 found.setdefault(bridge.netns, []).extend(bridge.routes)
         return found
 
+    def _nat(
+        self, namespaces: Iterable[NamespacePlan], references: References
+    ) -> list[tuple[str, NatSpec, Backend | None]]:
+        found: list[tuple[str, NatSpec, Backend | None]] = []
+        with_rules = [each for each in namespaces if each.nat]
+        devices_of = self._devices() if with_rules else {}
+        for each in with_rules:
+            devices = ["lo", *devices_of.get(each.name, ())]
+            for number, rule in enumerate(each.nat):
+                where = f"{place('namespaces', each.name)}.nat[{number}]"
+                spec, backend = _nat_rule(rule, references, where)
+                for word, match in (("iif", spec.iif), ("oif", spec.oif)):
+                    if match is not None and match.value not in devices:
+                        raise SpecError(f"{where}.{word}: {unknown(match.value, devices, 'device of it')}")
+                found.append((each.name, spec, backend))
+        return found
+
+    def _devices(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        ends = [end for cable in self.wiring.cables for end in (cable.near, cable.far)]
+        for each in (*self.wiring.bridges.values(), *ends):
+            found.setdefault(each.netns, []).append(each.device)
+        return found
+
     def _settings(self, namespaces: Mapping[str, NamespacePlan]) -> tuple[Settings, Settings]:
         """The sysctls, as paths: what can be written before the links are there, and those of devices."""
         early: Settings = {}
@@ -133,10 +151,19 @@ class Layout:
         return settings
 
 
-def _registered(plan: NamespacePlan) -> str | None:
-    if isinstance(plan.named, str):
-        return plan.named
-    return plan.name if plan.named else None
+def _registered(plans: Iterable[NamespacePlan]) -> dict[str, str | None]:
+    """The names in /run/netns by those in the plan, each only once."""
+    found: dict[str, str | None] = {}
+    owners: dict[str, str] = {}
+    for plan in plans:
+        name = plan.named if isinstance(plan.named, str) else plan.name if plan.named else None
+        found[plan.name] = name
+        if name is not None and owners.setdefault(name, plan.name) != plan.name:
+            raise SpecError(
+                f"{place('namespaces', plan.name)}.named: {name!r} is what namespace "
+                f"'{owners[name]}' is registered as"
+            )
+    return found
 
 
 def _nat_rule(plan: NatPlan, references: References, where: str) -> tuple[NatSpec, Backend | None]:

@@ -15,6 +15,11 @@ def place(path: str, key: str) -> str:
     return f"{path}.{key}".lstrip(".") if plain else f"{path}[{key!r}]"
 
 
+def called(netns: str) -> str:
+    """A namespace of the plan in words."""
+    return f"the namespace of bridge '{netns[1:]}'" if netns[0] == "/" else f"namespace '{netns}'"
+
+
 def unknown(name: object, known: Iterable[str], wanted: str) -> str:
     """``'boxx' is no namespace: did you mean 'box'?``"""
     return f"{shown(name)} is no {wanted}: {suggestion(name, known)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from types import MappingProxyType
 
 from netkit._spec import names, numbers
@@ -13,7 +14,7 @@ from netkit.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from typing import Self
 
     from netkit._spec.addresses import AddressLike, InterfaceLike, NetworkLike
@@ -176,8 +177,9 @@ class Plan:
 
     # -- inside -------------------------------------------------------------------
 
-    def _known(self) -> set[str]:
-        return {*self._namespaces, *self._bridges}
+    def _known(self) -> Collection[str]:
+        """The names of namespaces and bridges, without a copy of them."""
+        return ChainMap[str, object](self._namespaces, self._bridges)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
     def _new_name(self, name: object, what: str) -> str:
         text = names.namespace_name(name, what)

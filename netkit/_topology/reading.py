@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netkit._spec import names, numbers
 from netkit._spec.mac import mac as parse_mac
-from netkit._topology import checks
+from netkit._topology import checks, rule_checks
 from netkit._topology.schema import Table, at, mapping, text
 from netkit._topology.values import EndPlan, LinkPlan, NamespacePlan, NatPlan, RoutePlan
 from netkit.errors import SpecError
@@ -116,14 +116,14 @@ def _add_rules(plan: Plan, name: str, table: Table) -> None:
     routes: list[RoutePlan] = []
     for path, value in table.entries("routes"):
         route = Table(value, path, ("dst", *_ROUTE_OPTIONS))
-        routes.append(at(path, checks.route, route.need("dst"), route.rest("dst"), known))
+        routes.append(at(path, rule_checks.route, route.need("dst"), route.rest("dst"), known))
     rules: list[NatPlan] = []
     for path, value in table.entries("nat"):
         kind = mapping(value, path).get("kind")
         if not isinstance(kind, str) or kind not in _NAT_KEYS:
-            raise SpecError(f"{path}.kind: {checks.unknown_nat(kind)}")
+            raise SpecError(f"{path}.kind: {rule_checks.unknown_nat(kind)}")
         rule = Table(value, path, ("kind", *_NAT_KEYS[kind]))
-        rules.append(at(path, checks.nat_rule, kind, rule.rest("kind"), known))
+        rules.append(at(path, rule_checks.nat_rule, kind, rule.rest("kind"), known))
     if routes or rules:
         plan._put_namespace(plan.namespaces[name]._with(routes=tuple(routes), nat=tuple(rules)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netkit._topology import checks
+from netkit._topology import checks, rule_checks
 from netkit._topology.plan import Plan
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ class Rules(Plan):
         }  # fmt: skip
         plan = self._namespace(namespace)
         self._namespaces[plan.name] = plan._with(
-            routes=(*plan.routes, checks.route(dst, options, self._known()))
+            routes=(*plan.routes, rule_checks.route(dst, options, self._known()))
         )
 
     def set_sysctl(self, namespace: str, key: str, value: str | int) -> None:
@@ -144,5 +144,5 @@ class Rules(Plan):
 
     def _put_nat(self, namespace: str, kind: str, options: dict[str, Any]) -> None:
         plan = self._namespace(namespace)
-        rule = checks.nat_rule(kind, options, self._known())
+        rule = rule_checks.nat_rule(kind, options, self._known())
         self._namespaces[plan.name] = plan._with(nat=(*plan.nat, rule))

@@ -225,6 +225,7 @@ def test_automatic_subnets_are_clear_of_the_current_namespaces_routes(host: Name
     here = Namespace.current()
     with VethPair(here, host, name="vpn0", peer_name="vpn0", address="10.64.0.1/12"):
         here.routes.add("172.16.0.0/13", via="10.64.0.2")
+        here.routes.add("0.0.0.0/1", via="10.64.0.2")  # what VPNs have for a default route
         with Topology.star(2) as net, Topology.line(3, subnet=["auto", "auto6"]) as line:
             assert net.subnet("lan") == "10.80.0.0/24"
             assert line.address("box1") == "10.80.0.1"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from netkit import SpecError, Topology
 from netkit._spec.names import interface_name, shortened
 from netkit._topology.building import Parts
-from netkit._topology.interfaces import fitting
+from netkit._topology.devices import fitting
 from netkit._topology.layout import Layout
 from netkit._topology.subnets import Pool, Subnet, prefixlen_for, private_block
 from tests.unit.topology_plans import connected_plans, devices, interfaces

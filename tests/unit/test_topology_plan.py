@@ -233,6 +233,14 @@ AS_A_WHOLE: dict[str, tuple[Callable[[Topology], object], str]] = {
     "a name without an address": (
         lambda t: t.dnat("a", proto="tcp", dport=80, to="b:80"), "namespaces.a.nat[0].to: 'b' has no address",
     ),
+    "a rule for a device that is not there": (
+        lambda t: [t.add_link("a", "b", name="wan"), t.masquerade("a", oif="!= wam")],
+        "namespaces.a.nat[0].oif: 'wam' is no device of it: did you mean 'wan'?",
+    ),
+    "a name registered twice": (
+        lambda t: [t.add_namespace("c", named="x"), t.add_namespace("x", named=True)],
+        "namespaces.x.named: 'x' is what namespace 'c' is registered as",
+    ),
     "joined bridges that disagree": (joined, "links[0]: it makes one network of bridges 'x' and 'y'"),
     "too many ports": (crowd, "bridges.br: 1024 links, but a bridge takes 1023 ports"),
 }  # fmt: skip

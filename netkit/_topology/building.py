@@ -81,8 +81,9 @@ class Parts:
 
     def __init__(self, layout: Layout) -> None:
         self.namespaces = {key: _namespace(key, name) for key, name in layout.namespaces.items()}
+        detects = not layout.has_ipv6
         for namespace in self.namespaces.values():
-            namespace._detects_duplicates = not layout.has_ipv6
+            namespace._detects_duplicates = detects
         self.bridges = {
             name: _bridge(self.namespaces[each.netns], each, dict(each_options))
             for name, each, each_options in layout.bridges()

@@ -242,7 +242,8 @@ class Namespace(Inside, Resource, Holder):
     @classmethod
     def _prepare(cls, resources: Sequence[Any], progress: Callable[[int], object]) -> None:
         with deferred_signals():
-            runtimes = create_runtimes([each._label for each in resources], progress)
+            detects = all(each._detects_duplicates for each in resources)
+            runtimes = create_runtimes([each._label for each in resources], progress, detects)
             for netns, runtime in zip(resources, runtimes, strict=True):
                 netns._open = runtime  # all first: what is not held by anybody would never be closed
             for netns, runtime in zip(resources, runtimes, strict=True):

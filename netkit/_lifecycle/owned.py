@@ -23,6 +23,7 @@ class Owned:
 
     _stage = LINKS
     _holder: Holder | None = None
+    _patient = False  # its only step goes ahead of the first send that others make to its namespace
 
     def _runtimes(self) -> tuple[Runtime | None, ...]:
         """The namespaces it is in."""

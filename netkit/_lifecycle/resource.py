@@ -47,7 +47,6 @@ class Resource(Owned):
     # What a subclass fills in, besides _remove: _create, or what it sends as _steps.
 
     _by_messages = False  # its messages can share a send with those of others
-    _patient = False  # its only step goes ahead of the first send that others make to its namespace
 
     def _create(self, undo: Undo) -> None:
         undo.add(self._take_back)
@@ -122,15 +121,19 @@ class Resource(Owned):
         if self._holder is None:
             ROOT._hold(self)
 
-    def delete(self) -> None:
+    def delete(self, *, wait: bool = True) -> None:
         """Delete it, and what belongs to it, from the kernel. Gone already is success.
+
+        When it returns, all names are free again. ``wait=False`` leaves the links that join a namespace
+        which is deleted to others to the kernel, which takes them down some time later: faster by 16 ms
+        or more, and their names in the other namespaces are taken until then.
 
         Raises StateError for what is not owned: borrowed, detached, or deleted before.
         """
         with self._guard:
             self._check_process()
             self._check_owned("delete")
-            errors = undo(self._members())
+            errors = undo(self._members(), wait)
         if len(errors) == 1:
             raise errors[0]
         if errors:

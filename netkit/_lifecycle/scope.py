@@ -10,11 +10,11 @@ from netkit._lifecycle.owned import ROOT, Holder, Owned
 from netkit._lifecycle.teardown import leave_block, undo
 from netkit._lifecycle.together import create_together
 from netkit._runtime import random_group
+from netkit._spec.numbers import boolean
 from netkit.errors import SpecError, StateError, TeardownError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
     from typing import Any, Literal, Self, TypeVar, overload
 
@@ -33,6 +33,10 @@ class Scope(Owned, Holder):
     stop the undoing; they come as a TeardownError, or as notes on the exception that ended
     the block. Also works as ``async with``.
 
+    Args:
+        wait: the block ends when all names are free again. ``False`` leaves the links that join
+            namespaces of this scope to others to the kernel, which takes them down some time later.
+
     Examples:
         >>> from netkit import Namespace, Scope, VethPair
         >>> with Scope() as lab:
@@ -40,8 +44,9 @@ class Scope(Owned, Holder):
         ...     veth = lab.own(VethPair(red, blue, name="eth0", peer_name="eth0"))
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, wait: bool = True) -> None:
         Holder.__init__(self)
+        self._wait = boolean(wait, "wait")
         self._state: Literal["new", "open", "closed"] = "new"
         self._pid = process()
         self.group = random_group()
@@ -101,14 +106,12 @@ class Scope(Owned, Holder):
                 self._give_back({resource: before})
                 raise
 
-    def _own_together(
-        self, resources: tuple[Owned, ...], progress: Callable[[int], object] = lambda count: None
-    ) -> None:
+    def _own_together(self, resources: tuple[Owned, ...]) -> None:
         before = {each: each._holder for each in resources if each._holder is not self}
         try:
             for each in before:
                 self._hold(each)
-            create_together([*before], self.group, progress)
+            create_together([*before], self.group)
         except BaseException:
             self._give_back(before)
             raise
@@ -146,7 +149,7 @@ class Scope(Owned, Holder):
             return
         self._state = "closed"
         try:
-            errors = undo(self._held_members())
+            errors = undo(self._held_members(), self._wait)
         except Exception:
             raise
         except BaseException:  # as above

@@ -6,11 +6,12 @@ namespace, in order. The generator gets the outcomes back, one for each request,
 
 from __future__ import annotations
 
+from netkit._netlink.socket import LARGEST_BATCH
 from netkit._runtime import Runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from netkit._netlink.wire import Request
     from netkit.errors import KernelError
@@ -36,45 +37,49 @@ def take_steps_together(
     """Go through the steps of many: for each namespace one send takes what the n-th steps of all want.
 
     The order of the resources is kept within a send. ``patient`` have one step each, which goes ahead of
-    the first send that others make to that namespace. ``progress`` is told when one is done.
+    the first send that others make to that namespace. ``progress`` is told how many requests were answered.
     """
     waiting = {step[0][0]: (each, step) for each, step in [(each, next(each)) for each in patient]}
-    going = _unfinished([(each, next(each, None)) for each in steps], progress)
+    going = [(each, step) for each in steps if (step := next(each, None)) is not None]
     while going or waiting:
-        named = (
-            {runtime for _, step in going for runtime, requests in step if requests} if going else [*waiting]
-        )
+        named = {runtime for _, step in going for runtime, requests in step if requests}
+        if not going:
+            named.update(waiting)
         ready = [waiting.pop(runtime) for runtime in named if runtime in waiting]
-        going = _unfinished(_advance([*ready, *going]), progress)
+        going = _advance([*ready, *going], progress)
 
 
-def _unfinished(
-    steps: Iterable[tuple[Steps, Step | None]], progress: Callable[[int], object]
+def _advance(
+    going: Sequence[tuple[Steps, Step]], progress: Callable[[int], object]
 ) -> list[tuple[Steps, Step]]:
-    going: list[tuple[Steps, Step]] = []
-    for each, step in steps:
-        if step is None:
-            progress(1)
-        else:
-            going.append((each, step))
-    return going
-
-
-def _advance(going: Sequence[tuple[Steps, Step]]) -> list[tuple[Steps, Step | None]]:
-    """Send the steps, and hand each its outcomes; the next step of each, or None at its end."""
+    """Send the steps, and hand each its outcomes; those that have a next step, with it."""
     queues: dict[Runtime, list[Request]] = {}
     for _, step in going:
         for runtime, requests in step:
             queues.setdefault(runtime, []).extend(requests)
-    answers = {runtime: iter(_send(runtime, queue)) for runtime, queue in queues.items()}
-    following: list[tuple[Steps, Step | None]] = []
+    answers: dict[Runtime, Iterator[KernelError | None]] = {}
+    for runtime, queue in queues.items():
+        answers[runtime] = iter(_send_in_parts(runtime, queue, progress))
+    following: list[tuple[Steps, Step]] = []
     for each, step in going:
         outcomes = [next(answers[runtime]) for runtime, requests in step for _ in requests]
         try:
             following.append((each, each.send(outcomes)))
         except StopIteration:
-            following.append((each, None))
+            continue
     return following
+
+
+def _send_in_parts(
+    runtime: Runtime, requests: Sequence[Request], progress: Callable[[int], object]
+) -> list[KernelError | None]:
+    """In the parts that a batch would be cut into anyway, to tell how far it is."""
+    outcomes: list[KernelError | None] = []
+    for start in range(0, len(requests), LARGEST_BATCH):
+        part = requests[start : start + LARGEST_BATCH]
+        outcomes += runtime.route.batch(part)
+        progress(len(part))
+    return outcomes
 
 
 def _send(runtime: Runtime, requests: Sequence[Request]) -> Outcomes:

@@ -6,6 +6,7 @@ from errno import EMFILE
 
 from netkit._lifecycle.owned import LINKS, NAMESPACES, ROOT, Owned
 from netkit._netlink.link import delete_group, delete_link, get_link, list_links, parse_link
+from netkit._progress import Progress
 from netkit._runtime import Runtime
 from netkit._system.limits import DescriptorLimit
 from netkit._system.signals import deferred_signals
@@ -79,9 +80,12 @@ class Teardown:
 
     `doomed` are the namespaces that go with it: what lives only in those is not deleted
     singly. `errors` are kept while the rest goes on; `failed` are the things still there.
+    Without `wait`, that holds for what reaches out of them too: the kernel takes it down with
+    them, some time later, and until then its names elsewhere are taken.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wait: bool = True) -> None:
+        self._wait = wait
         self.errors: list[Exception] = []
         self.interrupt: BaseException | None = None
         self.failed: set[Owned] = set()
@@ -92,20 +96,22 @@ class Teardown:
     def run(self, members: list[Owned]) -> None:
         """Undo in reverse, stage by stage."""
         try:
-            self._run(members)
+            with Progress(f"removing {len(members)} resources", len(members)) as progress:
+                self._run(members, progress)
         finally:
             self._limits.restore()
 
-    def _run(self, members: list[Owned]) -> None:
+    def _run(self, members: list[Owned], progress: Callable[[int], object]) -> None:
         for member in members:
             member._doom(self.doomed)
         # What is only gone with them stays its owner's: a delete() of it finds nothing, and succeeds.
-        reaching_out = self._reaching_out(members) if self.doomed else []
+        reaching_out = self._reaching_out(members) if self.doomed and self._wait else []
         last_first = [*members, *reaching_out][::-1]
         for stage in range(NAMESPACES + 1):
             for member in last_first:
                 if member._stage == stage:
                     self._attempt(member)
+                    progress(1)
             if stage == LINKS:
                 self._delete_links()
         for member in members[::-1]:
@@ -134,7 +140,7 @@ class Teardown:
         where it is what ``is_ours`` knows, it is deleted. A second place in that namespace is its other
         end, which counts as a member of a group that is deleted as a whole.
         """
-        if places:
+        if places and (self._wait or not self._reaches_out(owner)):
             self._links.append(DoomedLink(owner, places, is_ours))
 
     def _attempt(self, member: Owned) -> None:
@@ -271,9 +277,9 @@ def _common_group(present: dict[int, LinkRecord], indexes: set[int]) -> int | No
     return None
 
 
-def undo(members: list[Owned]) -> list[Exception]:
+def undo(members: list[Owned], wait: bool = True) -> list[Exception]:
     """Undo these in reverse; signals wait meanwhile. Returns what could not be removed."""
-    teardown = Teardown()
+    teardown = Teardown(wait)
     with deferred_signals():
         teardown.run(members)
     if teardown.interrupt is not None:

@@ -12,6 +12,7 @@ from netkit._lifecycle.owned import Owned
 from netkit._lifecycle.resource import PHRASE, Resource
 from netkit._lifecycle.steps import take_steps_together
 from netkit._lifecycle.teardown import undo
+from netkit._progress import Progress
 from netkit.errors import StateError
 
 TYPE_CHECKING = False
@@ -21,23 +22,20 @@ if TYPE_CHECKING:
     from netkit._runtime import Runtime
 
 
-def _no_progress(count: int) -> None:
-    pass
+_REQUESTS = 4  # of a resource, as a guess for the progress bar: two ends, an address, a route
 
 
-def create_together(
-    members: Sequence[Owned], group: int, progress: Callable[[int], object] = _no_progress
-) -> None:
-    """Create what is new among these; if any of it fails, all of it is undone.
-
-    ``progress`` is told how many more are done; a namespace counts twice: made, and set up.
-    """
+def create_together(members: Sequence[Owned], group: int) -> None:
+    """Create what is new among these; if any of it fails, all of it is undone."""
     new = [each for each in members if not each._is_alive()]
     for each in new:
         _check(each)
     before = {each: each._state for each in new if isinstance(each, Resource)}
     try:
-        _Making(group, progress).run(new)
+        # A namespace is made, and has its `lo` set up.
+        steps = sum(2 if each._patient else _REQUESTS for each in new)
+        with Progress(f"building {len(new)} resources", steps) as progress:
+            _Making(group, progress).run(new)
     except BaseException as problem:
         _take_back(new, before, problem)
         raise
@@ -85,7 +83,7 @@ class _Making:
         eager = [each for each in run if not each._patient]
         patient = [each._steps(True) for each in run if each._patient]
         take_steps_together([each._steps(True) for each in eager], patient, self._progress)
-        take_steps_together([each._last_steps() for each in eager if each._ends_last], (), _no_progress)
+        take_steps_together([each._last_steps() for each in eager if each._ends_last], (), self._progress)
         for each in run:
             each._made()
         settled: set[tuple[Runtime, str]] = set()

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "netkit"
 
 # docs/design.md, "Layers". The first part of a module's name below netkit; its submodules follow it.
 LAYERS = {
-    0: "errors _command_error _forks _spec",
+    0: "errors _command_error _forks _progress _spec",
     1: "_netlink _system",
     2: "_runtime _readiness _lifecycle",
     3: "_link _reading _address _veth _bridge _fdb _route _rule _neighbour _nat _sysctl _inside _namespace "

@@ -133,9 +133,27 @@ def test_a_table_stays_in_its_place(lab: Lab) -> None:
         assert len(table) == 1
 
 
-def test_progress_counts_to_the_end(lab: Lab) -> None:
-    steps: list[int] = []
-    boxes = [Namespace() for _ in range(3)]
-    with Scope() as scope:
-        scope._own_together((*boxes, VethPair(boxes[0], boxes[1], name="a", peer_name="b")), steps.append)
-    assert sum(steps) == 2 * 3 + 1
+def test_without_waiting_what_joins_a_doomed_namespace_is_left_to_the_kernel(lab: Lab) -> None:
+    before = lab.kernel.state()
+    with Scope(wait=False) as scope:
+        box = Namespace()
+        scope.own(box, VethPair(lab.red, box, name="a", peer_name="eth0"), Bridge(lab.red, "br0"))
+        scope.own(VethPair(lab.red, lab.blue, name="b", peer_name="b"))
+        lab.kernel.forget_requests()
+    assert len(lab.kernel.sent("RTM_DELLINK")) == 2  # the bridge, and the pair whose namespaces stay
+    assert lab.kernel.state() == before  # a simulated namespace ends at once
+
+
+def test_a_namespace_is_deleted_without_waiting_for_its_links(lab: Lab) -> None:
+    box = Namespace().create()
+    pair = VethPair(lab.red, box, name="a", peer_name="eth0").create()
+    lab.kernel.forget_requests()
+    box.delete(wait=False)
+    assert not lab.kernel.sent("RTM_DELLINK")
+    assert not pair.exists
+    pair.delete()
+
+
+def test_wait_is_a_bool() -> None:
+    with pytest.raises(SpecError, match="wait"):
+        Scope(wait=1)  # type: ignore[arg-type]

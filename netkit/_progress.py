@@ -94,9 +94,8 @@ def _notebook() -> Callable[[str, float], None] | None:
     shown: list[Any] = []
 
     def draw(what: str, part: float) -> None:
-        page: Any = HTML(
-            f"{what} <progress max='1' value='{part:.3f}'></progress> {part:.0%}" if what else ""
-        )
+        bar = f"<progress max='1' value='{part:.3f}'></progress>"
+        page = show.HTML(f"{what} {bar} {part:.0%}" if what else "")
         if shown:
             shown[0].update(page)
         else:

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-
 from netkit._forks import process
 from netkit._lifecycle import ROOT, ROUTES, Owned, Teardown, leave_block, undo
-from netkit._link import require_device
-from netkit._netlink.link import get_link, list_links, parse_link
-from netkit._netlink.route import (
-    RTM_NEWROUTE,
-    add_route,
-    delete_route,
-    get_route,
-    list_routes,
-    parse_route,
-)
-from netkit._netlink.wire import NLM_F_ECHO, Request
+from netkit._link import Link, require_device
+from netkit._namespace import require_namespace
+from netkit._netlink.route import get_route
+from netkit._netlink.route_record import parse_route
+from netkit._route_changes import Changes, same_key
+from netkit._route_requests import Names, add, addition, delete, read_routes
 from netkit._runtime import Runtime
 from netkit._spec import names, numbers
 from netkit._spec.addresses import ip_address
 from netkit._spec.routes import NextHop, Route
-from netkit.errors import KernelError, NotFoundError, SpecError, StateError, TeardownError
+from netkit.errors import SpecError, StateError, TeardownError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
     from typing import Literal, Self
 
     from netkit._namespace import Namespace
-    from netkit._netlink.socket import Reply
     from netkit._spec.addresses import AddressLike, NetworkLike
     from netkit._spec.routes import DeviceLike
-
-MAIN = 254
 
 
 class RouteTable(Owned):
@@ -61,14 +52,12 @@ class RouteTable(Owned):
     _stage = ROUTES
 
     def __init__(self, ns: Namespace, table: int | str = "main") -> None:
-        from netkit._namespace import require_namespace
-
         self._netns = require_namespace(ns, "ns")
         self._table = names.table_number(table)
         self._state: Literal["new", "open", "closed"] = "new"
         self._pid = process()
         self._scoped = True  # ns.routes is not, unless it is entered
-        self._changes: list[tuple[Route, tuple[Route, ...]]] = []
+        self._changes = Changes()
         self._needed: Runtime | None = None
 
     @property
@@ -148,7 +137,7 @@ class RouteTable(Owned):
             oif=None if oif is None else runtime.index_of(names.device(oif)),
             mark=number,
         )
-        return parse_route(runtime.route.get(request), _Names(runtime))
+        return parse_route(runtime.route.get(request), Names(runtime))
 
     # -- changing -----------------------------------------------------------------
 
@@ -177,8 +166,10 @@ class RouteTable(Owned):
         metric, NotFoundError for an unknown device, KernelError "Nexthop has invalid gateway"
         when ``via`` can't be reached.
         """
-        route = self._build(dst, via, dev, src, metric, scope, proto, mtu, onlink, type, nexthops, family)
-        return self._send(route, replace=False)
+        route, index = self._asked(
+            dst, via, dev, src, metric, scope, proto, mtu, onlink, type, nexthops, family
+        )
+        return self._add(route, index, replace=False)
 
     def replace(
         self,
@@ -197,8 +188,10 @@ class RouteTable(Owned):
         family: Literal[4, 6] | None = None,
     ) -> Route:
         """Add a route, or change the one to this destination with this metric. Twin: ``ip route replace``."""
-        route = self._build(dst, via, dev, src, metric, scope, proto, mtu, onlink, type, nexthops, family)
-        return self._send(route, replace=True)
+        route, index = self._asked(
+            dst, via, dev, src, metric, scope, proto, mtu, onlink, type, nexthops, family
+        )
+        return self._add(route, index, replace=True)
 
     def delete(
         self,
@@ -211,22 +204,24 @@ class RouteTable(Owned):
         family: Literal[4, 6] | None = None,
     ) -> None:
         """Delete one route. Twin: ``ip route del``. NotFoundError when there is none such."""
+        index = None
         if isinstance(dst, Route):
-            route = dst.in_table(self._table)
+            route, any_type = dst.in_table(self._table), False
         else:
             require_device(dev, self._netns)
+            called, index = (dev._last_name, dev.ifindex) if isinstance(dev, Link) else (dev, None)
             # Without a way, any route to there is meant: the one type that needs no way stands for all.
             kind = type or ("blackhole" if via is None and dev is None else "unicast")
             route = Route.build(
-                dst, via=via, dev=dev, metric=metric, type=kind, table=self._table, family=family
+                dst, via=via, dev=called, metric=metric, type=kind, table=self._table, family=family
             )
-        any_type = type is None and not isinstance(dst, Route)
-        self._delete(self._runtime, route, any_type)
-        self._changes = [change for change in self._changes if not _same_key(change[0], route)]
+            any_type = type is None
+        delete(self._runtime, route, index, any_type=any_type)
+        self._changes.forget(route)
 
     def flush(self) -> None:
         """Delete what was added through this object, and put back what it replaced."""
-        errors = self._undo_changes(self._runtime)
+        errors = self._changes.undo(self._runtime)
         if errors:
             raise TeardownError(f"{self!r} could not be flushed whole", errors)
 
@@ -287,7 +282,7 @@ class RouteTable(Owned):
         if runtime is None or runtime in teardown.doomed:
             self._changes.clear()
             return
-        errors = self._undo_changes(runtime)
+        errors = self._changes.undo(runtime)
         if errors:
             raise errors[0] if len(errors) == 1 else TeardownError(f"{self!r}", errors)
 
@@ -304,27 +299,17 @@ class RouteTable(Owned):
     def _runtime(self) -> Runtime:
         return self._netns._live_runtime()
 
-    def _check(self) -> None:
+    def _check(self) -> Runtime:
         if self._pid != process():
             raise StateError(f"{self!r} belongs to the process that forked this one")
         if self._state == "closed":
             raise StateError(f"{self!r} is closed: make a new RouteTable")
-        self._netns._live_runtime()
+        return self._netns._live_runtime()
 
     def _read(self, family: int | None = None) -> list[Route]:
-        runtime = self._runtime
-        called = _Names(runtime)
-        routes: list[Route] = []
-        for version in (4, 6) if family is None else (family,):
-            try:
-                replies = runtime.route.dump(list_routes(version, self._table))
-            except NotFoundError:
-                continue  # strict checking says so of a table that has no route yet
-            parsed = [parse_route(reply, called) for reply in replies]
-            routes += [route for route in parsed if route.table == self._table]
-        return routes
+        return read_routes(self._runtime, self._table, (4, 6) if family is None else (family,))
 
-    def _build(
+    def _asked(
         self,
         dst: NetworkLike | Route,
         via: AddressLike | None,
@@ -338,129 +323,46 @@ class RouteTable(Owned):
         type: str,
         nexthops: Iterable[NextHop] | None,
         family: Literal[4, 6] | None,
-    ) -> Route:
+    ) -> tuple[Route, int | None]:
+        """The route that the keywords describe, and the index of its device if that is known."""
         if isinstance(dst, Route):
             given = (via, dev, src, metric, scope, proto, mtu, nexthops, family)
             if onlink or type != "unicast" or any(value is not None for value in given):
                 raise SpecError("a Route has everything already: leave out the other keywords")
-            return dst.in_table(self._table)
-        require_device(dev, self._netns)
+            return dst.in_table(self._table), None
+        called, index = _device(dev, self._netns)
         route = Route.build(
-            dst, via=via, dev=dev, src=src, metric=metric, scope=scope, proto=proto, mtu=mtu,
+            dst, via=via, dev=called, src=src, metric=metric, scope=scope, proto=proto, mtu=mtu,
             onlink=onlink, type=type, nexthops=nexthops, table=self._table, family=family,
         )  # fmt: skip
         for hop in route.nexthops:
             require_device(getattr(hop, "given", None), self._netns)  # None after unpickling
-        return route
+        return route, index
 
-    def _send(self, route: Route, replace: bool) -> Route:
-        self._check()
-        runtime = self._runtime
-        before = self._same_as(route) if replace and self._scoped else ()
-        request = self._request(runtime, route, replace)
+    def _add(self, route: Route, index: int | None, replace: bool) -> Route:
+        runtime = self._check()
         if self._scoped:
-            self._changes.append((route, before))
-        whole = not self._scoped and _is_whole(route)
-        if not whole:
-            request.flags |= NLM_F_ECHO  # what the kernel makes of it comes back with the ACK
-        try:
-            replies = runtime.route.request(request)
-        except BaseException as problem:
-            if self._scoped and isinstance(problem, KernelError):
-                self._changes.pop()
-            raise
-        made = route if whole else _echoed(runtime, route, replies)
-        if self._scoped:
-            self._changes[-1] = (made, before)
-        return made
-
-    def _request(self, runtime: Runtime, route: Route, replace: bool) -> Request:
-        index = None if route.dev is None else runtime.index_of(route.dev)
-        hops = [None if hop.dev is None else runtime.index_of(hop.dev) for hop in route.nexthops]
-        return add_route(route, index, hops, replace=replace)
+            before = self._same_as(route) if replace else ()
+            return self._changes.add(runtime, route, index, replace=replace, before=before)
+        request = addition(runtime, route, index, replace=replace, echo=not _is_whole(route))
+        return add(runtime, route, request)
 
     def _same_as(self, route: Route) -> tuple[Route, ...]:
         """The routes that a replace of this one overwrites."""
-        return tuple([each for each in self._read(route.family) if _same_key(each, route)])
-
-    def _delete(self, runtime: Runtime, route: Route, any_type: bool = False) -> None:
-        index = None if route.dev is None else runtime.index_of(route.dev)
-        hops = [None if hop.dev is None else runtime.index_of(hop.dev) for hop in route.nexthops]
-        runtime.route.request(delete_route(route, index, hops, any_type=any_type))
-
-    def _undo_changes(self, runtime: Runtime) -> list[Exception]:
-        errors: list[Exception] = []
-        kept: list[Route] = []
-        for change in self._changes[::-1]:
-            route, before = change
-            if any(_same_key(route, newer) for newer in kept):
-                continue  # what was done to this route later must be undone first
-            try:
-                self._undo_change(runtime, route, before)
-            except NotFoundError:
-                pass  # gone already
-            except Exception as problem:
-                problem.add_note(f"route '{route}' may still be in {runtime.label}")
-                errors.append(problem)
-                kept.append(route)  # it stays in the list, and is tried again the next time
-                continue
-            self._changes.remove(change)
-        return errors
-
-    def _undo_change(self, runtime: Runtime, route: Route, before: tuple[Route, ...]) -> None:
-        try:
-            for old in before:
-                runtime.route.request(self._request(runtime, old, replace=True))
-        except NotFoundError:
-            before = ()  # its link is gone, and the old route would be gone with it
-        if not before:
-            self._delete(runtime, route)
+        return tuple([each for each in self._read(route.family) if same_key(each, route)])
 
     def __repr__(self) -> str:
         return f"<RouteTable {names.table_name(self._table)} in {self._netns._called()}>"
 
 
+def _device(dev: DeviceLike | None, netns: Namespace) -> tuple[DeviceLike | None, int | None]:
+    """The name of a device, and its index where it was given as a Link."""
+    if not isinstance(dev, Link):
+        return dev, None
+    require_device(dev, netns)
+    return netns._live_runtime().name_of(dev.ifindex), dev.ifindex
+
+
 def _is_whole(route: Route) -> bool:
     """Whether the kernel adds nothing to a route: it finds devices by gateways, and IPv6 metrics."""
     return route.family == 4 and route.dev is not None
-
-
-def _same_key(one: Route, other: Route) -> bool:
-    """Whether the kernel takes two routes of a table for the same one."""
-    key = (one.dst, one.family, one.metric or _default_metric(one.family))
-    return key == (other.dst, other.family, other.metric or _default_metric(other.family))
-
-
-def _default_metric(family: int) -> int:
-    return 0 if family == 4 else 1024  # IP6_RT_PRIO_USER
-
-
-def _echoed(runtime: Runtime, asked: Route, replies: list[Reply]) -> Route:
-    """The route as the kernel made it, with the metric and the device of its choice."""
-    for reply in replies:
-        if reply[0] == RTM_NEWROUTE:
-            return parse_route(reply, lambda index: _name_of(runtime, index))
-    return asked
-
-
-def _name_of(runtime: Runtime, index: int) -> str:
-    return parse_link(runtime.route.get(get_link(index=index))).name
-
-
-class _Names:
-    """Names by index, read once and only when a route has a device."""
-
-    __slots__ = ("_names", "_runtime")
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._names: dict[int, str] | None = None
-
-    def __call__(self, index: int) -> str:
-        if self._names is None:
-            links = [parse_link(reply) for reply in self._runtime.route.dump(list_links())]
-            self._names = {link.index: link.name for link in links}
-        return self._names.get(index) or f"if{index}"
-
-
-NameOf = Callable[[int], str]

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         def fresh(self, fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
         def sync_carrier(self, sock: NetlinkSocket, name: str) -> None: ...
         def interface_index(self, sock: NetlinkSocket, name: str) -> int: ...
+        def interface_name(self, sock: NetlinkSocket, index: int) -> str: ...
         def register(self, name: str, fd: int, persistent: bool) -> Registered: ...
         def registered(self, name: str, fd: int) -> Registered: ...
 
@@ -106,6 +107,10 @@ class ThreadOpener:
     def interface_index(self, sock: NetlinkSocket, name: str) -> int:
         """The index of the link of this name; OSError ENODEV when there is none."""
         return ethtool.interface_index(sock.fileno(), name)
+
+    def interface_name(self, sock: NetlinkSocket, index: int) -> str:
+        """The name of the link of this index; OSError ENODEV when there is none."""
+        return ethtool.interface_name(sock.fileno(), index)
 
     def register(self, name: str, fd: int, persistent: bool) -> Registered:
         """Name a namespace in /run/netns: by a mount, or by a symlink that ends with this process."""
@@ -210,6 +215,15 @@ class Runtime:
             if isinstance(problem, KernelError):
                 raise
             raise kernel_error(f"find link '{name}'", problem.errno or 0, netns=self.label) from None
+
+    def name_of(self, index: int) -> str:
+        """The name of the link of this index; NotFoundError when there is none."""
+        try:
+            return self.opener.interface_name(self.route, index)
+        except OSError as problem:
+            if isinstance(problem, KernelError):
+                raise
+            raise kernel_error(f"read link {index}", problem.errno or 0, netns=self.label) from None
 
     def once(self, key: str, make: Callable[[], C]) -> C:
         """The one helper of this name, made on first use and closed with the runtime."""

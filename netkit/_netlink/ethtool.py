@@ -1,6 +1,6 @@
-"""Two questions that an ioctl answers in a microsecond or two: a link's index, and its carrier.
+"""What an ioctl answers in a microsecond or two: a link's index, its name, and its carrier.
 
-Both work on any socket of the namespace, a netlink socket too (netdevice(7)).
+It works on any socket of the namespace, a netlink socket too (netdevice(7)).
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from fcntl import ioctl
 from struct import Struct
 
+_SIOCGIFNAME = 0x8910
 _SIOCGIFINDEX = 0x8933
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_GLINK = 0x0A
@@ -23,6 +24,12 @@ def interface_index(descriptor: int, name: str) -> int:
     """
     request = _IFREQ_INDEX.pack(name.encode(), 0)
     return int(_IFREQ_INDEX.unpack(ioctl(descriptor, _SIOCGIFINDEX, request))[1])
+
+
+def interface_name(descriptor: int, index: int) -> str:
+    """The name of the link of this index; OSError ENODEV when there is none."""
+    answer = _IFREQ_INDEX.unpack(ioctl(descriptor, _SIOCGIFNAME, _IFREQ_INDEX.pack(b"", index)))
+    return str(answer[0].rstrip(b"\0"), "utf-8", "replace")
 
 
 def sync_carrier(descriptor: int, name: str) -> bool:

@@ -30,6 +30,7 @@ from netkit.errors import ProtocolError, SpecError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._netlink.socket import Reply
+    from netkit._netlink.wire import Words
     from netkit._spec.addresses import IPAddress
     from netkit._spec.routes import NextHop, Route
 
@@ -125,7 +126,7 @@ def add_route(
     replace: bool = False,
     exclusive: bool = True,
     append: bool = False,
-    operation: str | None = None,
+    operation: Words | None = None,
 ) -> Request:
     """Add a route; ``replace`` takes the place of one with the same destination and metric.
 
@@ -143,9 +144,8 @@ def add_route(
     header = _header(route, protocol_number(route.protocol), scope_number(route.scope), kind)
     body = header + b"".join(_members(route, index, nexthop_indexes))
     verb = "replace" if replace else "append" if append else "add"
-    return Request(
-        RTM_NEWROUTE, flags, body, operation or f"{verb} route {route}", ROUTE_POLICY, _HEADER.size
-    )
+    what = operation or (verb, " route ", route)
+    return Request(RTM_NEWROUTE, flags, body, what, ROUTE_POLICY, _HEADER.size)
 
 
 def delete_route(
@@ -155,7 +155,7 @@ def delete_route(
     *,
     exact: bool = False,
     any_type: bool = False,
-    operation: str | None = None,
+    operation: Words | None = None,
 ) -> Request:
     """Delete the first route that has what is given here; what is None may be anything.
 
@@ -169,7 +169,7 @@ def delete_route(
         scope, protocol = scope_number(route.scope), protocol_number(route.protocol)
     header = _header(route, protocol, scope, 0 if any_type else None)
     body = header + b"".join(_members(route, index, nexthop_indexes))
-    what = operation or f"delete route {route}"
+    what = operation or ("delete route ", route)
     return Request(RTM_DELROUTE, NLM_F_ACK, body, what, ROUTE_POLICY, _HEADER.size, deleting=True)
 
 
@@ -226,8 +226,7 @@ def is_local(reply: Reply) -> bool:
 
 
 def _header(route: Route, protocol: int, scope: int, kind: int | None = None) -> bytes:
-    dst = route.dst
-    prefixlen = 0 if isinstance(dst, str) else dst.prefixlen
+    prefixlen = 0 if isinstance(route.dst, str) else route.dst.prefixlen
     table = route.table if route.table < 256 else 0  # then RTA_TABLE says it
     flags = RTNH_F_ONLINK if route.onlink else 0
     kind = route_type_number(route.type) if kind is None else kind

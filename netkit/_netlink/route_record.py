@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from struct import Struct, error
 
 from netkit._netlink.layout import Field, Reader
 from netkit._netlink.wire import attributes
+from netkit._spec.addresses import address_of, network_of
 from netkit._spec.names import protocol_name, route_type_name, scope_name
 from netkit._spec.routes import NextHop, Route
 from netkit.errors import ProtocolError
@@ -53,7 +52,6 @@ _SHAPE: Shape = {
 }
 # Of struct rtmsg: family, length of the destination, table, protocol, scope, type, flags.
 _READER = Reader("a route", "=BBxxBBBBI", _SHAPE, [None] * 9)
-_MOST_NETWORKS = 8192
 _NEXT_HOP = Struct("=HBBi")
 _FAMILY = Struct("=H")
 _U32 = Struct("=I").unpack
@@ -131,25 +129,13 @@ def _destination(version: int, prefixlen: int, packed: bytes | None) -> Destinat
         packed = bytes(width)
     elif len(packed) != width:
         raise ProtocolError(f"RTA_DST of an IPv{version} route has {len(packed)} bytes")
-    return _network(packed, prefixlen)
-
-
-# The same few thousand destinations are read again and again, and ipaddress takes its time.
-@lru_cache(maxsize=_MOST_NETWORKS)
-def _network(packed: bytes, prefixlen: int) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    kind = ipaddress.IPv4Network if len(packed) == 4 else ipaddress.IPv6Network
-    return kind((packed, prefixlen))
+    return network_of(packed, prefixlen)
 
 
 def _address(packed: bytes, version: int) -> IPAddress:
     if len(packed) != (4 if version == 4 else 16):
         raise ProtocolError(f"an IPv{version} address of {len(packed)} bytes")
-    return _known_address(packed)
-
-
-@lru_cache(maxsize=_MOST_NETWORKS)
-def _known_address(packed: bytes) -> IPAddress:
-    return ipaddress.IPv4Address(packed) if len(packed) == 4 else ipaddress.IPv6Address(packed)
+    return address_of(packed)
 
 
 def _via(gateway: bytes | None, via: bytes | None, version: int) -> IPAddress | None:

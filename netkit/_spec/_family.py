@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netkit._spec.addresses import ip_address, not_a_hosts
+from netkit._spec.addresses import ip_address, not_a_hosts, quick_address
 from netkit._spec.value import shown
 from netkit.errors import SpecError
 
@@ -23,15 +23,16 @@ def checked_family(family: object) -> int | None:
 def found_family(family: object, *named: tuple[str, IPAddress | IPNetwork | None]) -> int | None:
     """The one family of all the values that have one, or None; SpecError if they differ."""
     chosen = checked_family(family)
-    by = f"family={chosen}"
+    by: tuple[str, object] = ("family", chosen)
     for what, value in named:
         if value is None:
             continue
         if chosen is None:
-            chosen, by = value.version, f"{what} '{value}'"
+            chosen, by = value.version, (what, value)
         elif value.version != chosen:
+            other = f"family={chosen}" if by[0] == "family" else f"{by[0]} '{by[1]}'"
             raise SpecError(
-                f"{what} '{value}' is IPv{value.version}, but {by} is IPv{chosen}: choose one family"
+                f"{what} '{value}' is IPv{value.version}, but {other} is IPv{chosen}: choose one family"
             )
     return chosen
 
@@ -43,6 +44,9 @@ def agreed_family(family: object, *named: tuple[str, IPAddress | IPNetwork | Non
 
 def checked_via(value: object, what: str = "via") -> IPAddress:
     """A gateway: an address that a host can have."""
+    quick = quick_address(value)
+    if quick is not None:
+        return quick
     address = ip_address(value, what)
     kind = not_a_hosts(address)
     if kind:

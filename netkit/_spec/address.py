@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _set = object.__setattr__
 _ZEROS = bytes(10)
 _NO_FLAGS: frozenset[str] = frozenset()
+_PREFIXES = {str(number): number for number in range(129)}
 
 
 class Address(Value):
@@ -164,20 +165,20 @@ def plain(value: str) -> tuple[bytes, int] | None:
     of all that is not plain, and the one who says what is wrong.
     """
     host, _, prefix = value.partition("/")
-    version = 6 if ":" in host else 4
-    if not _plain_number(prefix) or int(prefix) > (32 if version == 4 else 128):
-        return None
+    length = _PREFIXES.get(prefix)
+    packed = None if length is None else plain_address(host)
+    return None if packed is None or length is None or length > 8 * len(packed) else (packed, length)
+
+
+def plain_address(host: str) -> bytes | None:
+    """The bytes of an address in its plain form that a host can have; None for any other."""
     try:
-        packed = inet_pton(AF_INET if version == 4 else AF_INET6, host)
+        packed = inet_pton(AF_INET6 if ":" in host else AF_INET, host)
     except (OSError, ValueError):
         return None
     # The unspecified and multicast addresses are refused elsewhere, with their reasons.
-    special = packed[0] == 0xFF or not any(packed) if version == 6 else not 0 < packed[0] < 224
-    return None if special else (packed, int(prefix))
-
-
-def _plain_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 3 and (text[0] != "0" or text == "0")
+    special = not 0 < packed[0] < 224 if len(packed) == 4 else packed[0] == 0xFF or not any(packed)
+    return None if special else packed
 
 
 def _unpacked(packed: bytes) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from netkit._spec.address import Address as Address
-from netkit._spec.address import plain
+from netkit._spec.address import plain, plain_address
 from netkit._spec.mac import mac as mac
 from netkit._spec.value import shown
 from netkit.errors import SpecError
@@ -27,17 +28,41 @@ _NETWORKS = (ipaddress.IPv4Network, ipaddress.IPv6Network)
 _INTERFACES = (ipaddress.IPv4Interface, ipaddress.IPv6Interface)
 
 
+_MOST = 8192
+
+
+# The same few thousand networks and addresses are read and written again and again, and ipaddress takes
+# its time.
+@lru_cache(maxsize=_MOST)
+def network_of(packed: bytes, prefixlen: int) -> IPNetwork:
+    """The network of these 4 or 16 bytes; ValueError for host bits."""
+    kind = ipaddress.IPv4Network if len(packed) == 4 else ipaddress.IPv6Network
+    return kind((packed, prefixlen))
+
+
+@lru_cache(maxsize=_MOST)
+def address_of(packed: bytes) -> IPAddress:
+    """The address of these 4 or 16 bytes."""
+    return ipaddress.IPv4Address(packed) if len(packed) == 4 else ipaddress.IPv6Address(packed)
+
+
+def quick_address(value: object) -> IPAddress | None:
+    """The address of a host that a text says in its plain form; None for anything else."""
+    packed = plain_address(value) if isinstance(value, str) else None
+    return None if packed is None else address_of(packed)
+
+
 def ip_address(value: object, what: str = "address") -> IPAddress:
     """An address without prefix length, from a str, an int or an ipaddress object."""
+    quick = quick_address(value)
+    if quick is not None:
+        return quick
     if isinstance(value, _INTERFACES + _NETWORKS + (Address,)):
         alone = value.network_address if isinstance(value, _NETWORKS) else value.ip
         raise SpecError(f"{what} '{value}' has a prefix length: write '{alone}'")
     if isinstance(value, _ADDRESSES):
         return _without_zone(value, what)
     given = _str_or_int(value, what, "an address")
-    quick = plain(f"{given}/32") if isinstance(given, str) and ":" not in given else None
-    if quick is not None:
-        return ipaddress.IPv4Address(quick[0])
     try:
         address = ipaddress.ip_address(given)
     except ValueError:
@@ -84,15 +109,20 @@ def ip_network(value: object, what: str = "network") -> IPNetwork:
 
     Host bits are refused, as the kernel does ("Invalid prefix for given prefix length").
     """
+    quick = plain(value) if isinstance(value, str) else None
+    if quick is not None:
+        try:
+            return network_of(*quick)
+        except ValueError:
+            raise SpecError(_network_refusal(str(value), what)) from None
     if isinstance(value, _NETWORKS):
         _without_zone(value.network_address, what)
         return value
     if isinstance(value, Address):
         value = value.interface
     given = value if isinstance(value, _ADDRESSES) else _str_or_int(value, what, "a network")
-    quick = plain(given) if isinstance(given, str) and ":" not in given else None
     try:
-        network = ipaddress.ip_network(given) if quick is None else ipaddress.IPv4Network(quick)
+        network = ipaddress.ip_network(given)
     except ValueError:
         raise SpecError(_network_refusal(given, what)) from None
     _without_zone(network.network_address, what)

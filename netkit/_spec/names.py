@@ -176,6 +176,8 @@ def _number(value: object, what: str, names: dict[str, int], high: int) -> int:
 
 def table_number(value: object, what: str = "table") -> int:
     """A routing table by name (``main``, or one of rt_tables) or number, 1 to 2**32-1."""
+    if type(value) is int and 0 < value <= U32:
+        return value
     number = TABLES.get(value) if isinstance(value, str) else None
     if number is None and isinstance(value, str) and not value.isdigit():
         number = named_table(value)

@@ -182,21 +182,20 @@ class Route(Value):
             '10.9.0.0/16 via 172.18.0.1 proto netkit metric 50'
         """
         kind = route_type(type)
-        target = _destination(dst)
+        target = None if isinstance(dst, str) and dst == "default" else ip_network(dst, "dst")
         gateway = None if via is None else checked_via(via)
-        hops = _next_hops(nexthops)
+        hops = () if nexthops is None else _next_hops(nexthops)
         prefsrc = None if src is None else ip_address(src, "src")
-        chosen = agreed_family(
-            family,
-            ("dst", None if target == "default" else target),
-            ("via", gateway),
-            *[("next hop via", hop.via) for hop in hops],
-            ("src", prefsrc),
-        )
+        chosen: int
+        if target is not None and family is None and gateway is None and prefsrc is None and not hops:
+            chosen = target.version
+        else:
+            ways = [("next hop via", hop.via) for hop in hops]
+            chosen = agreed_family(family, ("dst", target), ("via", gateway), *ways, ("src", prefsrc))
         outgoing = None if dev is None else device(dev)
         _check_way(kind, gateway, outgoing, hops, numbers.boolean(onlink, "onlink"))
         return cls(
-            "default" if target != "default" and not target.prefixlen else target,
+            "default" if target is None or not target.prefixlen else target,
             chosen,
             via=gateway,
             dev=outgoing,
@@ -244,13 +243,7 @@ def _way(via: IPAddress | None, dev: str | None) -> list[str]:
     return words if dev is None else [*words, "dev", dev]
 
 
-def _destination(dst: object) -> Destination:
-    return "default" if isinstance(dst, str) and dst == "default" else ip_network(dst, "dst")
-
-
 def _next_hops(nexthops: object) -> tuple[NextHop, ...]:
-    if nexthops is None:
-        return ()
     if not isinstance(nexthops, Iterable) or isinstance(nexthops, (str, bytes)):
         raise SpecError(f"nexthops {shown(nexthops)} is no list of NextHop(via=, dev=, weight=)")
     given: Iterable[object] = nexthops  # pyright: ignore[reportUnknownVariableType]

@@ -129,6 +129,10 @@ class FakeOpener:
         """The index of the link of this name, found by a request."""
         return parse_link(sock.get(get_link(name=name))).index
 
+    def interface_name(self, sock: NetlinkSocket, index: int) -> str:
+        """The name of the link of this index, found by a request."""
+        return parse_link(sock.get(get_link(index))).name
+
     def register(self, name: str, fd: int, persistent: bool) -> FakeRegistration:
         """Name a namespace; ExistsError when the name is taken."""
         if name in self.names:

@@ -33,7 +33,7 @@ from netkit import (
 from netkit._netlink.link import new_link, set_link, veth
 from netkit._netlink.nft import NFPROTO_INET, delete_table, transaction
 from netkit._netlink.socket import NetlinkSocket
-from tests.harness.oracle import ip, link, nft, run_in
+from tests.harness.oracle import Events, ip, link, nft, run_in
 
 
 @pytest.fixture
@@ -45,7 +45,19 @@ def named() -> Iterator[Namespace]:
         run_in(ns, "ip", "address", "add", "10.0.0.1/24", "dev", "eth0")
         for name in ("br0", "br1"):
             run_in(ns, "ip", "link", "add", name, "type", "bridge")
+        with Events(ns) as events:  # what the kernel does of itself is done before a test looks
+            events.wait_until(lambda: _is_at_rest(ns))
         yield ns
+
+
+def _is_at_rest(ns: Namespace) -> bool:
+    ends = [item for item in ip(ns, "address", "show") if item["ifname"] in ("eth0", "eth1")]
+    local = [each for end in ends for each in end["addr_info"] if each["scope"] == "link"]
+    return (
+        [end["operstate"] for end in ends] == ["UP", "UP"]
+        and len(local) == 2
+        and not any("tentative" in each for each in local)
+    )
 
 
 Refusal = tuple[Callable[[Namespace], object], type[KernelError], int, str]

@@ -1,0 +1,80 @@
+"""Routes between objects and the kernel: devices have names here and indexes there."""
+
+from __future__ import annotations
+
+from netkit._netlink.link import list_links, parse_link
+from netkit._netlink.route import RTM_NEWROUTE, add_route, delete_route, list_routes
+from netkit._netlink.route_record import parse_route
+from netkit._netlink.wire import NLM_F_ECHO, Request
+from netkit._runtime import Runtime
+from netkit._spec.routes import Route
+from netkit.errors import NotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def read_routes(runtime: Runtime, table: int, families: Iterable[int]) -> list[Route]:
+    """The routes of one table."""
+    called = Names(runtime)
+    routes: list[Route] = []
+    for family in families:
+        try:
+            replies = runtime.route.dump(list_routes(family, table))
+        except NotFoundError:
+            continue  # strict checking says so of a table that has no route yet
+        parsed = [parse_route(reply, called) for reply in replies]
+        routes += [route for route in parsed if route.table == table]
+    return routes
+
+
+def addition(
+    runtime: Runtime, route: Route, index: int | None = None, *, replace: bool, echo: bool = False
+) -> Request:
+    """The message that adds a route; ``index`` is that of its device, where it is known already.
+
+    With ``echo``, what the kernel makes of the route comes back with the ACK.
+    """
+    request = add_route(route, _index(runtime, route, index), _hops(runtime, route), replace=replace)
+    if echo:
+        request.flags |= NLM_F_ECHO
+    return request
+
+
+def add(runtime: Runtime, route: Route, request: Request) -> Route:
+    """Send an addition; the route as the kernel made it, with a metric and a device of its choice."""
+    for reply in runtime.route.request(request):
+        if reply[0] == RTM_NEWROUTE:
+            return parse_route(reply, runtime.name_of)
+    return route
+
+
+def delete(runtime: Runtime, route: Route, index: int | None = None, *, any_type: bool = False) -> None:
+    """Delete one route; with ``any_type`` a blackhole as well as a unicast route."""
+    index = _index(runtime, route, index)
+    runtime.route.request(delete_route(route, index, _hops(runtime, route), any_type=any_type))
+
+
+def _index(runtime: Runtime, route: Route, index: int | None) -> int | None:
+    return index if index is not None or route.dev is None else runtime.index_of(route.dev)
+
+
+def _hops(runtime: Runtime, route: Route) -> list[int | None]:
+    return [None if hop.dev is None else runtime.index_of(hop.dev) for hop in route.nexthops]
+
+
+class Names:
+    """Names by index, read once and only when a route has a device."""
+
+    __slots__ = ("_names", "_runtime")
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._names: dict[int, str] | None = None
+
+    def __call__(self, index: int) -> str:
+        if self._names is None:
+            links = [parse_link(reply) for reply in self._runtime.route.dump(list_links())]
+            self._names = {link.index: link.name for link in links}
+        return self._names.get(index) or f"if{index}"

@@ -39,6 +39,9 @@ class Owned:
     def _removed(self) -> None:
         """Note that it is gone."""
 
+    def _outlived(self) -> None:
+        """Note that a namespace has ended with which it ends: nobody has to undo it any more."""
+
     def _is_alive(self) -> bool:
         """Whether there is something to undo."""
         raise NotImplementedError

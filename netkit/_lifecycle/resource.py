@@ -172,9 +172,7 @@ class Resource(Owned):
         self._check_process()
         if self._state not in ("owned", "borrowed"):
             return False
-        # A namespace of ours that is closed is gone, and all that was in it.
-        gone = any(each is not None and each.ours and each.fd < 0 for each in self._runtimes())
-        return not gone and self._exists()
+        return not self._is_gone() and self._exists()
 
     # with
 
@@ -238,6 +236,17 @@ class Resource(Owned):
             if isinstance(self, Holder):  # what belonged to it and could not be removed is tried again
                 for member in list(self._held):
                     heir._hold(member)
+        elif self._state != "borrowed":  # held, but never created: an interrupt came in between
+            self._let_go()
+
+    def _is_gone(self) -> bool:
+        """A namespace of ours that is closed is gone, and all that was in it."""
+        return any(each is not None and each.ours and each.fd < 0 for each in self._runtimes())
+
+    def _outlived(self) -> None:
+        if self._state == "owned" and self._is_gone():  # a delete() finds nothing, and succeeds
+            self._release()
+            self._let_go()
 
     def _keep_open(self) -> None:
         """What is owned in a borrowed namespace outlives the handle on it: else it could not be undone."""

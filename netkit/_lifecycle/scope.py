@@ -118,10 +118,12 @@ class Scope(Owned, Holder):
 
     def _give_back(self, before: dict[Owned, Holder | None]) -> None:
         for resource, holder in before.items():
-            if holder is not None:
-                holder._hold(resource)
-            elif not resource._is_alive():
+            if resource._holder is not self:  # another thread's Scope has taken it over meanwhile
+                continue
+            if not resource._is_alive():
                 resource._let_go()
+            elif holder is not None:
+                holder._hold(resource)
 
     def __enter__(self) -> Self:
         if self._state == "open":
@@ -189,7 +191,7 @@ def undo_all() -> None:
         return
     import warnings
 
-    shown = [repr(member) for member in members]
+    shown = [repr(member) for member in members if member._is_alive()]
     errors = undo(members)
     for held in list(ROOT._held):
         held._let_go()

@@ -104,8 +104,8 @@ class Teardown:
     def _run(self, members: list[Owned], progress: Callable[[int], object]) -> None:
         for member in members:
             member._doom(self.doomed)
-        # What is only gone with them stays its owner's: a delete() of it finds nothing, and succeeds.
-        reaching_out = self._reaching_out(members) if self.doomed and self._wait else []
+        others = self._ending(members) if self.doomed else []
+        reaching_out = [each for each in others if self._wait and self._reaches_out(each)]
         last_first = [*members, *reaching_out][::-1]
         for stage in range(NAMESPACES + 1):
             for member in last_first:
@@ -117,17 +117,25 @@ class Teardown:
         for member in members[::-1]:
             if member not in self.failed:
                 member._removed()
+        for member in others:
+            if member not in self.failed:
+                member._outlived()
 
-    def _reaching_out(self, members: list[Owned]) -> list[Owned]:
-        """What else we own that ends with a namespace, but has a name in one that goes on.
+    def _ending(self, members: list[Owned]) -> list[Owned]:
+        """What else we own that ends with a namespace."""
+        known = set(members)
+        return [
+            each
+            for each in ROOT._held_members()
+            if each not in known and not self.doomed.isdisjoint(each._runtimes())
+        ]
+
+    def _reaches_out(self, member: Owned) -> bool:
+        """Whether it ends with a namespace, but has a name in one that goes on.
 
         The kernel takes both ends of a veth with either namespace, some 30 ms later: until then the
         name that is left behind would be taken.
         """
-        known = set(members)
-        return [each for each in ROOT._held_members() if each not in known and self._reaches_out(each)]
-
-    def _reaches_out(self, member: Owned) -> bool:
         where = {runtime for runtime in member._runtimes() if runtime is not None}
         return bool(where & self.doomed) and bool(where - self.doomed)
 

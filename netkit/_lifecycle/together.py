@@ -27,6 +27,19 @@ _REQUESTS = 4  # of a resource, as a guess for the progress bar: two ends, an ad
 
 def create_together(members: Sequence[Owned], group: int) -> None:
     """Create what is new among these; if any of it fails, all of it is undone."""
+    # In one order, or two threads with the same resources would wait for each other.
+    guards = sorted({each._guard for each in members if isinstance(each, Resource)}, key=id)
+    try:
+        for guard in guards:
+            guard.acquire()
+        _create_new(members, group)
+    finally:
+        for guard in guards:
+            if guard._is_owned():  # type: ignore[attr-defined]  # not all are, after an interrupt
+                guard.release()
+
+
+def _create_new(members: Sequence[Owned], group: int) -> None:
     new = [each for each in members if not each._is_alive()]
     for each in new:
         _check(each)

@@ -25,6 +25,7 @@ from netkit import (
     TeardownError,
     VethPair,
 )
+from netkit._lifecycle import ROOT
 from netkit._netlink.socket import NetlinkSocket
 from netkit._netlink.wire import Request
 from netkit.errors import kernel_error
@@ -256,6 +257,8 @@ def test_a_name_is_free_when_the_namespace_of_the_far_end_is_gone(host: Namespac
                     outer.own(veth)
             assert [each.name for each in host.links] == ["lo"]
             assert not veth.exists
+            assert veth not in ROOT._held_members()  # it ended with its namespace: nobody keeps it for long
+    veth.delete()  # finds nothing, and succeeds
 
 
 @pytest.mark.parametrize("count", [2, 40])

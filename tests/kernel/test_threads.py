@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -235,3 +236,18 @@ def test_a_block_may_end_on_another_thread(host: Namespace) -> None:
     thread.start()
     thread.join()
     assert names(host) == ["lo"]
+
+
+def test_the_same_resources_created_together_by_several_threads(host: Namespace) -> None:
+    """One of them makes the pair; before that, each made its own over the other's index, and one was left."""
+    for _ in range(5):
+        pair, inner = VethPair(host, host, name="v0", peer_name="v1"), Namespace()
+        with Scope() as one, Scope() as other:
+            assert at_once(6, partial(_own_by_one, (one, other), (pair, inner))) == []
+            assert names(host) == ["lo", "v0", "v1"]
+        assert names(host) == ["lo"]
+        assert not inner.exists
+
+
+def _own_by_one(scopes: Sequence[Scope], resources: tuple[VethPair, Namespace], number: int) -> None:
+    scopes[number % len(scopes)].own(*resources)

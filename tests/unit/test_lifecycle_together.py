@@ -157,3 +157,18 @@ def test_a_namespace_is_deleted_without_waiting_for_its_links(lab: Lab) -> None:
 def test_wait_is_a_bool() -> None:
     with pytest.raises(SpecError, match="wait"):
         Scope(wait=1)  # type: ignore[arg-type]
+
+
+def test_what_was_held_but_never_created_is_forgotten(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt between the two in bridge.connect(): nobody owns the pair for ever after."""
+    before = ROOT._held_members()
+
+    def interrupted(pair: VethPair) -> VethPair:
+        raise KeyboardInterrupt
+
+    with Scope() as scope:
+        bridge = scope.own(Bridge(lab.red, "br0"))
+        monkeypatch.setattr(VethPair, "create", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            bridge.connect(lab.blue, name="v0")
+    assert ROOT._held_members() == before

@@ -1,6 +1,7 @@
-"""The command `netkit`: demo and doctor.
+"""The command `netkit`: demo, doctor and unshare.
 
-Exit status: 0 all right, 1 something failed, 2 wrong usage, 130 ended by Ctrl-C.
+Exit status: 0 all right, 1 something failed, 2 wrong usage, 130 ended by Ctrl-C; after `unshare` that of
+its command, 126 when that may not be run and 127 when there is none such, as of a shell.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Sequence
 
-OK, FAILED, INTERRUPTED = 0, 1, 130
+OK, FAILED, NOT_RUNNABLE, NOT_FOUND, INTERRUPTED = 0, 1, 126, 127, 130
 
 _DEMO = """\
 Play five scenes with real packets: two namespaces joined by a veth; a bridge with an uplink; routes;
@@ -24,6 +25,17 @@ The machine's own network is not touched."""
 _DOCTOR = """\
 Say what this machine can do: privileges, kernel features (tried in a throw-away namespace), NAT
 backends, libraries and tools; for each thing missing, what it is called and what is lost without it."""
+
+_UNSHARE = """\
+Run a program in namespaces of its own: network, mounts, and for who is not root a user namespace in which
+he is. lo is up; /run is empty but for /run/netns, so that names and the xtables lock are its own, too. The
+program takes the place of this one: its exit status and signals are those of COMMAND.
+
+    netkit unshare -- pytest tests
+    netkit unshare -- jupyter lab --no-browser
+
+Whatever the program does to the network ends with it. It has no way out of there but a socket or
+process from outside; files are those of the machine, and files of root's stay root's."""
 
 
 def parser() -> ArgumentParser:
@@ -61,6 +73,18 @@ def parser() -> ArgumentParser:
     )
     doctor.add_argument("--json", action="store_true", help="one JSON object instead of text")
     doctor.set_defaults(run=_doctor)
+    unshare = commands.add_parser(
+        "unshare",
+        help="run a program in namespaces of its own, where it is root",
+        usage="netkit unshare [-h] -- COMMAND [ARGUMENT ...]",
+        description=_UNSHARE,
+        formatter_class=form,
+        allow_abbrev=False,
+    )
+    unshare.add_argument(
+        "words", nargs="+", metavar="COMMAND", help="the program, and after it its arguments"
+    )
+    unshare.set_defaults(run=_unshare)
     return top
 
 
@@ -108,3 +132,25 @@ def _doctor(chosen: Namespace) -> int:
     else:
         print_report(examination)
     return OK
+
+
+def _unshare(chosen: Namespace) -> int:
+    import shutil
+
+    from netkit._system.signals import restore_ignored
+    from netkit._system.user_namespace import isolate
+
+    words: list[str] = chosen.words
+    program = words[0]
+    path = shutil.which(program)
+    if path is None:
+        found = os.path.exists(program) and "/" in program
+        print(f"netkit: {program}: {'it may not be run' if found else 'no such program'}", file=sys.stderr)
+        return NOT_RUNNABLE if found else NOT_FOUND
+    isolate()
+    restore_ignored()
+    try:
+        os.execv(path, words)
+    except OSError as problem:
+        print(f"netkit: {path}: {problem.strerror}", file=sys.stderr)
+        return NOT_RUNNABLE

@@ -223,7 +223,7 @@ def kernel_error(
         kind = AccessError
         hint = hint or (
             f"This needs {missing_capability}: run as root, or start the program in a user "
-            "namespace of its own with `unshare --map-root-user --net --mount`"
+            "namespace of its own with `netkit unshare -- PROGRAM`"
         )
     return kind(
         operation,

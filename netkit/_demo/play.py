@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from errno import EPERM
 from time import perf_counter
 from types import FrameType
 
@@ -16,10 +15,9 @@ from netkit._demo import packets, picture, scenes, twins
 from netkit._demo.leftovers import MARK, Machine, count, described
 from netkit._demo.screen import Screen
 from netkit._demo.source import body
-from netkit._diagnostics.privileges import suspects
 from netkit._diagnostics.software import which
-from netkit._diagnostics.user_namespace import enter_user_namespace, may_make_namespaces
-from netkit.errors import kernel_error
+from netkit._system.user_namespace import isolate, may_make_namespaces
+from netkit.errors import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -276,12 +274,10 @@ def _what_is_left(before: Machine, mark: str) -> dict[str, list[str]]:
 def _become_root_of_nothing() -> None:
     """Without capabilities the demo plays in a user namespace, where what it needs is allowed."""
     try:
-        enter_user_namespace()
-    except OSError as problem:
-        told = f"This user may not make a user namespace: {problem.strerror} ({', '.join(suspects())})"
-        raise kernel_error(
-            "play the demo", EPERM, missing_capability="CAP_SYS_ADMIN", hint=f"It needs CAP_SYS_ADMIN. {told}"
-        ) from None
+        isolate()
+    except KernelError as problem:
+        problem.add_note("Without that, `netkit demo` needs root")
+        raise
     print(
         "Without CAP_SYS_ADMIN and CAP_NET_ADMIN: all of this is in a user namespace of its own.\n",
         flush=True,

@@ -6,7 +6,7 @@
     kinds.py        link kinds among them
     kernel.py       its configuration and modules, as files tell them
     software.py     libraries and tools
-    child.py        the same tries in a user namespace (user_namespace.py), for who has no capabilities
+    child.py        the same tries in a user namespace (`netkit unshare`'s), for who has no capabilities
     report.py       as text and as JSON
 
 Nothing here changes the machine's own network.

@@ -10,16 +10,17 @@ import json
 import os
 import sys
 
-from netkit._diagnostics.user_namespace import enter_user_namespace
+from netkit._system.user_namespace import isolate
+from netkit.errors import KernelError
 
 
 def main() -> None:
     """Print one JSON object: ``refusal``, ``features``, ``backends``."""
     answer: dict[str, object] = {"refusal": None}
     try:
-        enter_user_namespace()
-    except OSError as problem:
-        answer["refusal"] = os.strerror(problem.errno or 0)
+        isolate()
+    except KernelError as problem:
+        answer["refusal"] = f"{os.strerror(problem.errno or 0)}: cannot {problem.operation}"
     else:
         if "enter" not in sys.argv[1:]:
             answer |= _tried()

@@ -7,9 +7,10 @@ import os
 import sys
 
 from netkit._diagnostics.finding import Finding
-from netkit._diagnostics.privileges import find_privileges, suspects
+from netkit._diagnostics.privileges import find_privileges
 from netkit._diagnostics.software import find_libraries, find_tools
-from netkit._diagnostics.user_namespace import may_make_namespaces
+from netkit._system.refusals import suspects
+from netkit._system.user_namespace import may_make_namespaces
 from netkit.errors import NetkitError
 
 TYPE_CHECKING = False

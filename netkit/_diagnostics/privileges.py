@@ -6,18 +6,12 @@ import os
 
 from netkit._diagnostics.finding import Finding
 from netkit._system.privilege import effective_capabilities
+from netkit._system.refusals import suspects
 
 _CAPABILITIES = (
     ("CAP_SYS_ADMIN", "making and entering network namespaces"),
     ("CAP_NET_ADMIN", "changing links, addresses, routes and NAT in the namespace this process is in"),
     ("CAP_NET_RAW", "ns.ping() and packet sockets"),
-)
-# Those that keep an ordinary user from a user namespace; the second is Debian's, the third Ubuntu's.
-_SYSCTLS = (
-    ("user.max_user_namespaces", "0"),
-    ("kernel.unprivileged_userns_clone", "0"),
-    ("kernel.apparmor_restrict_unprivileged_userns", "1"),
-    ("user.max_net_namespaces", "0"),
 )
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/uapi/linux/nsfs.h
 _NAMES = "/run/netns"
@@ -37,7 +31,7 @@ def find_privileges(refusal: str | None) -> list[Finding]:
 def _user_namespaces(refusal: str | None) -> Finding:
     name = "user namespaces"
     if refusal is None:
-        return Finding(name, "yes", "so an ordinary user can work: unshare --map-root-user --net --mount")
+        return Finding(name, "yes", "so an ordinary user can work: netkit unshare -- COMMAND")
     return Finding(
         name,
         "no",
@@ -46,16 +40,6 @@ def _user_namespaces(refusal: str | None) -> Finding:
         sysctl=", ".join(suspects()) or "user.max_user_namespaces",
         lost="working without root",
     )
-
-
-def suspects() -> list[str]:
-    """The sysctls that may forbid user namespaces, with their values; those that do so now say so."""
-    told: list[str] = []
-    for key, forbids in _SYSCTLS:
-        value = _read("/proc/sys/" + key.replace(".", "/"))
-        if value is not None:
-            told.append(f"{key} = {value}{' (forbids it)' if value == forbids else ''}")
-    return told
 
 
 def _names() -> Finding:
@@ -85,11 +69,3 @@ def _pid_namespace() -> Finding:
         "this is a container: names in a /run/netns shared with others are followed only in here",
         lost="names for programs outside; persistent=True makes a mount, which they can follow",
     )
-
-
-def _read(path: str) -> str | None:
-    try:
-        with open(path) as file:
-            return file.read().strip()
-    except OSError:
-        return None

@@ -72,3 +72,9 @@ class blocked_signals:  # noqa: N801
 
     def __exit__(self, *exc: object) -> None:
         _c_signal.pthread_sigmask(_c_signal.SIG_SETMASK, self._before)
+
+
+def restore_ignored() -> None:
+    """What Python itself ignores has its default effect again, for the program that takes over."""
+    for name in ("SIGPIPE", "SIGXFSZ"):
+        _set_handler(getattr(_c_signal, name), _c_signal.SIG_DFL)

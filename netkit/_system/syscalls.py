@@ -11,6 +11,7 @@ CLONE_NEWNET = 0x40000000
 MNT_DETACH = 2
 MS_BIND = 4096
 MS_REC = 16384
+MS_PRIVATE = 1 << 18
 MS_SHARED = 1 << 20
 
 if sys.version_info >= (3, 12):
@@ -54,9 +55,10 @@ else:
         _checked("unshare", flags)
 
 
-def mount(source: str, target: str, flags: int) -> None:
-    """Mount without a file system type or data: bind mounts and propagation changes (mount(2))."""
-    _call("mount", os.fsencode(source), os.fsencode(target), b"none", flags, None)
+def mount(source: str, target: str, flags: int, kind: str = "none", options: str | None = None) -> None:
+    """Mount; without a file system's kind: bind mounts and propagation changes (mount(2))."""
+    data = None if options is None else options.encode()
+    _call("mount", os.fsencode(source), os.fsencode(target), kind.encode(), flags, data)
 
 
 def umount2(target: str, flags: int) -> None:

@@ -264,7 +264,7 @@ def test_no_permission_names_the_capability(named: Namespace, change: str) -> No
         assert problem.errno == errno.EPERM
         assert isinstance(problem, PermissionError)
         assert "CAP_NET_ADMIN" in str(problem)
-        assert "unshare --map-root-user" in str(problem)
+        assert "netkit unshare -- PROGRAM" in str(problem)
         assert "in namespace 'errors'" in str(problem)
         after = run_in(named, "ip", "link"), run_in(named, "ip", "route", "show", "table", "all"), nft(named)
         assert after == before

@@ -1,0 +1,63 @@
+"""Why the kernel does not let this user have namespaces: the settings that forbid it, as they are now."""
+
+from __future__ import annotations
+
+import os
+
+from netkit.errors import kernel_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from netkit.errors import KernelError
+
+# What forbids it. The second is Debian's, the third Ubuntu's; the others are limits (namespaces(7)).
+_SYSCTLS = (
+    ("user.max_user_namespaces", "0"),
+    ("kernel.unprivileged_userns_clone", "0"),
+    ("kernel.apparmor_restrict_unprivileged_userns", "1"),
+    ("user.max_net_namespaces", "0"),
+    ("user.max_mnt_namespaces", "0"),
+)
+_MAPS = "/proc/self/uid_map"
+
+
+def suspects() -> list[str]:
+    """The settings that may forbid user namespaces, with their values; those that do so now say so."""
+    told: list[str] = []
+    for key, forbids in _SYSCTLS:
+        value = _read("/proc/sys/" + key.replace(".", "/"))
+        if value is not None:
+            told.append(f"{key} = {value}{' (forbids it)' if value == forbids else ''}")
+    if _filtered():
+        told.append("Seccomp = 2 in /proc/self/status (a filter, as containers have, may forbid unshare)")
+    if not os.path.exists(_MAPS):
+        told.append(f"{_MAPS} is missing: /proc is not mounted, or the kernel lacks CONFIG_USER_NS")
+    return told
+
+
+def refused(operation: str, problem: OSError, told: Sequence[str]) -> KernelError:
+    """The error for a namespace that this user may not have.
+
+    ``told`` is what `suspects` said before the first try: in a new user namespace user.* are other values.
+    """
+    return kernel_error(
+        operation,
+        problem.errno or 0,
+        missing_capability="CAP_SYS_ADMIN",
+        hint=f"It needs CAP_SYS_ADMIN, or a user namespace. What can forbid that one: {', '.join(told)}",
+    )
+
+
+def _filtered() -> bool:
+    status = _read("/proc/self/status") or ""
+    return any(line.split() == ["Seccomp:", "2"] for line in status.splitlines())
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return None

@@ -1,0 +1,79 @@
+"""An ordinary user: uid 65534, no capability, no supplementary group, and a Python he can read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import IO
+
+NOBODY = 65534
+PYTHON = "/usr/bin/python3"
+_ROOT = Path(__file__).parents[2]
+
+
+def cannot_be_one() -> str | None:
+    """Why this session cannot run anything as an ordinary user; None if it can."""
+    if os.geteuid() != 0 or len(Path("/proc/self/uid_map").read_text().split()) != 3:
+        return "only root can become another user"
+    if int(Path("/proc/self/uid_map").read_text().split()[2]) <= NOBODY:
+        return "this user namespace has no other user"
+    if not os.access(PYTHON, os.X_OK):
+        return f"there is no {PYTHON}, and an ordinary user may be unable to read root's"
+    return None
+
+
+class Ordinary:
+    """Runs programs as that user, with a copy of netkit and a home of his own."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        shutil.copytree(_ROOT / "netkit", home / "netkit", ignore=shutil.ignore_patterns("__pycache__"))
+        for path in [home, *home.rglob("*")]:
+            os.chown(path, NOBODY, NOBODY)
+
+    def popen(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: int | IO[str] | None = subprocess.DEVNULL,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> subprocess.Popen[str]:
+        """Start a program, with pipes on its output."""
+        own = {"HOME": str(self.home), "PYTHONPATH": str(self.home), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        return subprocess.Popen(
+            argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**own, **(env or {})}, cwd=cwd or self.home, user=NOBODY, group=NOBODY, extra_groups=[],
+        )  # fmt: skip
+
+    def run(
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end."""
+        with self.popen(argv, env=env) as process:
+            output, error = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(argv, process.returncode, output, error)
+
+    def python(self, source: str, *, env: Mapping[str, str] | None = None, timeout: float = 60) -> str:
+        """Run a Python program that is to end well; its output."""
+        program = self.home / "program.py"
+        program.write_text(source)
+        done = self.run([PYTHON, "-W", "error", str(program)], env=env, timeout=timeout)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        return done.stdout
+
+
+@contextmanager
+def ordinary_user() -> Generator[Ordinary]:
+    """His home is a directory that he can reach, and is gone afterwards."""
+    home = Path(mkdtemp(prefix="netkit-nobody-", dir="/tmp"))
+    try:
+        yield Ordinary(home)
+    finally:
+        shutil.rmtree(home)

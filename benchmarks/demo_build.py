@@ -54,6 +54,7 @@ def contestants(floor: Path) -> dict[str, Callable[[], Builder]]:
     return {
         "floor": lambda: ChildBuilder(str(floor)),
         "netkit": _python("netkit"),
+        "netkit, one by one": _python("netkit_single"),
         "netkit, named": _python("netkit_named"),
         "Go netlink, nftables": lambda: ChildBuilder(str(peers.go_program())),
         "ip -batch, nft -f": lambda: commands.Script(commands.with_batches()),

@@ -5,11 +5,17 @@ from __future__ import annotations
 from netkit._lifecycle import ROUTES, Resource, Teardown, Undo
 from netkit._runtime import Runtime
 from netkit._system import sysctl as system
+from netkit._system.signals import deferred_signals
 from netkit.errors import NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, TypeVar
+
     from netkit._namespace import Namespace
+
+    T = TypeVar("T")
 
 
 class Sysctls:
@@ -69,6 +75,27 @@ class Sysctls:
         return f"<Sysctls of {self._netns._called()}>"
 
 
+class _Begin:
+    """Begins overrides, on a thread that is in their namespace."""
+
+    __slots__ = ("_overrides",)
+
+    def __init__(self, overrides: Sequence[system.Override]) -> None:
+        self._overrides = overrides
+
+    def __call__(self) -> None:
+        for override in self._overrides:
+            override.begin(_here)
+
+
+def _here(function: Callable[[], T]) -> T:
+    return function()
+
+
+def _runtime_of(override: SysctlOverride) -> Runtime:
+    return override._netns._live_runtime()
+
+
 class SysctlOverride(Resource):
     """A sysctl that has another value while this lives; made by ``ns.sysctl.override(key, value)``."""
 
@@ -89,14 +116,31 @@ class SysctlOverride(Resource):
         return self._key
 
     def _create(self, undo: Undo) -> None:
+        override = self._planned()
+        undo.add(override.end)
+        override.begin()
+
+    def _planned(self) -> system.Override:
         runtime = self._runtime = self._netns._live_runtime()
         # No other process finds an anonymous namespace of ours: it needs no record in /run.
         alone = runtime.ours and self._netns.name is None
-        override = self._override = system.Override(
+        self._override = system.Override(
             runtime.identity, runtime.inside, self._path, self._text, alone=alone
         )
-        undo.add(override.end)
-        override.begin()
+        return self._override
+
+    @classmethod
+    def _begin_many(cls, members: Sequence[Any], group: int, progress: Callable[[int], object]) -> None:
+        """Those of a namespace in one visit."""
+        from itertools import groupby
+
+        for runtime, some in groupby(members, _runtime_of):
+            run: list[SysctlOverride] = list(some)
+            with deferred_signals():  # else they could go on to begin behind the back of an undoing
+                runtime.inside(_Begin([each._planned() for each in run]))
+            for each in run:
+                each._made()
+            progress(len(run))
 
     def _remove(self, teardown: Teardown) -> None:
         override, runtime = self._override, self._runtime

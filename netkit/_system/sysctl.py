@@ -52,8 +52,11 @@ class Override:
         self._key = (identity, _SAME.get(path, path))
         self._shared: _Shared | None = None
 
-    def begin(self) -> None:
-        """Set the value, remembering what it was unless somebody has done so already."""
+    def begin(self, inside: Inside | None = None) -> None:
+        """Set the value, remembering what it was unless somebody has done so already.
+
+        ``inside`` is for this call, where the calling thread is in the namespace already.
+        """
         with _lock:
             if self._shared is not None:
                 raise StateError(f"the override of {key_of(self._key[1])} has begun already")
@@ -61,7 +64,7 @@ class Override:
             shared.users.append(self)
             _shared[self._key] = self._shared = shared
             try:
-                shared.begin(self.text, self._inside, self._given)
+                shared.begin(self.text, inside or self._inside, self._given)
             except BaseException:  # after a KeyboardInterrupt the value may have been written
                 self.end()
                 raise

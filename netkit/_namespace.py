@@ -254,6 +254,9 @@ class Namespace(Inside, Resource, Holder):
         self._open = runtime
         if self._name is not None:
             self._registration = runtime.opener.register(self._name, runtime.fd, self._persistent)
+            held = self._registration.give_descriptor()
+            if held >= 0:  # one for both: the name goes before it is closed, in _take_back
+                runtime.move_to(held)
         _known[runtime.identity] = self
 
     def _steps(self, together: bool = False) -> Steps:

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         def path(self) -> str: ...
         def remove(self) -> None: ...
         def forget(self) -> None: ...
+        def give_descriptor(self) -> int: ...
 
     class Closable(Protocol):
         """What `Runtime.once` keeps."""
@@ -150,6 +151,12 @@ class Runtime:
         self._indexes = _own_indexes if ours else count(_random_index())
         if route is not None:
             self._sockets[NETLINK_ROUTE] = self._called(route)
+
+    def move_to(self, fd: int) -> None:
+        """Hold the namespace by another descriptor of it, which is the runtime's from now on."""
+        with self._lock:
+            before, self.fd = self.fd, fd
+            os.close(before)
 
     @property
     def route(self) -> NetlinkSocket:

@@ -69,6 +69,15 @@ class Registration:
         finally:
             self.forget()
 
+    def give_descriptor(self) -> int:
+        """The descriptor that the symlink leads to, which is the caller's from now on; -1 for a mount.
+
+        It is to be closed after `remove`.
+        """
+        fd, self._fd = self._fd, -1
+        _held.discard(fd)
+        return fd
+
     def forget(self) -> None:
         """Close the descriptor and leave the path alone, as a child after a fork must."""
         fd, self._fd = self._fd, -1

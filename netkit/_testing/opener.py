@@ -166,6 +166,10 @@ class FakeRegistration:
             del self._opener.names[self.name]
         self.forget()
 
+    def give_descriptor(self) -> int:
+        """A simulated name leads to no descriptor."""
+        return -1
+
     def forget(self) -> None:
         """Stop holding the namespace."""
         held, self._held = self._held, -1

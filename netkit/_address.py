@@ -139,7 +139,7 @@ class Addresses:
             operation=(verb, value, " on link '", link._last_name, "'"),
         )  # fmt: skip
         runtime = link._runtime
-        if value.version == 6:  # net/ipv6 tells the groups of a new address, not who asked for it
+        if len(value.packed) == 16:  # net/ipv6 tells the groups of a new address, not who asked for it
             runtime.route.request(request)
             wait_until_heard(runtime, link.ifindex, (value,))
             return parse_address(runtime.route.get(get_address(link.ifindex, value)))[1]

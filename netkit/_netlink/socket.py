@@ -240,6 +240,10 @@ class NetlinkSocket:
                 if kind == NLMSG_ERROR and error == 0 and sequence == first:
                     return None, replies
             data = self._received(size)
+            whole = _one_object(data, first)
+            if whole is not None:
+                replies.append(whole)
+                continue
             for kind, flags, sequence, start, end in messages(data):
                 if sequence != first:
                     continue  # answers a request that was interrupted earlier
@@ -281,12 +285,10 @@ class NetlinkSocket:
     def _collect_one(self, requests: Sequence[Request], first: int) -> tuple[Refusal | None, Reply | None]:
         """The one object, or the refusal, that answers a request without ACK."""
         while True:
-            size = self._receive(requests[0])
-            data = self._received(size)
-            if size > HEADER_SIZE:
-                length, kind, _, sequence, _ = _header(data)
-                if sequence == first and kind >= NLMSG_MIN_TYPE and HEADER_SIZE <= length <= size:
-                    return None, (kind, data, HEADER_SIZE, length)
+            data = self._received(self._receive(requests[0]))
+            whole = _one_object(data, first)
+            if whole is not None:
+                return None, whole
             for kind, flags, sequence, start, end in messages(data):
                 if sequence != first:
                     continue
@@ -349,6 +351,17 @@ class NetlinkSocket:
     def _received(self, size: int) -> memoryview:
         """A copy of what was received, which outlives the loan of the buffer."""
         return memoryview(bytes(memoryview(self._buffer)[:size]))
+
+
+def _one_object(data: memoryview, sequence: int) -> Reply | None:
+    """A datagram as the one object that answers a request, which most are; None for any other."""
+    size = len(data)
+    if size < HEADER_SIZE:
+        return None
+    length, kind, _, answered, _ = _header(data)
+    if answered == sequence and kind >= NLMSG_MIN_TYPE and HEADER_SIZE <= length <= size < length + 4:
+        return kind, data, HEADER_SIZE, length
+    return None
 
 
 def _split(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:

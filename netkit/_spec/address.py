@@ -88,9 +88,12 @@ class Address(Value):
 
         Raises SpecError for what is no address with a prefix length.
         """
+        known = _parsed.get(value) if type(value) is str else None
+        if known is not None:
+            return known
         quick = plain(value) if isinstance(value, str) else None
         if quick is not None:
-            return cls(*quick)
+            return _remember(str(value), cls(*quick))
         from netkit._spec.addresses import ip_interface
 
         interface = ip_interface(value)
@@ -156,6 +159,18 @@ class Address(Value):
 
     def __hash__(self) -> int:
         return hash(str(self))
+
+
+# Texts of the plain form that were parsed lately: what was added is often looked for and removed.
+_parsed: dict[str, Address] = {}
+_MOST = 4096
+
+
+def _remember(text: str, address: Address) -> Address:
+    if len(_parsed) >= _MOST:
+        _parsed.clear()
+    _parsed[text] = address
+    return address
 
 
 def plain(value: str) -> tuple[bytes, int] | None:

@@ -31,7 +31,7 @@ _INTERFACES = (ipaddress.IPv4Interface, ipaddress.IPv6Interface)
 _MOST = 8192
 
 
-# The same few thousand networks and addresses are read and written again and again, and ipaddress takes
+# The same few thousand networks and addresses are written and read again and again, and ipaddress takes
 # its time.
 @lru_cache(maxsize=_MOST)
 def network_of(packed: bytes, prefixlen: int) -> IPNetwork:
@@ -46,10 +46,21 @@ def address_of(packed: bytes) -> IPAddress:
     return ipaddress.IPv4Address(packed) if len(packed) == 4 else ipaddress.IPv6Address(packed)
 
 
+@lru_cache(maxsize=_MOST)
+def _quick_network(text: str) -> IPNetwork | None:
+    quick = plain(text)
+    return None if quick is None else network_of(*quick)
+
+
+@lru_cache(maxsize=_MOST)
+def _quick_address(text: str) -> IPAddress | None:
+    packed = plain_address(text)
+    return None if packed is None else address_of(packed)
+
+
 def quick_address(value: object) -> IPAddress | None:
     """The address of a host that a text says in its plain form; None for anything else."""
-    packed = plain_address(value) if isinstance(value, str) else None
-    return None if packed is None else address_of(packed)
+    return _quick_address(value) if type(value) is str else None
 
 
 def ip_address(value: object, what: str = "address") -> IPAddress:
@@ -109,12 +120,12 @@ def ip_network(value: object, what: str = "network") -> IPNetwork:
 
     Host bits are refused, as the kernel does ("Invalid prefix for given prefix length").
     """
-    quick = plain(value) if isinstance(value, str) else None
+    try:
+        quick = _quick_network(value) if type(value) is str else None
+    except ValueError:
+        raise SpecError(_network_refusal(str(value), what)) from None
     if quick is not None:
-        try:
-            return network_of(*quick)
-        except ValueError:
-            raise SpecError(_network_refusal(str(value), what)) from None
+        return quick
     if isinstance(value, _NETWORKS):
         _without_zone(value.network_address, what)
         return value

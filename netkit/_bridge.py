@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from netkit._address import add_requests, parse_addresses
+from netkit._end import random_mac, take_back_addresses
 from netkit._lifecycle import LINKS, PHRASE, Holder, Resource, Teardown, raise_first
-from netkit._link import Link, link_by_name, require_link
-from netkit._netlink.bridge import set_bridge, set_port
+from netkit._link import Link, link_by_name
+from netkit._netlink.bridge import set_bridge
 from netkit._netlink.link import bridge as new_bridge
-from netkit._netlink.link import delete_link, get_link, list_links, parse_link, set_link
+from netkit._netlink.link import delete_link, get_link, parse_link, set_link
 from netkit._netlink.wire import Request
+from netkit._ports import Ports, port_requests, switch
 from netkit._readiness import wait_until_heard
 from netkit._runtime import Runtime, random_group
 from netkit._spec import names, numbers
 from netkit._spec.address import Address
 from netkit._spec.mac import mac as parse_mac
-from netkit._veth import VethPair, _random_mac, take_back_addresses
+from netkit._veth import VethPair
 from netkit.errors import KernelError, NotFoundError, SpecError, StateError, UnsupportedError
 
 TYPE_CHECKING = False
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 _DEFAULT_MTU = 1500
 
 
-class Bridge(Resource, Holder):
+class Bridge(Resource, Ports, Holder):
     """A software Ethernet switch in a namespace (IEEE 802.1D), whose ports are links.
 
     The MAC is pinned at creation: a bridge that chooses its own takes the lowest of its
@@ -101,8 +103,8 @@ class Bridge(Resource, Holder):
         self._hello_time = _timer(hello_time, "hello_time", stp)
         self._max_age = _timer(max_age, "max_age", stp)
         self._ageing_time = _timer(ageing_time, "ageing_time", stp)
-        self._mcast_snooping = _switch(mcast_snooping, "mcast_snooping")
-        self._vlan_filtering = _switch(vlan_filtering, "vlan_filtering")
+        self._mcast_snooping = switch(mcast_snooping, "mcast_snooping")
+        self._vlan_filtering = switch(vlan_filtering, "vlan_filtering")
         self._up = numbers.boolean(up, "up")
         self._index = 0
         self._runtime: Runtime | None = None
@@ -135,14 +137,6 @@ class Bridge(Resource, Holder):
         return Link(self._netns, self._index, self._name)
 
     @property
-    def ports(self) -> list[Link]:
-        """The links that are ports now, from a fresh read."""
-        self._check_live()
-        replies = self._open().route.dump(list_links(master=self._index))
-        records = [parse_link(reply) for reply in replies]
-        return [Link(self._netns, r.index, r.name) for r in records if r.master == self._index]
-
-    @property
     def fdb(self) -> ForwardingDatabase:
         """The forwarding database: iterate, ``.add(mac, dev=)``, ``.delete(mac, dev=)``."""
         self._check_live()
@@ -150,55 +144,7 @@ class Bridge(Resource, Holder):
 
         return ForwardingDatabase(self._netns, self._index, self._name)
 
-    # -- ports --------------------------------------------------------------------
-
-    def add_port(
-        self,
-        link: Link,
-        *,
-        hairpin: bool | None = None,
-        isolated: bool | None = None,
-        learning: bool | None = None,
-        flood: bool | None = None,
-        cost: int | None = None,
-        priority: int | None = None,
-    ) -> Link:
-        """Make a link of the same namespace a port, with these options; returns the link.
-
-        It is released again when the bridge is deleted by netkit. ``cost`` is 1 to 65535,
-        ``priority`` 0 to 63; options left out keep the kernel's value.
-
-        Twin: ``ip link set LINK master BRIDGE`` and ``bridge link set dev LINK hairpin on ...``.
-        Raises SpecError for a link of another namespace; KernelError with the kernel's words
-        for what cannot be a port (``lo``, another bridge).
-        """
-        self._check_live()
-        port = require_link(link, self._netns, "add_port()")
-        index = port.ifindex
-        options = _port_requests(index, port._called, hairpin, isolated, learning, flood, cost, priority)
-        operation = f"make {port._called} a port of bridge '{self._name}'"
-        runtime = self._open()
-        runtime.route.request(set_link(index, master=self._index, operation=operation))
-        try:
-            for request in options:
-                runtime.route.request(request)
-        except BaseException:
-            self.remove_port(port)
-            raise
-        self._strangers.add(index)
-        self._netns._settle(index)
-        self._netns._settle(self._index)
-        return port
-
-    def remove_port(self, link: Link) -> None:
-        """Release a port: the link stays. Twin: ``ip link set LINK nomaster``."""
-        self._check_live()
-        port = require_link(link, self._netns, "remove_port()")
-        if port._read().master != self._index:
-            raise NotFoundError(f"remove port: {port._called} is not one of bridge '{self._name}'", 2)
-        self._strangers.discard(port.ifindex)
-        operation = f"release {port._called} from bridge '{self._name}'"
-        self._open().route.request(set_link(port.ifindex, master=0, operation=operation))
+    # -- what it connects ---------------------------------------------------------
 
     def connect(
         self,
@@ -281,7 +227,7 @@ class Bridge(Resource, Holder):
         )  # fmt: skip
         options = (hairpin, isolated, learning, flood, cost, priority)
         if any(option is not None for option in options):
-            pair._port_options_of = lambda index: _port_requests(index, f"link '{name}'", *options)
+            pair._port_options_of = lambda index: port_requests(index, f"link '{name}'", *options)
             pair._port_options_of(0)  # bad values are found before anything is made
         if numbers.boolean(default_route, "default_route"):
             pair._far.routes = self._default_routes(pair._far.addresses)
@@ -325,7 +271,7 @@ class Bridge(Resource, Holder):
         self._index = 0
         runtime = self._runtime = self._netns._live_runtime()
         self._group = self._group or random_group()
-        self._given_mac = self._mac or _random_mac()
+        self._given_mac = self._mac or random_mac()
         self._index = runtime.new_index()
         addresses = add_requests(self._index, self._name, self._addresses)
         # Elsewhere a stranger may get our index, and what follows would be done to his link.
@@ -411,15 +357,6 @@ class Bridge(Resource, Holder):
             self._release_strangers(runtime)
         teardown.delete_link(self, [(runtime, self._index)], self._is_mine)
 
-    def _release_strangers(self, runtime: Runtime) -> None:
-        for index in sorted(self._strangers):
-            try:
-                if parse_link(runtime.route.get(get_link(index=index))).master == self._index:
-                    runtime.route.request(set_link(index, master=0, operation=f"release port {index}"))
-            except NotFoundError:
-                continue
-        self._strangers.clear()
-
     def _is_ours(self, runtime: Runtime) -> bool:
         try:
             return self._is_mine(parse_link(runtime.route.get(get_link(index=self._index))))
@@ -458,36 +395,6 @@ class Bridge(Resource, Holder):
 
     def __repr__(self) -> str:
         return f"<Bridge '{self._name}' in {self._netns._called()}>"
-
-
-def _port_requests(
-    index: int,
-    called: str,
-    hairpin: bool | None,
-    isolated: bool | None,
-    learning: bool | None,
-    flood: bool | None,
-    cost: int | None,
-    priority: int | None,
-) -> list[Request]:
-    """The message that sets a port's options, if any is given."""
-    if hairpin is isolated is learning is flood is cost is priority is None:
-        return []
-    request = set_port(
-        index,
-        hairpin=_switch(hairpin, "hairpin"),
-        isolated=_switch(isolated, "isolated"),
-        learning=_switch(learning, "learning"),
-        flood=_switch(flood, "flood"),
-        cost=None if cost is None else numbers.port_cost(cost),
-        priority=None if priority is None else numbers.port_priority(priority),
-    )
-    request.operation = f"set bridge port options of {called}"
-    return [request]
-
-
-def _switch(value: bool | None, what: str) -> bool | None:
-    return None if value is None else numbers.boolean(value, what)
 
 
 def _timer(value: float | None, what: str, stp: bool) -> float | None:

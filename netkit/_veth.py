@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from errno import ENODEV
 
 from netkit._address import add_requests, parse_addresses
-from netkit._lifecycle import LINKS, Owned, Resource, Teardown, raise_first
+from netkit._end import End, random_mac, take_back_addresses
+from netkit._lifecycle import LINKS, Resource, Teardown, raise_first
 from netkit._link import Link, require_link
-from netkit._netlink.address import delete_address
 from netkit._netlink.link import delete_link, get_link, parse_link, set_link, veth
 from netkit._netlink.wire import Request
 from netkit._readiness import wait_until_heard
 from netkit._runtime import Runtime, random_group
 from netkit._spec import names, numbers
-from netkit._spec.address import Address
 from netkit._spec.mac import mac as parse_mac
 from netkit.errors import (
     BusyError,
@@ -22,7 +20,6 @@ from netkit.errors import (
     KernelError,
     NotFoundError,
     SpecError,
-    StateError,
     UnsupportedError,
     kernel_error,
 )
@@ -36,57 +33,8 @@ if TYPE_CHECKING:
     from netkit._namespace import Namespace
     from netkit._netlink.link import LinkRecord
     from netkit._spec.addresses import InterfaceLike
-    from netkit._spec.routes import Route
 
     Addresses = InterfaceLike | Iterable[InterfaceLike]
-
-
-class End:
-    """One end of the pair as it is asked for: where, what it is called, what it is given."""
-
-    __slots__ = (
-        "addresses",
-        "given_mac",
-        "index",
-        "mac",
-        "master",
-        "mtu",
-        "name",
-        "netns",
-        "routes",
-        "runtime",
-        "txqlen",
-    )
-
-    def __init__(
-        self,
-        netns: Namespace,
-        name: str,
-        addresses: tuple[Address, ...],
-        mtu: int | None,
-        mac: str | None,
-        txqlen: int | None,
-    ) -> None:
-        self.netns = netns
-        self.name = name
-        self.addresses = addresses
-        self.mtu = mtu
-        self.mac = mac
-        self.txqlen = txqlen
-        self.routes: tuple[Route, ...] = ()
-        self.index = 0
-        self.master: int | None = None
-        self.given_mac: str | None = None
-        self.runtime: Runtime | None = None
-
-    def link(self) -> Link:
-        """The handle on this end."""
-        return Link(self.netns, self.index, self.name)
-
-    def open(self) -> Runtime:
-        """The namespace's runtime, kept from creation to deletion."""
-        self.runtime = self.netns._live_runtime()
-        return self.runtime
 
 
 class VethPair(Resource):
@@ -200,12 +148,12 @@ class VethPair(Resource):
         near.index = far.index = 0
         here, there = near.open(), far.open()
         near.index, far.index = here.new_index(), there.new_index()
-        near.given_mac, far.given_mac = near.mac or _random_mac(), far.mac or _random_mac()
+        near.given_mac, far.given_mac = near.mac or random_mac(), far.mac or random_mac()
         self._group = self._group or random_group()
         near.master = None if self._master is None else _index_of(self._master)
         message = self._message(here, there)
         addresses = add_requests(near.index, near.name, near.addresses)
-        options = [*self._port_options_of(near.index), *_routes(near)]
+        options = [*self._port_options_of(near.index), *near.route_requests()]
         # Elsewhere a stranger may get our index, and what follows would be done to his link.
         rest = options if here.ours else []
         first, *outcomes = yield [(here, [message, *addresses, *rest])]
@@ -228,7 +176,7 @@ class VethPair(Resource):
         if not self._up:
             return requests
         up = set_link(far.index, up=True, operation=f"set link '{far.name}' up")
-        return [up, *requests, *_routes(far)]
+        return [up, *requests, *far.route_requests()]
 
     def _message(self, here: Runtime, there: Runtime) -> Request:
         near, far = self._near, self._far
@@ -343,7 +291,7 @@ class VethPair(Resource):
 
     def __repr__(self) -> str:
         near, far = self._near, self._far
-        return f"<VethPair {_place(near)} - {_place(far)}>"
+        return f"<VethPair {near} - {far}>"
 
 
 def require_master(master: object, netns: Namespace) -> Bridge | Link:
@@ -371,43 +319,8 @@ def _no_options(index: int) -> list[Request]:
     return []
 
 
-def _place(end: End) -> str:
-    return f"'{end.name}' in {end.netns._called()}"
-
-
-def _routes(end: End) -> list[Request]:
-    if not end.routes:
-        return []
-    from netkit._netlink.route import add_route
-
-    return [add_route(route, end.index, []) for route in end.routes]
-
-
-def take_back_addresses(
-    runtime: Runtime, index: int, addresses: tuple[Address, ...], outcomes: Sequence[KernelError | None]
-) -> None:
-    """Take addresses of a link that was refused back from the stranger who has its index.
-
-    The kernel goes on after a refused message, and has given them to him.
-    """
-    given = [address for address, outcome in zip(addresses, outcomes, strict=False) if outcome is None]
-    if given:
-        raise_first(runtime.route.batch([delete_address(index, address) for address in given]))
-
-
 def _find(runtime: Runtime, name: str) -> int | None:
     try:
         return parse_link(runtime.route.get(get_link(name=name))).index
     except NotFoundError:
         return None
-
-
-def _random_mac() -> str:
-    # Locally administered, unicast. Chosen by us: udev leaves an address alone that was given
-    # in the creating message (MACAddressPolicy= changes one that the kernel chose).
-    octets = bytearray(os.urandom(6))
-    octets[0] = octets[0] & 0xFC | 0x02
-    return octets.hex(":")
-
-
-__all__ = ["Owned", "StateError", "VethPair"]

@@ -1,0 +1,99 @@
+"""What pairs and bridges have in common: an end of a pair, a link-layer address, what a refusal leaves."""
+
+from __future__ import annotations
+
+import os
+
+from netkit._lifecycle import raise_first
+from netkit._link import Link
+from netkit._netlink.address import delete_address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from netkit._namespace import Namespace
+    from netkit._netlink.wire import Request
+    from netkit._runtime import Runtime
+    from netkit._spec.address import Address
+    from netkit._spec.routes import Route
+    from netkit.errors import KernelError
+
+
+class End:
+    """One end of the pair as it is asked for: where, what it is called, what it is given."""
+
+    __slots__ = (
+        "addresses",
+        "given_mac",
+        "index",
+        "mac",
+        "master",
+        "mtu",
+        "name",
+        "netns",
+        "routes",
+        "runtime",
+        "txqlen",
+    )
+
+    def __init__(
+        self,
+        netns: Namespace,
+        name: str,
+        addresses: tuple[Address, ...],
+        mtu: int | None,
+        mac: str | None,
+        txqlen: int | None,
+    ) -> None:
+        self.netns = netns
+        self.name = name
+        self.addresses = addresses
+        self.mtu = mtu
+        self.mac = mac
+        self.txqlen = txqlen
+        self.routes: tuple[Route, ...] = ()
+        self.index = 0
+        self.master: int | None = None
+        self.given_mac: str | None = None
+        self.runtime: Runtime | None = None
+
+    def link(self) -> Link:
+        """The handle on this end."""
+        return Link(self.netns, self.index, self.name)
+
+    def open(self) -> Runtime:
+        """The namespace's runtime, kept from creation to deletion."""
+        self.runtime = self.netns._live_runtime()
+        return self.runtime
+
+    def route_requests(self) -> list[Request]:
+        """The messages that give its namespace its routes."""
+        if not self.routes:
+            return []
+        from netkit._netlink.route import add_route
+
+        return [add_route(route, self.index, []) for route in self.routes]
+
+    def __str__(self) -> str:
+        return f"'{self.name}' in {self.netns._called()}"
+
+
+def take_back_addresses(
+    runtime: Runtime, index: int, addresses: tuple[Address, ...], outcomes: Sequence[KernelError | None]
+) -> None:
+    """Take addresses of a link that was refused back from the stranger who has its index.
+
+    The kernel goes on after a refused message, and has given them to him.
+    """
+    given = [address for address, outcome in zip(addresses, outcomes, strict=False) if outcome is None]
+    if given:
+        raise_first(runtime.route.batch([delete_address(index, address) for address in given]))
+
+
+def random_mac() -> str:
+    # Locally administered, unicast. Chosen by us: udev leaves an address alone that was given
+    # in the creating message (MACAddressPolicy= changes one that the kernel chose).
+    octets = bytearray(os.urandom(6))
+    octets[0] = octets[0] & 0xFC | 0x02
+    return octets.hex(":")

@@ -383,8 +383,8 @@ def test_connect_with_default_routes_of_both_families(host: Namespace, box: Name
         for family, gateway in (("-4", "10.0.0.1"), ("-6", "fd00::1")):
             (route,) = ip(box, family, "route", "show", "default")
             assert (route["gateway"], route["dev"]) == (gateway, "lan")
-        run_in(host, "ip", "addr", "add", "203.0.113.1/32", "dev", "lo")
-        run_in(host, "ip", "addr", "add", "2001:db8::1/128", "dev", "lo", "nodad")
+        for address in ("203.0.113.1/32", "2001:db8::1/128"):
+            host.links["lo"].addresses.add(address)
         for far in ("203.0.113.1", "2001:db8::1"):
             with bound(host, far, 80) as server:
                 assert tcp(box, far, 80, server) in ("10.0.0.2", "fd00::2")

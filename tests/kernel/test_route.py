@@ -300,7 +300,8 @@ def test_get_with_a_mark(host: Namespace, wired: VethPair, family: int) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_packets_take_the_route(host: Namespace, box: Namespace, wired: VethPair, family: int) -> None:
-    run_in(box, "ip", "address", "add", f"{FAR[family]}/{32 if family == 4 else 128}", "dev", "lo")
+    # Not by ip(8), which would not wait for it.
+    box.links["lo"].addresses.add(f"{FAR[family]}/{32 if family == 4 else 128}")
     host.routes.add(NET[family], via=VIA[family], src=OURS[family])
     with bound(box, FAR[family], 80) as server:
         assert tcp(host, FAR[family], 80, server) == OURS[family]

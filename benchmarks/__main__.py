@@ -10,9 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from . import machine, publish
 from .floor import compile_floor
 from .harness import Setting, Unavailable
 from .isolate import enter
+from .plot import figures
 from .report import Figures, Result
 
 ROUNDS = dict.fromkeys(
@@ -36,6 +38,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_const", const=5, dest="rounds", help="5 rounds per claim")
     parser.add_argument("--json", metavar="FILE", help="write every measured second there too; - is stdout")
+    parser.add_argument("--plot", metavar="DIR", help="draw charts (SVG) into this directory")
+    parser.add_argument("--publish", action="store_true", help="put the figures into docs/performance.md")
     parser.add_argument("--check", action="store_true", help="status 1 if a claim does not hold")
     options = parser.parse_args(argv)
     unknown = set(options.claims) - set(ROUNDS)
@@ -63,6 +67,18 @@ def measure(options: argparse.Namespace) -> list[Result | Figures]:
     return results
 
 
+def _keep(options: argparse.Namespace, results: list[dict[str, object]]) -> None:
+    """Where the options want the figures."""
+    if options.json:
+        text = json.dumps({"machine": machine.describe(), "results": results}, indent=1)
+        print(text) if options.json == "-" else Path(options.json).write_text(text + "\n")
+    if options.plot:
+        figures.draw(results, Path(options.plot))
+    if options.publish:
+        publish.merge(results)
+        publish.render()
+
+
 def main(argv: list[str]) -> int:
     """The program."""
     options = arguments(argv)
@@ -72,9 +88,7 @@ def main(argv: list[str]) -> int:
         results = measure(options)
     except Unavailable as reason:
         sys.exit(f"cannot measure: {reason}")
-    if options.json:
-        text = json.dumps([result.json() for result in results], indent=1)
-        print(text) if options.json == "-" else Path(options.json).write_text(text + "\n")
+    _keep(options, [result.json() for result in results])
     refuted = [claim for result in results for claim in result.claims if claim.held is False]
     return 1 if options.check and refuted else 0
 

@@ -18,7 +18,7 @@ SIZE = 10_000
 ENOUGH = 600.0  # seconds that an answer may take
 BYTES_EACH = 250_000  # of kernel memory a namespace, generously; measured in memory.py
 SPARE_BYTES = 2 << 30  # left for the machine
-SPARE_DESCRIPTORS = 100
+DESCRIPTORS_EACH, SPARE_DESCRIPTORS = 2, 100
 TRIES = 5
 COLUMNS = ("made", "build s", "drop s", "again", "descriptors left")
 
@@ -40,14 +40,14 @@ class Scene:
 def scenes(size: int) -> list[Scene]:
     """Two or three that stop and one that works: as many as there may be descriptors for, two each."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 2 * size + SPARE_DESCRIPTORS
+    needed = DESCRIPTORS_EACH * size + SPARE_DESCRIPTORS
     few = [
         Scene("RLIMIT_NOFILE 1024", size, ("descriptors", 1024), ("RLIMIT_NOFILE",)),
         Scene("user.max_net_namespaces 200", size, ("namespaces", 200), ("user.max_net_namespaces",), True),
     ]
     if needed <= hard:
         return [*few, Scene(f"{size} at once", size, ("descriptors", needed))]
-    fewer = (hard - SPARE_DESCRIPTORS) // 2
+    fewer = (hard - SPARE_DESCRIPTORS) // DESCRIPTORS_EACH
     return [
         *few,
         Scene(f"RLIMIT_NOFILE {hard}, which is all", size, ("descriptors", hard), ("RLIMIT_NOFILE",)),
@@ -63,6 +63,8 @@ def _available() -> int:
 
 def _play(scene: Scene, judge: Child) -> tuple[list[float], str]:
     """Make them, let them go; then half as many as there were, which works only if they really went."""
+    if scene.words and scene.size * DESCRIPTORS_EACH <= scene.limit[1]:
+        raise Unavailable(f"{scene.size} do not reach this limit")
     needed = min(scene.size, scene.limit[1]) * BYTES_EACH + SPARE_BYTES
     if _available() < needed:
         raise Unavailable(f"{scene.size} namespaces want {needed >> 20} MB of memory to be free")
@@ -93,12 +95,10 @@ def _claims(scene: Scene, row: list[float], refusal: str) -> Iterator[Claim]:
     made, _, _, again, left = row
     if scene.words:
         named = made < scene.size and any(word in refusal for word in scene.words)
-        yield Claim(f"{scene.name}: the error names the limit", float(named), 1, at_most=False)
+        yield Claim.fact(f"{scene.name}: the error names the limit", named)
     else:
         yield Claim(f"{scene.name}: all are there", made, scene.size, at_most=False)
-    yield Claim(
-        f"{scene.name}: all undone, and half as many work again", float(again and not left), 1, at_most=False
-    )
+    yield Claim.fact(f"{scene.name}: all undone, and half as many work again", bool(again and not left))
 
 
 def run(setting: Setting) -> list[Figures]:

@@ -1,7 +1,7 @@
 """Claims: a container costs at most 5 KB of Python, 2 descriptors, no thread; the kernel's share beside it.
 
 Each contestant builds a star twice: once as it is, for what its process holds in the end, and once under
-tracemalloc, for what its objects hold. The first is after a small star, which loads and warms everything.
+tracemalloc, for what its objects hold.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ ENOUGH = 600.0  # seconds that an answer may take
 # title: module, interpreter; those that act where they are get a hub of their own
 CONTESTANTS = {
     "netkit": ("netkit", sys.executable, False),
+    "netkit Topology": ("netkit_topology", sys.executable, False),
     "pyroute2 IPRoute": ("pyroute2", sys.executable, False),
     "Mininet": ("mininet", peers.DEBIAN_PYTHON, True),
 }
@@ -41,28 +42,29 @@ class Subject:
         options = ["-X", "tracemalloc"] if traced else []
         self.judge = judge
         self.child = Child([*prefix, python, *options, "-m", "benchmarks.contestants", module, "star"])
-        self.hub = str(self.child.ask("hub")["path"])
+        self.hub = str(self.child.ask("hub").get("path", ""))
 
     def per_container(self, size: int) -> dict[str, float]:
-        """What grew between an empty hub and a whole star, by the number of containers."""
-        self._build(SMALL)
+        """What a star of this size has beyond a small one, by the number of containers between them."""
+        small, small_kernel = self._standing(SMALL)
+        large, large_kernel = self._standing(size)
+        between = size - SMALL
+        grown = {what: (large[what] - small[what]) / between for what in large}
+        return {**grown, "kernel": (large_kernel - small_kernel) / between}
+
+    def _standing(self, size: int) -> tuple[dict[str, float], int]:
+        self.child.ask("star", size, deadline=ENOUGH)
+        found = self._usage(), kernel_bytes()
         self._remove()
-        before, kernel_before = self._usage(), kernel_bytes()
-        self._build(size)
-        after, kernel_after = self._usage(), kernel_bytes()
-        self._remove()
-        grown = {what: (after[what] - before[what]) / size for what in after}
-        return {**grown, "kernel": (kernel_after - kernel_before) / size}
+        return found
 
     def _usage(self) -> dict[str, float]:
         return {what: float(str(value)) for what, value in self.child.ask("usage").items()}
 
-    def _build(self, size: int) -> None:
-        self.child.ask("star", size, deadline=ENOUGH)
-
     def _remove(self) -> None:
         self.child.ask("unstar", deadline=ENOUGH)
-        self.judge.ask("vanish", self.hub, deadline=ENOUGH)
+        if self.hub:
+            self.judge.ask("vanish", self.hub, deadline=ENOUGH)
         self.judge.ask("settle", deadline=ENOUGH)
 
 

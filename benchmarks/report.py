@@ -16,6 +16,11 @@ class Claim:
     def __init__(self, text: str, measured: float | None, bound: float, at_most: bool = True) -> None:
         self.text, self.measured, self.bound, self.at_most = text, measured, bound, at_most
 
+    @classmethod
+    def fact(cls, text: str, holds: bool) -> Claim:
+        """A claim without a figure."""
+        return cls(text, float(holds), 1, at_most=False)
+
     @property
     def held(self) -> bool | None:
         """None: not measured, because one of the two did not run."""
@@ -31,7 +36,13 @@ class Claim:
 
     def json(self) -> dict[str, object]:
         """For programs."""
-        return {"claim": self.text, "measured": self.measured, "bound": self.bound, "held": self.held}
+        return {
+            "claim": self.text,
+            "measured": self.measured,
+            "bound": self.bound,
+            "at_most": self.at_most,
+            "held": self.held,
+        }
 
 
 class Result:

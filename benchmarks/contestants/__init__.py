@@ -71,10 +71,12 @@ class Runner(Protocol):
 
 
 class Star(Protocol):
-    """Containers around a bridge in a hub namespace, which outlives them; build and teardown alternate."""
+    """Containers around a bridge in a hub namespace; build and teardown alternate."""
+
+    survives: bool  # whether the hub outlives the containers, and is there before them, untimed
 
     def hub(self) -> str:
-        """The path of the hub: there from the first question on, untimed."""
+        """The path of the hub."""
 
     def build(self, size: int) -> None:
         """From a hub with nothing but `lo` to `size` containers that reach each other."""

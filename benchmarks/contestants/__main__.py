@@ -28,17 +28,19 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def used() -> float:
-    """Processor seconds of this process and of those it has waited for."""
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+def used() -> tuple[float, float]:
+    """Processor seconds of this process and of those it has waited for: by themselves, in the kernel."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime for usage in usages), sum(usage.ru_stime for usage in usages)
 
 
 def spent(work: Callable[[], object]) -> Reply:
     """What `work` took, by the clock and of the processors."""
-    had = used()
+    user_before, system_before = used()
     seconds = timed(work)
-    return {"seconds": seconds, "cpu": used() - had}
+    user, system = used()
+    own = user - user_before
+    return {"seconds": seconds, "cpu": own + system - system_before, "user": own}
 
 
 def demo_verbs(demo: Demo) -> Verbs:
@@ -66,9 +68,10 @@ def usage() -> Reply:
 
 
 def star_verbs(star: Star) -> Verbs:
-    """hub, star, unstar, place, usage."""
+    """hub, present_hub, star, unstar, place, usage."""
     return {
-        "hub": lambda: {"path": star.hub()},
+        "hub": lambda: {"path": star.hub()} if star.survives else {},
+        "present_hub": lambda: {"path": star.hub()},
         "star": lambda size: spent(lambda: star.build(int(size))),
         "unstar": lambda: spent(star.teardown),
         "place": lambda container: {"path": star.place(int(container))},

@@ -26,6 +26,8 @@ def names(size: int) -> str:
 class Star:
     """See contestants.Star."""
 
+    survives = True
+
     GROUP, HUB = "", "hub-batch"
 
     def hub(self) -> str:

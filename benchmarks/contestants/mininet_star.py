@@ -19,6 +19,8 @@ from .commands_star import run
 class Star:
     """See contestants.Star."""
 
+    survives = True
+
     def __init__(self) -> None:
         setLogLevel("error")
         Mininet.inited = True

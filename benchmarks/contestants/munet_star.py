@@ -14,6 +14,8 @@ from .commands_star import run
 class Star:
     """See contestants.Star."""
 
+    survives = True
+
     def hub(self) -> str:
         run("ip link set lo up\nmkdir -p /run/munet\n")
         return f"/proc/{os.getpid()}/ns/net"

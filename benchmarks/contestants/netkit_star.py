@@ -10,6 +10,8 @@ from .. import plan
 class Star:
     """See contestants.Star."""
 
+    survives = True
+
     def __init__(self) -> None:
         self.center = Namespace().create()
 

@@ -14,6 +14,8 @@ from .. import plan
 class Star:
     """See contestants.Star."""
 
+    survives = True
+
     more: dict[str, int] = {}  # noqa: RUF012
 
     def hub(self) -> str:

@@ -20,17 +20,22 @@ static double now(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
+static double seconds_of(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
 /* What this process has had of the processors, by itself and in the kernel. */
-static double used(void)
+static struct used { double user, system; } used(void)
 {
     struct rusage usage;
 
     getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    return (struct used){ seconds_of(usage.ru_utime), seconds_of(usage.ru_stime) };
 }
 
-static double began, had;
+static double began;
+static struct used had;
 
 static void start(void)
 {
@@ -41,8 +46,11 @@ static void start(void)
 static void print_seconds(void)
 {
     double seconds = now() - began;
+    struct used has = used();
+    double user = has.user - had.user;
 
-    printf("{\"seconds\": %.9f, \"cpu\": %.6f}\n", seconds, used() - had);
+    printf("{\"seconds\": %.9f, \"cpu\": %.6f, \"user\": %.6f}\n", seconds,
+           user + has.system - had.system, user);
 }
 
 static unsigned number(const char *text)

@@ -16,17 +16,21 @@ import (
 
 type reply map[string]interface{}
 
-// used is what this process has had of the processors, in seconds.
-func used() float64 {
+// used is what this process has had of the processors by itself, and in the kernel, in seconds.
+func used() (float64, float64) {
 	var usage syscall.Rusage
 	check(syscall.Getrusage(syscall.RUSAGE_SELF, &usage))
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
+	return time.Duration(usage.Utime.Nano()).Seconds(), time.Duration(usage.Stime.Nano()).Seconds()
 }
 
 func timed(work func()) reply {
-	had, began := used(), time.Now()
+	userBefore, systemBefore := used()
+	began := time.Now()
 	work()
-	return reply{"seconds": time.Since(began).Seconds(), "cpu": used() - had}
+	seconds := time.Since(began).Seconds()
+	user, system := used()
+	user -= userBefore
+	return reply{"seconds": seconds, "cpu": user + system - systemBefore, "user": user}
 }
 
 // each is the time of one of many.

@@ -24,8 +24,8 @@ SLOWEST = 600.0  # seconds that an answer may take
 class Builder:
     """A contestant in its own process. `judge` is the floor's process, which tells when names are free."""
 
-    def __init__(self, judge: Child, *argv: str) -> None:
-        self.judge, self.child, self.checked = judge, Child(argv), False
+    def __init__(self, judge: Child, *argv: str, kind: str = "") -> None:
+        self.judge, self.child, self.kind, self.checked = judge, Child(argv), kind, False
         try:
             self.hub = str(self.child.ask("hub").get("path", ""))  # "": it comes and goes with the containers
         except Unavailable:
@@ -35,7 +35,7 @@ class Builder:
     def measure(self, size: int) -> Sample:
         """Build, look whether it is what was asked for (once), tear down, wait until the names are free."""
         try:
-            build = self.child.ask("star", size, deadline=SLOWEST)
+            build = self.child.ask("star", size, *self.kind.split(), deadline=SLOWEST)
             self._check(size)
             down = self.child.ask("unstar", deadline=SLOWEST)
             late = self._wait_for_names()
@@ -79,8 +79,11 @@ def contestants(floor: Path) -> dict[str, Callable[[Child], Builder]]:
     """In the order of a round."""
     return {
         "floor": lambda judge: Builder(judge, str(floor)),
-        "netkit": _python("netkit"),
         "netkit Topology": _python("netkit_topology"),
+        "floor, IPv6 too": lambda judge: Builder(judge, str(floor), kind="ipv6"),
+        "netkit": _python("netkit"),
+        "netkit, one by one": _python("netkit_single"),
+        "floor, quiet": lambda judge: Builder(judge, str(floor), kind="quiet"),
         "Go netlink": lambda judge: Builder(judge, str(peers.go_program())),
         "ip -batch": _python("commands"),
         "pyroute2 IPRoute": _python("pyroute2"),
@@ -116,7 +119,7 @@ class Field:
         self.failed: dict[str, str] = {}
         self.costs: dict[str, tuple[int, float]] = {}  # at the size before: seconds per container
         for name, make in contestants(setting.floor).items():
-            if name == "floor" or setting.wanted(name):
+            if star_tables.is_floor(name) or setting.wanted(name):
                 try:
                     self.made[name] = make(judge)
                 except Unavailable as reason:
@@ -126,7 +129,7 @@ class Field:
         """One size."""
         tired = {name: why for name in self.made if (why := self._too_slow(name, size))}
         measures = {name: _bind(made, size) for name, made in self.made.items() if name not in tired}
-        exempt = [name for name in self.made if name == "floor" or name.startswith("netkit")]
+        exempt = [name for name in self.made if not star_tables.is_peer(name)]
         samples, dropped = interleave(
             measures,
             rounds,
@@ -143,7 +146,7 @@ class Field:
 
     def _too_slow(self, name: str, size: int) -> str | None:
         before, cost = self.costs.get(name, (0, 0.0))
-        if name == "floor" or name.startswith("netkit") or cost * size <= PATIENCE:
+        if not star_tables.is_peer(name) or cost * size <= PATIENCE:
             return None
         return f"would take about {cost * size:.0f} s ({cost * 1e3:.0f} ms a container at {before})"
 

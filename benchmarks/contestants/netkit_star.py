@@ -1,8 +1,8 @@
-"""netkit with plain objects in a Scope, as a user writes it."""
+"""netkit's objects in a Scope, all created together by one own()."""
 
 from __future__ import annotations
 
-from netkit import Bridge, Namespace, Scope
+from netkit import Bridge, Namespace, Scope, VethPair
 
 from .. import plan
 
@@ -18,32 +18,39 @@ class Star:
     def hub(self) -> str:
         return str(self.center.path)
 
-    def _bridge(self, number: int) -> Bridge:
-        """A further bridge is joined to the first by a veth within the hub."""
-        if number == 0:
-            return self.scope.own(Bridge(self.center, "br0", address=f"{plan.gateway()}/{plan.PREFIX}"))
-        bridge = self.scope.own(Bridge(self.center, f"br{number}"))
-        pair = self.bridges[0].connect(self.center, name=f"down{number}", peer_name=f"up{number}")
-        bridge.add_port(pair.peer)
-        return bridge
-
-    def _container(self, number: int) -> Namespace:
-        box = self.scope.own(Namespace())
-        bridge = self.bridges[number // plan.PORTS]
-        address = f"{plan.address(number)}/{plan.PREFIX}"
-        first = bridge is self.bridges[0]
-        bridge.connect(box, name=f"port{number}", peer_address=address, default_route=first)
-        if not first:
-            box.routes.add("default", via=plan.gateway())
-        return box
-
     def build(self, size: int) -> None:
         self.scope = Scope()
         self.scope.__enter__()
-        self.bridges: list[Bridge] = []
-        for number in range(plan.bridges(size)):
-            self.bridges.append(self._bridge(number))
-        self.boxes = [self._container(number) for number in range(size)]
+        first, *further = self.bridges(size)
+        self.boxes = [Namespace() for _ in range(size)]
+        joints = [
+            first.pair(self.center, name=f"down{number}", peer_name=f"up{number}")
+            for number in range(1, 1 + len(further))
+        ]
+        pairs = [self.pair([first, *further], number) for number in range(size)]
+        self.scope.own(first, *further, *joints, *self.boxes, *pairs)
+        for bridge, joint in zip(further, joints, strict=True):
+            bridge.add_port(joint.peer)
+        for box in self.boxes[plan.PORTS :]:  # whose bridge has no address to go by
+            box.routes.add("default", via=plan.gateway())
+
+    def bridges(self, size: int) -> list[Bridge]:
+        """The first has the gateway's address."""
+        addresses = [f"{plan.gateway()}/{plan.PREFIX}", *[None] * plan.bridges(size)]
+        return [
+            Bridge(self.center, f"br{number}", address=addresses[number])
+            for number in range(plan.bridges(size))
+        ]
+
+    def pair(self, bridges: list[Bridge], number: int) -> VethPair:
+        """From a container to its bridge."""
+        bridge = bridges[number // plan.PORTS]
+        return bridge.pair(
+            self.boxes[number],
+            name=f"port{number}",
+            peer_address=f"{plan.address(number)}/{plan.PREFIX}",
+            default_route=bridge is bridges[0],
+        )
 
     def teardown(self) -> None:
         self.scope.__exit__(None, None, None)

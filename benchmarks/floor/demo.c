@@ -69,7 +69,7 @@ static void scene_host(void)
 {
     struct batch *host = &places[HOST].batch;
 
-    link_bridge(host, "br0", BRIDGE, 0);
+    link_bridge(host, "br0", BRIDGE, 0, 0);
     link_veth(host, end("enp1s0", UPLINK, 0), end("eth0", FAR, 0), places[OUTSIDE].fd);
     address_add(host, UPLINK, ipv4("192.168.122.220"), 24);
     link_veth(host, end("veth0", PORT, BRIDGE), end("veth1", FAR, 0), places[BOX].fd);

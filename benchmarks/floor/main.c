@@ -136,11 +136,12 @@ static void command_place(const char *container, const char *second)
     star_print_place(number(container));
 }
 
-static void command_star(const char *size, const char *second)
+static void command_star(const char *size, const char *kind)
 {
-    (void)second;
+    struct star_options options = { .ipv6 = !strcmp(kind, "ipv6"), .quiet = !strcmp(kind, "quiet") };
+
     start();
-    star_build(number(size));
+    star_build(number(size), options);
     print_seconds();
 }
 

@@ -68,20 +68,37 @@ void link_veth(struct batch *batch, struct end near, struct end far, int far_nam
     nest_end(batch, info);
 }
 
+static void bridge_info(struct batch *batch, int snooping)
+{
+    struct nlattr *info = nest_begin(batch, IFLA_LINKINFO), *data;
+    unsigned char value = (unsigned char)snooping;
+
+    attribute_string(batch, IFLA_INFO_KIND, "bridge");
+    if (snooping >= 0) {
+        data = nest_begin(batch, IFLA_INFO_DATA);
+        attribute(batch, IFLA_BR_MCAST_SNOOPING, &value, sizeof value);
+        nest_end(batch, data);
+    }
+    nest_end(batch, info);
+}
+
 /* With a MAC given at birth: otherwise the bridge's MAC changes as ports join. */
-void link_bridge(struct batch *batch, const char *name, int index, unsigned group)
+void link_bridge(struct batch *batch, const char *name, int index, unsigned group, int quiet)
 {
     static const unsigned char mac[6] = { 0x02, 0, 0, 0, 0, 0x01 };
-    struct nlattr *info;
 
-    link_message(batch, NLM_F_CREATE | NLM_F_EXCL, up(index));
+    link_message(batch, NLM_F_CREATE | NLM_F_EXCL, quiet ? (struct ifinfomsg){ .ifi_index = index } : up(index));
     attribute_string(batch, IFLA_IFNAME, name);
     attribute(batch, IFLA_ADDRESS, mac, sizeof mac);
     if (group)
         attribute_u32(batch, IFLA_GROUP, group);
-    info = nest_begin(batch, IFLA_LINKINFO);
-    attribute_string(batch, IFLA_INFO_KIND, "bridge");
-    nest_end(batch, info);
+    bridge_info(batch, quiet ? 0 : -1);
+}
+
+void bridge_loud(struct batch *batch, int index)
+{
+    link_message(batch, 0, up(index));
+    bridge_info(batch, 1);
 }
 
 /* All links of a group go in one message; for one alone the kernel waits as long. */

@@ -16,7 +16,9 @@ struct end {
 
 void link_up(struct batch *batch, int index);
 void link_veth(struct batch *batch, struct end near, struct end far, int far_namespace);
-void link_bridge(struct batch *batch, const char *name, int index, unsigned group);
+/* A quiet bridge is down and without snooping, until bridge_loud. */
+void link_bridge(struct batch *batch, const char *name, int index, unsigned group, int quiet);
+void bridge_loud(struct batch *batch, int index);
 void link_delete_group(struct batch *batch, unsigned group);
 struct in_addr ipv4(const char *text);
 void address_add(struct batch *batch, int index, struct in_addr address, unsigned char prefix);

@@ -25,6 +25,7 @@ enum {
 static int home = -1, hub = -1, hub_rtnl;
 static struct container { int fd, rtnl; } containers[LIMIT];
 static unsigned size;
+static struct star_options options;
 
 /* Each in the same /16: the gateway is its first address, the containers have those that follow. */
 static struct in_addr address(unsigned number)
@@ -68,7 +69,7 @@ static void add_bridge(struct batch *batch, int number)
     char name[16], near[16], far[16];
 
     snprintf(name, sizeof name, "br%d", number);
-    link_bridge(batch, name, BRIDGE + number, GROUP);
+    link_bridge(batch, name, BRIDGE + number, GROUP, options.quiet);
     if (number == 0) {
         address_add(batch, BRIDGE, address(0), PREFIX);
         return;
@@ -95,7 +96,8 @@ static void create_namespaces(void)
     for (unsigned i = 0; i < size; i++) {
         containers[i].fd = namespace_new();
         containers[i].rtnl = netlink_open(NETLINK_ROUTE, 0);
-        skip_duplicate_detection();
+        if (options.ipv6)
+            skip_duplicate_detection();
     }
     namespace_enter(home);
 }
@@ -131,18 +133,31 @@ static void configure(unsigned container)
     send_and_check(containers[container].rtnl, &batch, "container");
 }
 
-void star_build(unsigned containers_wanted)
+static void wake_bridges(void)
+{
+    static struct batch batch;
+
+    batch_begin(&batch);
+    for (unsigned first = 0; first < size; first += PORTS)
+        bridge_loud(&batch, BRIDGE + (int)(first / PORTS));
+    send_and_check(hub_rtnl, &batch, "bridges");
+}
+
+void star_build(unsigned containers_wanted, struct star_options wanted)
 {
     if (!containers_wanted || containers_wanted > LIMIT)
         fail("containers", ERANGE);
     open_hub();
     size = containers_wanted;
+    options = wanted;
     create_bridges();
     create_namespaces();
     for (unsigned first = 0; first < size; first += BATCH_MESSAGES)
         create_links(first, first + BATCH_MESSAGES < size ? first + BATCH_MESSAGES : size);
     for (unsigned i = 0; i < size; i++)
         configure(i);
+    if (options.quiet)
+        wake_bridges();
 }
 
 /* The names in the hub are free when the answer is there; the namespaces go by themselves. */

@@ -78,7 +78,7 @@ class Drawing:
 
 def role(name: str) -> str:
     """How a contestant is drawn: the floor, ours, or a peer."""
-    if name == "floor":
+    if name.startswith("floor"):
         return "floor"
     return "ours" if name.startswith("netkit") else "peer"
 

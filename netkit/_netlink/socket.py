@@ -135,10 +135,16 @@ class NetlinkSocket:
         """Send many messages at once; one outcome per message, in order.
 
         The kernel goes on after a refused message: the caller decides what is undone.
+
+        It answers a refused message even without NLM_F_ACK, in order (netlink_rcv_skb in
+        net/netlink/af_netlink.c): so only the last one asks for an ACK, which says that all is answered.
         """
         outcomes: list[KernelError | None] = []
         for part in _split(requests):
-            refusals, _ = self._exchange(part, self._collect_writing)
+            if len(part) > 1 and all(request.flags & NLM_F_ACK for request in part):
+                refusals = self._exchange(part, self._collect_refusals, quiet=True)
+            else:
+                refusals, _ = self._exchange(part, self._collect_writing)
             outcomes += [
                 None if refusal is None else self.explain(request, refusal)
                 for request, refusal in zip(part, refusals, strict=True)
@@ -209,6 +215,7 @@ class NetlinkSocket:
         requests: Sequence[Request],
         collect: Callable[[Sequence[Request], int], T],
         flags: int = NLM_F_REQUEST,
+        quiet: bool = False,
     ) -> T:
         with self._lock:
             self._buffer = _free_buffers.pop() if _free_buffers else bytearray(_BUFFER_SIZE)
@@ -220,8 +227,7 @@ class NetlinkSocket:
                 if len(requests) == 1:
                     data = requests[0].pack(first, flags)
                 else:
-                    numbered = enumerate(requests, first)
-                    data = b"".join([each.pack(n & _SEQUENCE_MASK, flags) for n, each in numbered])
+                    data = _packed(requests, first, flags, quiet)
                 send(sock, data, requests[0], self.label)
                 result = collect(requests, first)
                 self._dirty = False
@@ -281,6 +287,26 @@ class NetlinkSocket:
                 elif kind >= NLMSG_MIN_TYPE:
                     replies.append((kind, data, start, end))
         return refusals, replies
+
+    def _collect_refusals(self, requests: Sequence[Request], first: int) -> list[Refusal | None]:
+        """The outcomes of messages of which only the last one asked for an ACK."""
+        refusals: list[Refusal | None] = [None] * len(requests)
+        last = (first + len(requests) - 1) & _SEQUENCE_MASK
+        while True:
+            size = self._receive_answer(requests[0])
+            if size == _PLAIN_ACK_SIZE:
+                _, kind, _, sequence, _, error = _plain_ack(self._buffer)
+                if kind == NLMSG_ERROR and error == 0 and sequence == last:
+                    return refusals
+            ended = False
+            data = self._received(size)
+            for kind, flags, sequence, start, end in messages(data):
+                index = (sequence - first) & _SEQUENCE_MASK
+                if kind == NLMSG_ERROR and index < len(requests):
+                    refusals[index] = parse_acknowledgement(data, flags, start, end)
+                    ended = sequence == last
+            if ended:
+                return refusals
 
     def _collect_one(self, requests: Sequence[Request], first: int) -> tuple[Refusal | None, Reply | None]:
         """The one object, or the refusal, that answers a request without ACK."""
@@ -362,6 +388,16 @@ def _one_object(data: memoryview, sequence: int) -> Reply | None:
     if answered == sequence and kind >= NLMSG_MIN_TYPE and HEADER_SIZE <= length <= size < length + 4:
         return kind, data, HEADER_SIZE, length
     return None
+
+
+def _packed(requests: Sequence[Request], first: int, flags: int, quiet: bool) -> bytes:
+    """The messages of a send; ``quiet``: only the last one asks for an ACK."""
+    numbered = enumerate(requests, first)
+    dropped = NLM_F_ACK if quiet else 0
+    parts = [each.pack(number & _SEQUENCE_MASK, flags, dropped) for number, each in numbered]
+    if quiet:
+        parts[-1] = requests[-1].pack((first + len(requests) - 1) & _SEQUENCE_MASK, flags)
+    return b"".join(parts)
 
 
 def _split(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:

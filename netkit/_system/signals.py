@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 _c_signal: Any = sys.modules["_signal"]  # built in, and loaded by the interpreter itself
 _get_handler, _set_handler, _raise_signal = _c_signal.getsignal, _c_signal.signal, _c_signal.raise_signal
 _IGNORED: int = _c_signal.SIG_IGN
-_DEFERRED: tuple[int, ...] = (_c_signal.SIGINT, _c_signal.SIGTERM, _c_signal.SIGHUP)
+# SIGALRM too: handlers that raise on it are how timeouts are made (pytest-timeout, signal.alarm).
+_DEFERRED: tuple[int, ...] = (_c_signal.SIGINT, _c_signal.SIGTERM, _c_signal.SIGHUP, _c_signal.SIGALRM)
 
 
 class deferred_signals:  # noqa: N801
-    """Hold back SIGINT, SIGTERM and SIGHUP for the block; then deliver what came.
+    """Hold back SIGINT, SIGTERM, SIGHUP and SIGALRM for the block; then deliver what came.
 
     Python runs handlers on the main thread only, so elsewhere there is nothing to hold back.
     A handler is swapped, not the signal mask: any thread may take a masked signal.

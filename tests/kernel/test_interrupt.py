@@ -18,7 +18,7 @@ from types import FrameType
 import pytest
 
 import netkit
-from netkit import Bridge, KernelError, Namespace, NatRule, RouteTable, Scope, VethPair
+from netkit import Bridge, KernelError, Namespace, NatRule, RouteTable, Scope, Topology, VethPair
 from netkit._lifecycle import ROOT
 from tests.harness.oracle import Events, ip, nft, run_in
 from tests.harness.tools import needs
@@ -40,6 +40,28 @@ def network(host: Namespace) -> None:
         lab.own(host.sysctl.override("net.ipv4.ip_default_ttl", 99))
         lab.own(NatRule.masquerade(host, saddr="10.0.0.0/24", oif="v9"))
         assert box.ping("10.0.0.1", timeout=5).loss == 0
+
+
+def together(host: Namespace) -> None:
+    """The same, created by one call."""
+    boxes = [Namespace("inner"), Namespace(), Namespace()]
+    bridge = Bridge(host, "br0", address=["10.0.0.1/24", "fd00::1/64"])
+    pairs = [
+        bridge.pair(box, name=f"v{n}", peer_address=[f"10.0.0.{n}/24", f"fd00::{n}/64"], default_route=True)
+        for n, box in enumerate(boxes, 2)
+    ]
+    with Scope() as lab:
+        lab.own(
+            *boxes, bridge, *pairs, RouteTable(host, 100),
+            host.sysctl.override("net.ipv4.ip_default_ttl", 99),
+            NatRule.masquerade(host, saddr="10.0.0.0/24", oif="v9"),
+        )  # fmt: skip
+        assert boxes[0].ping("10.0.0.4", timeout=5).loss == 0
+
+
+def topology(host: Namespace) -> None:
+    with Topology.star(3, named=True, forwarding=True, subnet=["10.1.0.0/24", "fd00:1::/64"]) as net:
+        assert net["box1"].ping(net.address("box3"), timeout=5).loss == 0
 
 
 class State:
@@ -116,21 +138,33 @@ def interrupted(after: Callable[..., None], seconds: float, work: Callable[[], o
 # -- Ctrl-C ------------------------------------------------------------------------
 
 
+WORKS = {"alone": network, "together": together, "a topology": topology}
+
+
 # A socket that is nobody's yet when the interrupt comes is closed at once, with a warning.
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*<socket:pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_at_a_random_moment(host: Namespace, state: State) -> None:
-    """F02, F03, F04. The handler is SIGINT's: SIGALRM passes the signal on."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGALRM])
+@pytest.mark.parametrize("work", WORKS)
+def test_an_interrupt_at_a_random_moment(host: Namespace, state: State, work: str, number: int) -> None:
+    """F02, F03, F04. A handler of SIGALRM that raises is how timeouts are made; it also passes SIGINT on."""
     chance = random.Random(int.from_bytes(os.urandom(4), "little"))
     hits = 0
-    with timer(lambda number, frame: signal.raise_signal(signal.SIGINT)) as after:
+
+    def handler(*_: object) -> None:
+        if number == signal.SIGINT:
+            signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
+
+    WORKS[work](host)
+    with timer(handler) as after:
         for _ in range(60):
-            hits += interrupted(after, chance.uniform(0.0001, 0.03), lambda: network(host))
+            hits += interrupted(after, chance.uniform(0.0001, 0.03), lambda: WORKS[work](host))
             assert identity(HERE) == state.before["here"]
             left = [repr(each) for each in ROOT._held_members()]
             assert left == state.before["owned"]
     assert hits > 10
     state.check()
-    network(host)
+    WORKS[work](host)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -191,7 +225,7 @@ def test_signals_that_return_disturb_nothing(host: Namespace, state: State) -> N
     state.check()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM])
 def test_a_signal_in_a_teardown_waits_for_its_end(host: Namespace, state: State, number: int) -> None:
     class Ended(BaseException):
         pass

@@ -336,13 +336,12 @@ def test_what_cannot_be_given_back_is_a_teardown_error_and_tried_again(named: bo
 OTHER = """
 import sys
 from netkit import Namespace
-with Namespace.open("box") as box:
-    for line in sys.stdin:
-        if line == "create\\n":
-            override = box.sysctl.override("net.ipv4.ip_forward", 1).create()
-        else:
-            override.delete()
-        print(line, end="", flush=True)
+for line in sys.stdin:
+    if line == "create\\n":
+        override = Namespace.open("box").sysctl.override("net.ipv4.ip_forward", 1).create()
+    else:
+        override.delete()
+    print(line, end="", flush=True)
 """
 
 

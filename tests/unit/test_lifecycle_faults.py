@@ -415,7 +415,7 @@ def test_what_has_a_name_in_a_surviving_namespace_is_gone_when_the_block_ends(la
 # -- signals (F03) ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM])
 def test_signals_wait_for_the_end_of_a_teardown(lab: Lab, number: int) -> None:
     before = lab.kernel.state()
     done: list[bool] = []

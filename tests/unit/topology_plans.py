@@ -113,7 +113,7 @@ def _routes(plan: Topology, draw: st.DrawFn) -> None:
 
 def _rules(plan: Topology, draw: st.DrawFn) -> None:
     source = one_of(draw, None, "10.0.0.0/8", "!= 10.0.0.0/8")
-    plan.masquerade("r0", oif=one_of(draw, "eth0", "!= lo"), saddr=source)
+    plan.masquerade("r0", oif=one_of(draw, "lo", "!= lo"), saddr=source)
     ports, local = one_of(draw, 80, "8000-8010", (8000, 8010)), one_of(draw, True, False)
     plan.dnat("r0", proto="tcp", dport=ports, to="box0", local=local)
     plan.redirect("r0", proto=17, to=5353, family=one_of(draw, None, 4, 6), backend="nftables")

@@ -7,20 +7,18 @@ read, and they are read again if one came; `Snapshot.consistent` says whether th
 from __future__ import annotations
 
 import errno
-import socket as _socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from _socket import MSG_DONTWAIT, MSG_TRUNC
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from struct import error as struct_error
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from netkit._netlink.address import list_addresses, parse_addresses
-from netkit._netlink.link import IFF_UP, list_links, parse_link
-from netkit._netlink.neighbour import NDMSG, list_neighbours, parse_neighbours
-from netkit._netlink.route import list_routes, parse_routes
-from netkit._netlink.rule import list_rules, parse_rule
+from netkit._netlink.neighbour import NDMSG
 from netkit._netlink.transport import NETLINK_ROUTE, subscribe
 from netkit._netlink.wire import messages
+from netkit._snapshot_answers import Answers
 from netkit._snapshot_nat import NatState, own_rules, read_nat
+from netkit._snapshot_values import InterfaceAddress, LinkState
 from netkit._spec.neighbours import STATES, Neighbour
 from netkit._spec.routes import Route
 from netkit._spec.rules import Rule
@@ -29,14 +27,8 @@ from netkit.errors import ProtocolError
 if TYPE_CHECKING:
     from netkit._namespace import Namespace
     from netkit._nat.rule import NatRule
-    from netkit._netlink.link import LinkRecord
-    from netkit._netlink.socket import NetlinkSocket, Reply
     from netkit._netlink.transport import Transport
     from netkit._runtime import Runtime
-    from netkit._spec.address import Address
-    from netkit._spec.addresses import IPAddress
-
-T = TypeVar("T")
 
 __all__ = ["InterfaceAddress", "LinkState", "NatState", "Snapshot", "take_snapshot", "take_snapshots"]
 
@@ -45,66 +37,6 @@ _GROUPS = (1, 3, 5, 7, 8, 9, 11, 19)
 _READ_TRIES = 8
 _RTM_NEWNEIGH, _RTM_DELNEIGH = 28, 29
 _EVENT_SIZE = 32 * 1024
-
-# The settings of a bridge and of a port that somebody chooses; the rest are timers and states.
-_BRIDGE_OPTIONS = (
-    "IFLA_BR_FORWARD_DELAY", "IFLA_BR_HELLO_TIME", "IFLA_BR_MAX_AGE", "IFLA_BR_AGEING_TIME",
-    "IFLA_BR_STP_STATE", "IFLA_BR_PRIORITY", "IFLA_BR_VLAN_FILTERING", "IFLA_BR_MCAST_SNOOPING",
-)  # fmt: skip
-_PORT_OPTIONS = (
-    "IFLA_BRPORT_COST", "IFLA_BRPORT_PRIORITY", "IFLA_BRPORT_MODE", "IFLA_BRPORT_LEARNING",
-    "IFLA_BRPORT_UNICAST_FLOOD", "IFLA_BRPORT_ISOLATED",
-)  # fmt: skip
-_OPTIONS = (*_BRIDGE_OPTIONS, *_PORT_OPTIONS)
-
-
-@dataclass(frozen=True)
-class LinkState:
-    """One link as it was. Twin: an entry of ``ip -d link show``.
-
-    ``peer`` is the veth's other end (or the device it is put upon) where that is in the same
-    namespace. ``options`` are a bridge's and a port's settings by the kernel's names.
-    ``index`` and ``group`` do not count when two are compared: netkit marks what it makes with a
-    random group, so that two builds of one network differ in it.
-    """
-
-    name: str
-    index: int = field(compare=False)
-    kind: str | None
-    mtu: int
-    mac: str | None
-    state: str
-    up: bool
-    master: str | None
-    peer: str | None
-    alias: str | None
-    altnames: tuple[str, ...]
-    txqlen: int
-    group: int = field(compare=False)
-    options: tuple[tuple[str, object], ...]
-
-    def __str__(self) -> str:
-        words = [f"{self.name:<16}", f"{self.kind or '-':<8}", f"{self.state:<8}", f"{self.mac or '-':<17}"]
-        words += [f"mtu {self.mtu}"]
-        words += [] if self.up else ["down"]
-        for word, value in (("master", self.master), ("peer", self.peer), ("alias", self.alias)):
-            words += [f"{word} {value}"] if value else []
-        words += [f"altname {name}" for name in self.altnames]
-        return " ".join(words)
-
-
-@dataclass(frozen=True)
-class InterfaceAddress:
-    """An address and the name of the link that has it; ``flags`` do not count when two are compared."""
-
-    link: str
-    address: Address
-    scope: str
-    label: str | None
-    flags: frozenset[str] = field(compare=False)
-
-    def __str__(self) -> str:
-        return f"{self.link:<16} {self.address} scope {self.scope}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +65,29 @@ class Snapshot:
     neighbours: tuple[Neighbour, ...]
     nat: tuple[NatState, ...]
     consistent: bool = True
+
+    @classmethod
+    def _of(cls, answers: Answers, nat: tuple[NatState, ...], consistent: bool) -> Snapshot:
+        """From what the kernel said, which is decoded part by part."""
+        snapshot = object.__new__(cls)
+        vars(snapshot).update(_answers=answers, nat=nat, consistent=consistent)
+        return snapshot
+
+    if not TYPE_CHECKING:  # to a type checker it would mean that any attribute exists
+
+        def __getattr__(self, name: str) -> object:
+            held = vars(self)
+            answers = held.get("_answers")
+            if answers is not None and name in _DECODED:
+                held[name] = getattr(answers, name)()
+                if all(part in held for part in _DECODED):
+                    held.pop("_answers", None)
+            if name not in held:  # another thread may have been quicker
+                raise AttributeError(f"'Snapshot' object has no attribute {name!r}")
+            return held[name]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Snapshot, tuple([getattr(self, each.name) for each in fields(self)])
 
     def link(self, name: str) -> LinkState | None:
         """The link of this name, or None."""
@@ -170,6 +125,7 @@ class Snapshot:
 
 
 _PARTS = tuple(each.name for each in fields(Snapshot) if each.name != "consistent")
+_DECODED = tuple(name for name in _PARTS if name != "nat")
 _SINGULAR = {"links": "link", "addresses": "address", "routes": "route", "rules": "rule",
              "neighbours": "neighbour", "nat": "nat"}  # fmt: skip
 
@@ -215,19 +171,14 @@ def _take(netns: Namespace, rules: Mapping[Runtime, Sequence[NatRule]]) -> Snaps
     monitor = runtime.opener.open_netlink(runtime.check(), NETLINK_ROUTE)
     try:
         subscribe(monitor, _GROUPS)
-        snapshot = _read(runtime, own)
-        for _ in range(_READ_TRIES):
-            if not _changed(monitor):
-                return snapshot
-            snapshot = _read(runtime, own)
-        return snapshot if not _changed(monitor) else _marked(snapshot)
+        tries = 0
+        while True:
+            answers, nat = Answers.read(runtime.route), read_nat(runtime, own)
+            changed, tries = _changed(monitor), tries + 1
+            if not changed or tries > _READ_TRIES:
+                return Snapshot._of(answers, nat, consistent=not changed)
     finally:
         monitor.close()
-
-
-def _marked(snapshot: Snapshot) -> Snapshot:
-    parts = {name: getattr(snapshot, name) for name in _PARTS}
-    return Snapshot(**parts, consistent=False)
 
 
 def _changed(monitor: Transport) -> bool:
@@ -236,7 +187,7 @@ def _changed(monitor: Transport) -> bool:
     buffer = bytearray(_EVENT_SIZE)
     while True:
         try:
-            size, _ = monitor.recvfrom_into(buffer, 0, _socket.MSG_DONTWAIT | _socket.MSG_TRUNC)
+            size, _ = monitor.recvfrom_into(buffer, 0, MSG_DONTWAIT | MSG_TRUNC)
         except BlockingIOError:
             return changed
         except OSError as problem:
@@ -261,100 +212,3 @@ def _counts(datagram: memoryview) -> bool:
     except (struct_error, ProtocolError):
         return True
     return False
-
-
-def _read(runtime: Runtime, own: Sequence[NatRule]) -> Snapshot:
-    route = runtime.route
-    records = [parse_link(reply) for reply in route.dump(list_links())]
-    names = {record.index: record.name for record in records}
-    addresses = parse_addresses(route.dump(list_addresses()))
-    routes = parse_routes(route.dump(list_routes()), names)
-    neighbours = parse_neighbours(_shown_neighbours(route.dump(list_neighbours())), names)
-    return Snapshot(
-        links=_sorted([_link_state(record, names) for record in records], key=_name_of),
-        addresses=_sorted([_interface_address(*each, names) for each in addresses], key=_address_order),
-        routes=_sorted(routes, key=_route_order),
-        rules=_rules(route),
-        neighbours=_sorted(neighbours, key=str),
-        nat=read_nat(runtime, own),
-    )
-
-
-def _shown_neighbours(replies: Iterable[Reply]) -> list[Reply]:
-    """As ip-neighbour(8) shows them: multicast entries of state noarp are none of anybody's."""
-    hidden = (STATES["none"], STATES["noarp"])
-    return [
-        (kind, data, start, end)
-        for kind, data, start, end in replies
-        if end - start < NDMSG.size or NDMSG.unpack_from(data, start)[2] not in hidden
-    ]
-
-
-def _link_state(record: LinkRecord, names: dict[int, str]) -> LinkState:
-    return LinkState(
-        name=record.name,
-        index=record.index,
-        kind=record.kind,
-        mtu=record.mtu,
-        mac=record.mac,
-        state=record.state,
-        up=bool(record.flags & IFF_UP),
-        master=_name(record.master, names),
-        peer=_name(record.link, names) if record.link_netnsid is None else None,
-        alias=record.alias,
-        altnames=record.altnames,
-        txqlen=record.txqlen,
-        group=record.group,
-        options=_options(record),
-    )
-
-
-def _options(record: LinkRecord) -> tuple[tuple[str, object], ...]:
-    if record.kind != "bridge" and record.slave_kind is None:
-        return ()
-    options = {**record.bridge, **record.port}
-    return tuple([(name, options[name]) for name in _OPTIONS if name in options])
-
-
-def _name(index: int | None, names: dict[int, str]) -> str | None:
-    return names.get(index, f"if{index}") if index else None
-
-
-def _interface_address(index: int, address: Address, names: dict[int, str]) -> InterfaceAddress:
-    link = names.get(index, f"if{index}")
-    return InterfaceAddress(link, address, address.scope, address.label, address.flags)
-
-
-def _rules(route: NetlinkSocket) -> tuple[Rule, ...]:
-    """In the order in which they count."""
-    found: list[Rule] = []
-    for family in (4, 6):
-        rules = [parse_rule(reply) for reply in route.dump(list_rules(family))]
-        found += sorted(rules, key=lambda rule: rule.priority or 0)
-    return tuple(found)
-
-
-def _sorted(values: Iterable[T], key: Callable[[T], Any]) -> tuple[T, ...]:
-    """In an order that indexes have no part in."""
-    return tuple(sorted(values, key=key))
-
-
-def _name_of(link: LinkState) -> str:
-    return link.name
-
-
-def _address_order(each: InterfaceAddress) -> tuple[object, ...]:
-    address = each.address
-    return each.link, len(address.packed), address.packed, address.prefixlen, address.packed_peer or b""
-
-
-def _route_order(route: Route) -> tuple[object, ...]:
-    """By family, table and destination; the text of a route would do, but takes ten times as long."""
-    network = (-1, 0) if isinstance(route.dst, str) else (int(route.dst.network_address), route.dst.prefixlen)
-    first = route.family, route.table, *network, route.metric or 0, route.type, route.dev or ""
-    rest = _number(route.via), _number(route.src), route.scope, route.protocol, route.mtu or 0, route.onlink
-    return *first, *rest, str(route) if route.nexthops else ""
-
-
-def _number(address: IPAddress | None) -> tuple[int, int]:
-    return (0, 0) if address is None else (address.version, int(address))

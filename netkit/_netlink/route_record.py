@@ -38,7 +38,6 @@ _RTA_VIA = 18
 _RTAX_MTU = 2
 
 _FAMILIES = (2, 10)  # AF_INET, AF_INET6
-_HEADER = Struct("=BBBBBBBBI")
 _SHAPE: Shape = {
     _RTA_DST: Field(7),
     _RTA_OIF: Field(8, "I"),
@@ -70,8 +69,6 @@ _FLAGS = {
     0x8000: "rt_trap",
     0x20000000: "rt_offload_failed",
 }
-_KNOWN_FLAGS = sum(_FLAGS)
-_flag_sets: dict[int, frozenset[str]] = {}
 
 
 def parse_route(reply: Reply, names: Names) -> Route:
@@ -79,46 +76,78 @@ def parse_route(reply: Reply, names: Names) -> Route:
 
     A device without a name there is called ``if5``, as ip-route(8) does. Raises ProtocolError.
     """
-    _, data, start, end = reply
-    try:
-        return _route(_READER.read(data, start, end), names)
-    except (error, ValueError) as problem:  # ValueError: what ipaddress says of a bad length
-        raise ProtocolError(f"a malformed route: {problem!r}") from problem
+    return _made(_read(reply), names)
 
 
 def parse_routes(replies: Iterable[Reply], names: Names) -> list[Route]:
     """Read a dump, leaving out cached clones and what is neither IPv4 nor IPv6."""
-    return [parse_route(reply, names) for reply in replies if _is_route(reply)]
+    return [_made(fields, names) for fields in _routes(replies)]
 
 
-def _is_route(reply: Reply) -> bool:
+def parse_routes_in_order(replies: Iterable[Reply], names: Mapping[int, str]) -> list[Route]:
+    """Read a dump as parse_routes, by family, table and destination; indexes have no part in the order."""
+    found = [(_order(fields, names), number, fields) for number, fields in enumerate(_routes(replies))]
+    return [_made(fields, names) for _, _, fields in sorted(found)]
+
+
+def _read(reply: Reply) -> tuple[Any, ...]:
     _, data, start, end = reply
-    if end - start < _HEADER.size:
-        raise ProtocolError(f"a route of {end - start} bytes is shorter than its header")
-    family, _, _, _, _, _, _, _, flags = _HEADER.unpack_from(data, start)
-    return family in _FAMILIES and not flags & RTM_F_CLONED
+    return _READER.read(data, start, end)
 
 
-def _route(fields: tuple[Any, ...], names: Names) -> Route:
+def _routes(replies: Iterable[Reply]) -> list[tuple[Any, ...]]:
+    found = [_read(reply) for reply in replies]
+    return [fields for fields in found if fields[0] in _FAMILIES and not fields[6] & RTM_F_CLONED]
+
+
+def _order(fields: tuple[Any, ...], names: Mapping[int, str]) -> tuple[object, ...]:
+    family, prefixlen, table, protocol, scope, kind, flags = fields[:7]
+    dst, oif, gateway, priority, source, metrics, hops, long_table, via = fields[7:]
+    ways = [(str(hop.via), hop.dev, hop.weight) for hop in _hops(hops, family, names)] if hops else []
+    return (
+        family, table if long_table is None else long_table, dst or b"", prefixlen, priority or 0, kind,
+        names.get(oif, ""), gateway or via or b"", source or b"", scope, protocol, metrics or b"",
+        flags & RTNH_F_ONLINK, str(ways),
+    )  # fmt: skip
+
+
+def _made(fields: tuple[Any, ...], names: Names) -> Route:
     family, prefixlen, table, protocol, scope, kind, flags = fields[:7]
     dst, oif, gateway, priority, source, metrics, hops, long_table, via = fields[7:]
     version = ip_version(family)
-    return Route(
-        _destination(version, prefixlen, dst),
-        version,
-        via=_via(gateway, via, version),
-        dev=None if oif is None else device_name(names, oif),
-        src=None if source is None else _address(source, version),
-        metric=priority,
-        scope=scope_name(scope),
-        protocol=protocol_name(protocol),
-        mtu=None if metrics is None else _mtu(metrics),
-        onlink=bool(flags & RTNH_F_ONLINK),
-        type=route_type_name(kind),
-        table=table if long_table is None else long_table,
-        nexthops=() if hops is None else _next_hops(hops, version, names),
-        flags=flag_names(flags),
-    )
+    words = _words.get((protocol, scope, kind, flags)) or _remember_words(protocol, scope, kind, flags)
+    try:
+        return Route(
+            _destination(version, prefixlen, dst),
+            version,
+            via=None if gateway is via else _via(gateway, via, version),  # both are None
+            dev=None if oif is None else device_name(names, oif),
+            src=None if source is None else _address(source, version),
+            metric=priority,
+            scope=words[0],
+            protocol=words[1],
+            mtu=None if metrics is None else _mtu(metrics),
+            onlink=bool(flags & RTNH_F_ONLINK),
+            type=words[2],
+            table=table if long_table is None else long_table,
+            nexthops=() if hops is None else _hops(hops, family, names),
+            flags=words[3],
+        )
+    except (error, ValueError) as problem:  # ValueError: what ipaddress says of a bad length
+        raise ProtocolError(f"a malformed route: {problem!r}") from problem
+
+
+# Of protocol, scope, type and flags: the same few come again and again.
+_words: dict[tuple[int, int, int, int], tuple[str, str, str, frozenset[str]]] = {}
+_MOST_WORDS = 256
+
+
+def _remember_words(protocol: int, scope: int, kind: int, flags: int) -> tuple[str, str, str, frozenset[str]]:
+    if len(_words) >= _MOST_WORDS:
+        _words.clear()
+    words = scope_name(scope), protocol_name(protocol), route_type_name(kind), flag_names(flags)
+    _words[protocol, scope, kind, flags] = words
+    return words
 
 
 def _destination(version: int, prefixlen: int, packed: bytes | None) -> Destination:
@@ -151,7 +180,8 @@ def _mtu(metrics: bytes) -> int | None:
     return None
 
 
-def _next_hops(payload: bytes, version: int, names: Names) -> tuple[NextHop, ...]:
+def _hops(payload: bytes, family: int, names: Names) -> tuple[NextHop, ...]:
+    version = ip_version(family)
     hops: list[NextHop] = []
     start, end = 0, len(payload)
     while start < end:
@@ -184,9 +214,5 @@ def device_name(names: Names, index: int) -> str:
 
 
 def flag_names(flags: int) -> frozenset[str]:
-    """The names of the bits; most routes have none, and equal sets are made once."""
-    flags &= _KNOWN_FLAGS
-    found = _flag_sets.get(flags)
-    if found is None:
-        found = _flag_sets[flags] = frozenset([name for bit, name in _FLAGS.items() if flags & bit])
-    return found
+    """The names of the bits of a route or a next hop."""
+    return frozenset([name for bit, name in _FLAGS.items() if flags & bit])

@@ -30,7 +30,6 @@ NETLINK_ROUTE = 0
 NETLINK_NETFILTER = 12
 
 _SOL_NETLINK = 270
-_NETLINK_ADD_MEMBERSHIP = 1
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NETLINK_GET_STRICT_CHK = 12
@@ -57,11 +56,8 @@ def set_options(sock: Transport) -> None:
 
 
 def subscribe(sock: Transport, groups: Iterable[int]) -> None:
-    """Join multicast groups (RTNLGRP_...), for a socket that only listens."""
-    # Unbound it has the port id 0, which is the kernel's own, and the kernel sends itself nothing.
-    sock.bind((0, 0))
-    for group in groups:
-        sock.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+    """Join multicast groups (RTNLGRP_... up to 32), for a socket that only listens."""
+    sock.bind((0, sum([1 << (group - 1) for group in groups])))
 
 
 def send(sock: Transport, data: bytes, request: Request, label: str | None) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from netkit._testing.namespace import FakeNetns
 
 SOL_NETLINK = 270
-_ADD_MEMBERSHIP, _CAP_ACK, _EXT_ACK = 1, 10, 11
+_CAP_ACK, _EXT_ACK = 10, 11
 
 _GET = 2  # the types come in fours: new, delete, get, set (net/core/rtnetlink.c)
 
@@ -72,19 +72,16 @@ class FakeTransport:
         self.netns.transports.discard(self)
 
     def bind(self, address: tuple[int, int], /) -> None:
-        """Take a port id: without one, no event comes."""
+        """Take a port id, without which no event comes, and join groups: one bit for each."""
         self._bound = True
+        self.groups.update([bit + 1 for bit in range(32) if address[1] >> bit & 1])
 
     def setblocking(self, flag: bool, /) -> None:
         """Nothing ever blocks here."""
 
     def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None:
-        """Options of SOL_NETLINK are kept; joining a group delivers its events from now on."""
-        if level != SOL_NETLINK:
-            return
-        if option == _ADD_MEMBERSHIP and isinstance(value, int):
-            self.groups.add(value)
-        else:
+        """Options of SOL_NETLINK are kept."""
+        if level == SOL_NETLINK:
             self.options.add(option)
 
     def send(self, data: bytes, /) -> int:

@@ -17,7 +17,7 @@ LAYERS = {
     2: "_runtime _readiness _lifecycle",
     3: "_link _reading _address _end _veth _bridge _ports _fdb _route _route_requests _route_changes _rule "
     "_neighbour _nat _sysctl _inside _namespace _shutdown",
-    4: "_topology _snapshot _snapshot_nat _display _diagnostics",
+    4: "_topology _snapshot _snapshot_values _snapshot_answers _snapshot_nat _display _diagnostics",
     5: "__init__",
     6: "_cli _demo __main__ testing _testing lowlevel _pytest_plugin",
 }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import errno
 import itertools
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -68,6 +70,35 @@ def test_a_change_that_is_undone_leaves_it_equal(host: Namespace) -> None:
     assert before.diff(host.snapshot()) == []
 
 
+def test_each_part_is_decoded_when_asked_for(host: Namespace) -> None:
+    """And is what a snapshot has of which another part was asked for first."""
+    run_in(host, "ip", "route", "add", "blackhole", "10.9.0.0/16")
+    parts = ("links", "addresses", "routes", "rules", "neighbours")
+    taken = [host.snapshot() for _ in range(2)]
+    assert not set(parts) & set(vars(taken[0]))
+    for part in parts:
+        getattr(taken[0], part)
+    for part in reversed(parts):
+        assert getattr(taken[1], part) == getattr(taken[0], part)
+    assert taken[0] == taken[1] == copy.deepcopy(taken[0]) == dataclasses.replace(taken[1])
+    assert dataclasses.asdict(taken[1])["links"][0]["name"] == "lo"
+    with pytest.raises(AttributeError, match="nothing"):
+        taken[0].nothing  # type: ignore[attr-defined] # noqa: B018
+
+
+def test_several_threads_may_ask_one_snapshot(host: Namespace) -> None:
+    for _ in range(20):
+        snapshot = host.snapshot()
+        start = threading.Barrier(4)
+
+        def ask(snapshot: Snapshot = snapshot, start: threading.Barrier = start) -> str:
+            start.wait()
+            return str(snapshot)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len({each.result() for each in [pool.submit(ask) for _ in range(4)]}) == 1
+
+
 def test_counters_and_indexes_do_not_count(host: Namespace) -> None:
     with Namespace() as box, Events(host) as events:
         options = {"mac": "02:00:00:00:00:01", "peer_mac": "02:00:00:00:00:02", "address": "10.0.0.1/24"}
@@ -77,7 +108,8 @@ def test_counters_and_indexes_do_not_count(host: Namespace) -> None:
             veth.link.set(group=5)
             veth.peer.addresses.add("10.0.0.2/24")
             assert host.ping("10.0.0.2").loss == 0
-            events.wait_until(lambda: any(each.scope == "link" for each in host.snapshot().addresses))
+            # The route comes after the address, on a work queue.
+            events.wait_until(lambda: any("fe80::ff:" in str(route.dst) for route in host.snapshot().routes))
             taken.append(host.snapshot())
             veth.delete()
     first, second = taken

@@ -267,7 +267,7 @@ class Bridge(Resource, Ports, Holder):
 
     # -- lifecycle ----------------------------------------------------------------
 
-    def _steps(self, together: bool = False) -> Steps:
+    def _steps(self, quiet: bool = False) -> Steps:
         self._index = 0
         runtime = self._runtime = self._netns._live_runtime()
         self._group = self._group or random_group()
@@ -277,7 +277,7 @@ class Bridge(Resource, Ports, Holder):
         # Elsewhere a stranger may get our index, and what follows would be done to his link.
         more = self._mtu_requests()
         rest = more if runtime.ours else []
-        first, *outcomes = yield [(runtime, [self._message(quiet=together), *addresses, *rest])]
+        first, *outcomes = yield [(runtime, [self._message(quiet=quiet), *addresses, *rest])]
         if first is not None:
             take_back_addresses(runtime, self._index, self._addresses, outcomes)
             raise self._explained(first)
@@ -285,7 +285,7 @@ class Bridge(Resource, Ports, Holder):
         if more and not rest:
             raise_first((yield [(runtime, more)]))
 
-    # Made with its ports, a bridge is quiet until they are all there: down, for it forwards what each one
+    # Made with many ports, a bridge is quiet until they are all there: down, for it forwards what each one
     # that comes up has to say to all the others; without snooping, for each port that joins restarts the
     # multicast timers of all (br_port_state_selection in net/bridge/br_stp.c).
     _ends_last = True

@@ -259,7 +259,7 @@ class Namespace(Inside, Resource, Holder):
                 runtime.move_to(held)
         _known[runtime.identity] = self
 
-    def _steps(self, together: bool = False) -> Steps:
+    def _steps(self, quiet: bool = False) -> Steps:
         assert self._open is not None
         raise_first((yield [(self._open, [LOOPBACK_UP])]))
 

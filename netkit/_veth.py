@@ -143,7 +143,7 @@ class VethPair(Resource):
 
     # -- lifecycle ----------------------------------------------------------------
 
-    def _steps(self, together: bool = False) -> Steps:
+    def _steps(self, quiet: bool = False) -> Steps:
         near, far = self._near, self._far
         near.index = far.index = 0
         here, there = near.open(), far.open()

@@ -53,11 +53,11 @@ class Resource(Owned):
         take_steps(self._steps())
         self._wait_usable(set())
 
-    def _steps(self, together: bool = False) -> Steps:
-        """What it sends; ``together``: many do so side by side, and _last_steps follow if it has any."""
+    def _steps(self, quiet: bool = False) -> Steps:
+        """What it sends. ``quiet``: many do so side by side, and its _last_steps follow when all is there."""
         raise NotImplementedError
 
-    _ends_last = False  # created together with others, it has steps that wait for the end of all theirs
+    _ends_last = False  # created with many others, it has steps that wait for the end of all theirs
 
     def _last_steps(self) -> Steps:
         raise NotImplementedError

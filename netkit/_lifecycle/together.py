@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from netkit._runtime import Runtime
 
 
+_MANY = 16  # from here on a bridge stays quiet until its ports are there
 _REQUESTS = 4  # of a resource, as a guess for the progress bar: two ends, an address, a route
 
 
@@ -94,9 +95,11 @@ class _Making:
 
     def _by_messages(self, run: Sequence[Resource]) -> None:
         eager = [each for each in run if not each._patient]
-        patient = [each._steps(True) for each in run if each._patient]
-        take_steps_together([each._steps(True) for each in eager], patient, self._progress)
-        take_steps_together([each._last_steps() for each in eager if each._ends_last], (), self._progress)
+        quiet = len(eager) >= _MANY
+        patient = [each._steps() for each in run if each._patient]
+        take_steps_together([each._steps(quiet) for each in eager], patient, self._progress)
+        if quiet:
+            take_steps_together([each._last_steps() for each in eager if each._ends_last], (), self._progress)
         for each in run:
             each._made()
         settled: set[tuple[Runtime, str]] = set()

@@ -27,8 +27,9 @@ def ports(hub: Namespace, bridge: Bridge, boxes: list[Namespace]) -> list[VethPa
     ]
 
 
-def test_a_star_takes_two_sends_to_the_hub_and_one_to_each_box(lab: Lab) -> None:
-    hub, boxes = Namespace("hub"), [Namespace() for _ in range(5)]
+@pytest.mark.parametrize("size", [5, 20])
+def test_a_star_takes_one_send_to_each_box_and_one_or_two_to_the_hub(lab: Lab, size: int) -> None:
+    hub, boxes = Namespace("hub"), [Namespace() for _ in range(size)]
     bridge = Bridge(hub, "br0", address="10.0.0.1/24")
     with Scope() as scope:
         lab.kernel.forget_requests()
@@ -36,12 +37,14 @@ def test_a_star_takes_two_sends_to_the_hub_and_one_to_each_box(lab: Lab) -> None
         sends: dict[int, list[str]] = {}
         for request in lab.kernel.requests:
             sends.setdefault(request.send, []).append(request.type)
+        last = [("RTM_NEWLINK", "RTM_NEWLINK")]  # the bridge, up and snooping when all ports are there
         assert sorted(map(tuple, sends.values())) == sorted(
-            [("RTM_NEWLINK", "RTM_NEWLINK", "RTM_NEWADDR", *["RTM_NEWLINK"] * 5)]  # lo, bridge, ports
-            + [("RTM_NEWLINK", "RTM_NEWLINK", "RTM_NEWADDR")] * 5  # lo, the far end
-            + [("RTM_NEWLINK", "RTM_NEWLINK")]  # the bridge, up and snooping when all ports are there
+            [("RTM_NEWLINK", "RTM_NEWLINK", "RTM_NEWADDR", *["RTM_NEWLINK"] * size)]  # lo, bridge, ports
+            + [("RTM_NEWLINK", "RTM_NEWLINK", "RTM_NEWADDR")] * size  # lo, the far end
+            + (last if size > 16 else [])
         )
-        assert [port.name for port in bridge.ports] == [f"v{n}" for n in range(2, 7)]
+        assert [port.name for port in bridge.ports] == [f"v{n}" for n in range(2, 2 + size)]
+        assert bridge.link.is_up
         assert all(box.links["lo"].is_up and box.links["eth0"].is_up for box in boxes)
 
 

@@ -6,7 +6,6 @@ from _socket import AF_INET, SOCK_STREAM
 
 from netkit._runtime import Runtime
 from netkit._spec import numbers
-from netkit._system import worker
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -79,7 +78,8 @@ class Inside:
         from netkit._system import process
 
         return process.run(
-            self._live_runtime().fresh, argv, self._processes(), input=input, capture_output=capture_output,
+            self._live_runtime().starter(), argv, self._processes(),
+            input=input, capture_output=capture_output,
             timeout=timeout, check=check, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env,
             text=text,
             encoding=encoding, errors=errors, bufsize=bufsize, executable=executable, shell=shell,
@@ -121,7 +121,8 @@ class Inside:
         from netkit._system import process
 
         return process.popen(
-            self._live_runtime().fresh, argv, self._processes(), stdin=stdin, stdout=stdout, stderr=stderr,
+            self._live_runtime().starter(), argv, self._processes(),
+            stdin=stdin, stdout=stdout, stderr=stderr,
             cwd=cwd, env=env, text=text, encoding=encoding, errors=errors, bufsize=bufsize,
             executable=executable, shell=shell,
             close_fds=close_fds, pass_fds=pass_fds, restore_signals=restore_signals,
@@ -152,7 +153,8 @@ class Inside:
         The one explicit exception: everything the thread does in the block happens in this
         namespace. StateError inside a running event loop, whose other tasks would be moved too.
         """
-        return worker.entered(self._live_runtime().check())
+        runtime = self._live_runtime()
+        return runtime.opener.entered(runtime.check())
 
     def ping(
         self,
@@ -188,9 +190,8 @@ class Inside:
         """Kill what still runs in a namespace that ends; what it would keep alive would stay."""
         processes = runtime.kept("processes")
         if processes is not None:
-            from netkit._system.members import kill_members
             from netkit._system.process import Processes
 
             assert isinstance(processes, Processes)
             processes.kill_all()
-            kill_members(runtime.identity)
+            runtime.end_members()

@@ -9,7 +9,14 @@ from netkit._inside import Inside
 from netkit._lifecycle import NAMESPACES, Holder, Resource, Teardown, Undo, raise_first, take_steps
 from netkit._link import Link, Links, link_by_name, nsid_in
 from netkit._netlink.link import get_link, parse_link
-from netkit._runtime import LOOPBACK_UP, Runtime, attach_runtime, create_runtime, create_runtimes
+from netkit._runtime import (
+    LOOPBACK_UP,
+    Runtime,
+    attach_runtime,
+    create_runtime,
+    create_runtimes,
+    open_registered,
+)
 from netkit._spec import names, numbers
 from netkit._system import nsfs
 from netkit._system.signals import deferred_signals
@@ -71,7 +78,7 @@ class Namespace(Inside, Resource, Holder):
         self._persistent = numbers.boolean(persistent, "persistent")
         if persistent and name is None:
             raise SpecError("persistent=True needs a name: Namespace('red', persistent=True)")
-        # A Topology without IPv6 leaves link-local addresses to the kernel: see _skip_duplicate_detection.
+        # A Topology without IPv6 leaves link-local addresses to the kernel: see skip_duplicate_detection.
         self._detects_duplicates = False
         self._open: Runtime | None = None
         self._registration: Registered | None = None
@@ -95,7 +102,7 @@ class Namespace(Inside, Resource, Holder):
         Raises NotFoundError when it is missing or stale, SpecError for a file that is no
         namespace. Twin: what ``ip netns exec NAME`` does first.
         """
-        descriptor = nsfs.open_name_or_path(name_or_path)
+        descriptor = open_registered(name_or_path)
         text = os.fspath(name_or_path)
         if "/" in text or not isinstance(name_or_path, str):
             return cls._borrow(descriptor, f"namespace {text}", path=text)

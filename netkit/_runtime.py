@@ -17,24 +17,29 @@ from netkit._netlink import ethtool
 from netkit._netlink.link import set_link
 from netkit._netlink.socket import NetlinkSocket
 from netkit._netlink.transport import NETLINK_NETFILTER, NETLINK_ROUTE
+from netkit._spec import names
 from netkit._system import nsfs
+from netkit._system.mode import is_rootless
 from netkit._system.privilege import missing_capability
-from netkit._system.worker import create_namespace, fresh, inside
+from netkit._system.sysctl_files import skip_duplicate_detection
+from netkit._system.worker import create_namespace, entered, fresh, inside
 from netkit.errors import KernelError, StateError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket as _socket
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from typing import ParamSpec, Protocol, TypeVar
 
     from netkit._netlink.transport import Transport
+    from netkit._system.process import Fresh
 
     P = ParamSpec("P")
     T = TypeVar("T")
 
     class Opener(Protocol):
-        """How namespaces are made and entered: by threads of ours, or by a simulated kernel."""
+        """How namespaces are made and entered: by our threads, by the broker, or by a simulated kernel."""
 
         def create(self) -> tuple[int, NetlinkSocket]: ...
         def create_many(
@@ -43,12 +48,16 @@ if TYPE_CHECKING:
         def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket: ...
         def open_netlink(self, fd: int, protocol: int) -> Transport: ...
         def inside(self, fd: int, function: Callable[[], T]) -> T: ...
-        def fresh(self, fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+        def fresh(self, hold: _Hold, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+        def misses(self, fd: int, capability: str) -> str | None: ...
         def sync_carrier(self, sock: NetlinkSocket, name: str) -> None: ...
         def interface_index(self, sock: NetlinkSocket, name: str) -> int: ...
         def interface_name(self, sock: NetlinkSocket, index: int) -> str: ...
         def register(self, name: str, fd: int, persistent: bool) -> Registered: ...
         def registered(self, name: str, fd: int) -> Registered: ...
+        def starter(self, runtime: Runtime) -> Fresh: ...
+        def end_members(self, fd: int, identity: tuple[int, int]) -> None: ...
+        def entered(self, fd: int) -> AbstractContextManager[None]: ...
 
     class Registered(Protocol):
         """A name of a namespace, which others find it by."""
@@ -97,9 +106,13 @@ class ThreadOpener:
         """Run a short function of ours inside."""
         return inside(fd, function)
 
-    def fresh(self, fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a user's function inside, on a thread of its own."""
-        return fresh(fd, function, *args, **kwargs)
+    def fresh(self, hold: _Hold, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a user's function inside, on a thread of its own, which keeps the namespace until its end."""
+        return fresh(hold.fd, hold, function, *args, **kwargs)
+
+    def misses(self, fd: int, capability: str) -> str | None:
+        """The capability, if it is what rtnetlink's EPERM is about."""
+        return missing_capability(capability, fd)
 
     def sync_carrier(self, sock: NetlinkSocket, name: str) -> None:
         """Let the kernel act on a link's carrier now."""
@@ -121,6 +134,25 @@ class ThreadOpener:
         """The name in /run/netns that a namespace has already."""
         return nsfs.registration_of(name, fd)
 
+    def starter(self, runtime: Runtime) -> Fresh:
+        """What programs are started with."""
+        return runtime.fresh
+
+    def end_members(self, fd: int, identity: tuple[int, int]) -> None:
+        """Kill what runs in the namespace."""
+        from netkit._system.members import kill_members
+
+        kill_members(identity)
+
+    def entered(self, fd: int) -> AbstractContextManager[None]:
+        """The calling thread itself is inside for a block."""
+        return entered(fd)
+
+
+def missing_capability_in(fd: int, capability: str) -> str | None:
+    """The capability, if this process lacks it in the namespace."""
+    return missing_capability(capability, fd)
+
 
 def netlink_transport(protocol: int) -> Transport:
     """A netlink socket in the calling thread's namespace."""
@@ -130,19 +162,40 @@ def netlink_transport(protocol: int) -> Transport:
         raise kernel_error("open a netlink socket", problem.errno or 0) from None
 
 
-opener: Opener = ThreadOpener()
+_threads = ThreadOpener()
+opener: Opener = _threads
+
+
+def maker() -> Opener:
+    """Who makes namespaces: the simulated kernel, the broker where this process may not, or our threads."""
+    if opener is _threads and is_rootless():
+        from netkit._rootless import broker_opener
+
+        return broker_opener()
+    return opener
+
+
+def _opener_of(fd: int) -> Opener:
+    """Who enters a namespace that exists: the broker those that are its own."""
+    if opener is _threads and is_rootless():
+        from netkit._rootless import owner_of
+
+        return owner_of(fd) or opener
+    return opener
 
 
 class Runtime:
     """One network namespace, as this process holds it."""
 
-    def __init__(self, fd: int, label: str, ours: bool, route: NetlinkSocket | None = None) -> None:
+    def __init__(
+        self, fd: int, label: str, ours: bool, by: Opener, route: NetlinkSocket | None = None
+    ) -> None:
         self.fd = fd
         self.identity = identity_of(fd)
         self.label = label
         self.ours = ours
         self.users = 1
-        self.opener = opener
+        self.opener = by
         self._lock = RLock()
         self._sockets: dict[int, NetlinkSocket] = {}
         self._kept: dict[str, Closable] = {}
@@ -150,7 +203,7 @@ class Runtime:
         # also unlikely to be those of another program that chooses them.
         self._indexes = _own_indexes if ours else count(_random_index())
         if route is not None:
-            self._sockets[NETLINK_ROUTE] = self._called(route)
+            self._sockets[NETLINK_ROUTE] = self._called(route, NETLINK_ROUTE)
 
     def move_to(self, fd: int) -> None:
         """Hold the namespace by another descriptor of it, which is the runtime's from now on."""
@@ -176,7 +229,8 @@ class Runtime:
     def open_netlink(self, protocol: int) -> NetlinkSocket:
         """Another socket of this protocol, for the caller to close."""
         with self._lock:
-            return self._called(NetlinkSocket(self.opener.open_netlink(self.check(), protocol)))
+            opened = NetlinkSocket(self.opener.open_netlink(self.check(), protocol))
+            return self._called(opened, protocol)
 
     def new_index(self) -> int:
         """An interface index that nobody has."""
@@ -194,7 +248,15 @@ class Runtime:
                 hold = _Hold(self.check())
         except OSError as problem:
             raise kernel_error(f"enter {self.label}", problem.errno or 0) from None
-        return self.opener.fresh(hold.fd, hold, function, *args, **kwargs)
+        return self.opener.fresh(hold, function, *args, **kwargs)
+
+    def starter(self) -> Fresh:
+        """What `process.popen` starts programs inside with."""
+        return self.opener.starter(self)
+
+    def end_members(self) -> None:
+        """Kill whatever runs in the namespace, until nothing is left."""
+        self.opener.end_members(self.fd, self.identity)
 
     def open_socket(self, family: int, kind: int, protocol: int) -> _socket.socket:
         """An ordinary socket that lives in the namespace."""
@@ -283,9 +345,10 @@ class Runtime:
                 self._sockets[protocol] = self.open_netlink(protocol)
             return self._sockets[protocol]
 
-    def _called(self, sock: NetlinkSocket) -> NetlinkSocket:
+    def _called(self, sock: NetlinkSocket, protocol: int) -> NetlinkSocket:
         sock.label = self.label
-        sock.missing_capability = lambda: missing_capability("CAP_NET_ADMIN", self.fd)
+        misses = self.opener.misses if protocol == NETLINK_ROUTE else missing_capability_in
+        sock.missing_capability = lambda: misses(self.fd, "CAP_NET_ADMIN")
         return sock
 
 
@@ -328,19 +391,21 @@ def identity_of(fd: int) -> tuple[int, int]:
 
 def create_runtime(label: str) -> Runtime:
     """A new namespace, with its rtnetlink socket open and IPv6 addresses usable at once; `lo` is down."""
-    return _new_runtime(label, *opener.create())
+    by = maker()
+    return _new_runtime(label, by, *by.create())
 
 
 def create_runtimes(
     labels: Sequence[str], progress: Callable[[int], object], detects_duplicates: bool = False
 ) -> list[Runtime]:
     """Several at once; all or none. ``detects_duplicates``: IPv6 is left as the kernel has it."""
-    made = opener.create_many(len(labels), progress, detects_duplicates)
-    return [_new_runtime(label, fd, route) for label, (fd, route) in zip(labels, made, strict=True)]
+    by = maker()
+    made = by.create_many(len(labels), progress, detects_duplicates)
+    return [_new_runtime(label, by, fd, route) for label, (fd, route) in zip(labels, made, strict=True)]
 
 
-def _new_runtime(label: str, fd: int, route: NetlinkSocket) -> Runtime:
-    runtime = Runtime(fd, label, True, route)
+def _new_runtime(label: str, by: Opener, fd: int, route: NetlinkSocket) -> Runtime:
+    runtime = Runtime(fd, label, True, by, route)
     with _registry_lock:
         _registry[runtime.identity] = runtime
     return runtime
@@ -355,8 +420,19 @@ def attach_runtime(fd: int, label: str) -> Runtime:
             os.close(fd)
             known.users += 1
             return known
-        runtime = _registry[identity] = Runtime(fd, label, False)
+        runtime = _registry[identity] = Runtime(fd, label, False, _opener_of(fd))
         return runtime
+
+
+def open_registered(name_or_path: str | os.PathLike[str]) -> int:
+    """A descriptor of the namespace of this name, the broker's names first, or at this path."""
+    if isinstance(name_or_path, str) and "/" not in name_or_path and opener is _threads and is_rootless():
+        from netkit._rootless import open_name
+
+        found = open_name(names.namespace_name(name_or_path))
+        if found is not None:
+            return found
+    return nsfs.open_name_or_path(name_or_path)
 
 
 def runtime_at(identity: tuple[int, int]) -> Runtime | None:
@@ -375,33 +451,12 @@ def _random_index() -> int:
 
 def _set_up() -> NetlinkSocket:
     """On the thread that has just made a namespace, inside it."""
-    _skip_duplicate_detection()
+    skip_duplicate_detection()
     return _open_route()
 
 
 def _open_route() -> NetlinkSocket:
     return NetlinkSocket(netlink_transport(NETLINK_ROUTE))
-
-
-def _skip_duplicate_detection() -> None:
-    # In a namespace of ours nobody else has our addresses; detection costs up to 2 seconds.
-    # One walk to the directory: the kernel compares the `net` of /proc/sys with that of every other
-    # namespace (proc_sys_compare in fs/proc/proc_sysctl.c), which among a thousand takes its time.
-    try:
-        directory = os.open("/proc/sys/net/ipv6/conf", os.O_PATH | os.O_CLOEXEC)
-    except OSError:
-        return  # no IPv6 in this kernel
-    try:
-        for key in ("all/accept_dad", "default/accept_dad"):
-            fd = os.open(key, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
-            try:
-                os.write(fd, b"0")
-            finally:
-                os.close(fd)
-    except OSError:
-        return  # read-only /proc/sys: addresses are added with nodad anyway
-    finally:
-        os.close(directory)
 
 
 def _after_fork() -> None:

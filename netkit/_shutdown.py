@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from netkit._lifecycle import undo_all
 
 
@@ -11,4 +13,9 @@ def shutdown() -> None:
     For programs that end without exit handlers, such as a fork of a larger one. Afterwards
     netkit can be used again. Raises TeardownError for what could not be removed.
     """
-    undo_all()
+    try:
+        undo_all()
+    finally:
+        broker = sys.modules.get("netkit._system.broker")
+        if broker is not None:
+            broker.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from netkit._diagnostics.finding import Finding
+from netkit._system.mode import VARIABLE, decide
 from netkit._system.privilege import effective_capabilities
 from netkit._system.refusals import suspects
 
@@ -13,6 +14,7 @@ _CAPABILITIES = (
     ("CAP_NET_ADMIN", "changing links, addresses, routes and NAT in the namespace this process is in"),
     ("CAP_NET_RAW", "ns.ping() and packet sockets"),
 )
+_MODE = "how namespaces are made"
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/uapi/linux/nsfs.h
 _NAMES = "/run/netns"
 
@@ -25,13 +27,20 @@ def find_privileges(refusal: str | None) -> list[Finding]:
         Finding(name, "yes") if name in held else Finding(name, "no", "not in effect (CapEff)", lost=lost)
         for name, lost in _CAPABILITIES
     ]
-    return [*found, _user_namespaces(refusal), _names(), _pid_namespace()]
+    return [*found, _mode(), _user_namespaces(refusal), _names(), _pid_namespace()]
+
+
+def _mode() -> Finding:
+    rootless, why = decide()
+    if rootless:
+        return Finding(_MODE, "yes", f"without root, by a helper process in a user namespace ({why})")
+    return Finding(_MODE, "yes", f"by this process ({why}); {VARIABLE}=1 would do it without root")
 
 
 def _user_namespaces(refusal: str | None) -> Finding:
     name = "user namespaces"
     if refusal is None:
-        return Finding(name, "yes", "so an ordinary user can work: netkit unshare -- COMMAND")
+        return Finding(name, "yes", "so an ordinary user can work")
     return Finding(
         name,
         "no",

@@ -81,7 +81,7 @@ class Iptables:
         from netkit._system.process import spawn_helper
 
         def spawn(argv: list[str], env: dict[str, str]) -> Any:
-            return spawn_helper(runtime.fresh, argv, env)
+            return spawn_helper(runtime.starter(), argv, env)
 
         self._worker = IptablesWorker(spawn, netns=runtime.label)
 

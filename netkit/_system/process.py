@@ -68,9 +68,10 @@ def popen(
     import subprocess
 
     argv = checked_argv(argv, shell)
+    launch: Any = getattr(fresh, "popen", subprocess.Popen)  # without root the broker starts it
 
     def start() -> Popen[Any]:
-        process = subprocess.Popen(
+        process = launch(
             argv,
             stdin=stdin,
             stdout=stdout,

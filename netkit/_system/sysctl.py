@@ -10,7 +10,7 @@ import os
 from threading import RLock
 
 from netkit._system import sysctl_lock
-from netkit._system.sysctl_files import key_of, key_path, present, read, value_text, write
+from netkit._system.sysctl_files import key_of, key_path, names_in, present, read, value_text, write
 from netkit._system.sysctl_lock import SharedRecord
 from netkit.errors import NotFoundError, StateError
 
@@ -231,7 +231,7 @@ def _reset_values(path: str, text: str) -> dict[str, str]:
     # devinet_copy_dflt_conf: devices that were never set follow the default.
     if path not in _RESETTING and not (start == "net/ipv4" and group == "default"):
         return {}
-    devices = os.listdir(f"/proc/sys/{start}/conf")
+    devices = names_in(f"{start}/conf")
     values = {f"{start}/conf/{device}/{name}": text for device in devices if device not in (group, "all")}
     if path == "net/ipv4/conf/all/forwarding":
         values["net/ipv4/conf/all/accept_redirects"] = "0" if text == "1" else "1"

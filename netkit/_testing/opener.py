@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import socket
     from typing import NoReturn
 
+    from netkit._runtime import Runtime
+
 _NETLINK_ROUTE = 0
 
 
@@ -118,7 +120,7 @@ class FakeOpener:
         """Nothing real is entered."""
         _refuse("enter a namespace")
 
-    def fresh(self, fd: int, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    def fresh(self, hold: object, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Nothing real is entered."""
         _refuse("run a function in a namespace")
 
@@ -145,6 +147,21 @@ class FakeOpener:
         if name not in self.names:
             raise kernel_error(f"adopt namespace '{name}'", errno.ENOENT)
         return self.names[name]
+
+    def misses(self, fd: int, capability: str) -> str | None:
+        """Nothing is missing: what is refused is refused on purpose."""
+        return None
+
+    def starter(self, runtime: Runtime) -> NoReturn:
+        """Nothing real is entered."""
+        _refuse("start a program in a namespace")
+
+    def end_members(self, fd: int, identity: tuple[int, int]) -> None:
+        """Nothing ever runs here."""
+
+    def entered(self, fd: int) -> NoReturn:
+        """Nothing real is entered."""
+        _refuse("enter a namespace")
 
     def _observe(self, first: bool, netns: FakeNetns, message: Message) -> None:
         self.sweep()

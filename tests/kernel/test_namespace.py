@@ -431,7 +431,8 @@ assert not os.path.lexists("/run/netns/red")
 
 
 def test_without_the_capability_it_is_named(host: Namespace) -> None:
-    said = run_in(host, "setpriv", "--bounding-set=-sys_admin", sys.executable, "-c", REFUSED)
+    command = sys.executable, "-c", REFUSED
+    said = run_in(host, "env", "NETKIT_ROOTLESS=0", "setpriv", "--bounding-set=-sys_admin", *command)
     for line in said.splitlines():
         assert line.startswith(AccessError.__name__)
         assert "CAP_SYS_ADMIN" in line

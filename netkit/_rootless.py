@@ -1,0 +1,187 @@
+"""Namespaces without root: those of the broker, a helper process, which it hands over.
+
+What configures them (netlink) goes through sockets that the broker opened and passed, in this process:
+the kernel asks who opened a socket, and who sends is the user that owns the user namespace.
+"""
+
+from __future__ import annotations
+
+import os
+from _socket import AF_NETLINK, SOCK_RAW, socket
+from fcntl import ioctl
+
+from netkit._netlink import ethtool
+from netkit._netlink.socket import NetlinkSocket
+from netkit._netlink.transport import NETLINK_ROUTE
+from netkit._system import broker, sysctl_files
+from netkit._system.limits import make_room
+from netkit._system.privilege import NS_GET_USERNS
+from netkit.errors import StateError, UnsupportedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket as _socket
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from typing import NoReturn, ParamSpec, TypeVar
+
+    from netkit._netlink.transport import Transport
+    from netkit._runtime import Registered, Runtime, _Hold
+    from netkit._system.process import Fresh
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+_AT_ONCE = 100  # per message, which takes at most 253 descriptors
+_FEW = 100
+_NOT_SUPPORTED = 95  # EOPNOTSUPP
+
+
+class BrokerOpener:
+    """The way without root: the broker makes namespaces, and enters them for us."""
+
+    def __init__(self) -> None:
+        self.broker = broker.broker()
+
+    def create(self) -> tuple[int, NetlinkSocket]:
+        """Make a namespace and its rtnetlink socket."""
+        return self._create(1, False)[0]
+
+    def create_many(
+        self, count: int, progress: Callable[[int], object], detects_duplicates: bool
+    ) -> list[tuple[int, NetlinkSocket]]:
+        """Make several; all or none."""
+        if count > _FEW:
+            make_room(2 * count)
+        made: list[tuple[int, NetlinkSocket]] = []
+        try:
+            while len(made) < count:
+                more = self._create(min(_AT_ONCE, count - len(made)), detects_duplicates)
+                made += more
+                progress(len(more))
+        except BaseException:
+            for fd, route in made:
+                os.close(fd)
+                route.close()
+            raise
+        return made
+
+    def _create(self, count: int, detects_duplicates: bool) -> list[tuple[int, NetlinkSocket]]:
+        _, fds = self.broker.request("create", count=count, detects_duplicates=detects_duplicates)
+        sockets = [NetlinkSocket(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE, fd)) for fd in fds[1::2]]
+        return [*zip(fds[::2], sockets, strict=True)]
+
+    def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket:
+        """An ordinary socket that lives in the namespace."""
+        import socket as _socket
+
+        opened = self._socket(fd, family, kind, protocol)
+        return _socket.socket(family, kind, protocol, fileno=opened)
+
+    def open_netlink(self, fd: int, protocol: int) -> Transport:
+        """A netlink socket that speaks to the namespace."""
+        return socket(AF_NETLINK, SOCK_RAW, protocol, self._socket(fd, AF_NETLINK, SOCK_RAW, protocol))
+
+    def _socket(self, fd: int, family: int, kind: int, protocol: int) -> int:
+        numbers = {"family": int(family), "kind": int(kind), "protocol": int(protocol)}
+        return self.broker.request("socket", [fd], **numbers)[1][0]
+
+    def inside(self, fd: int, function: Callable[[], T]) -> T:
+        """Run a short function of ours, here: the sysctls that it reads and writes are those inside."""
+        return sysctl_files.done_elsewhere(broker.RemoteSysctls(self.broker, fd), function)
+
+    def fresh(self, hold: _Hold, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a user's function inside, in a process of its own."""
+        from netkit._system.broker_call import call_remotely
+
+        result: T = call_remotely(self.broker, hold.fd, function, args, kwargs)
+        return result
+
+    def misses(self, fd: int, capability: str) -> str | None:
+        """Here nothing is missing; what is refused nonetheless leads out of the broker's namespaces."""
+        return capability
+
+    def starter(self, runtime: Runtime) -> Fresh:
+        """What programs are started with."""
+        from netkit._system.remote_process import RemoteStarter
+
+        return RemoteStarter(self.broker, runtime.check)
+
+    def end_members(self, fd: int, identity: tuple[int, int]) -> None:
+        """Kill what runs in the namespace: the broker sees it, and it does not count itself."""
+        try:
+            self.broker.request("end_members", [fd])
+        except StateError:
+            return  # the broker has ended, and all that it started
+
+    def entered(self, fd: int) -> AbstractContextManager[None]:
+        """Not possible: setns(2) needs a capability."""
+        _refuse(
+            "enter a namespace with a thread of this process",
+            "Without root call(), run() and socket() work inside; code that must itself enter runs in "
+            "`netkit unshare -- PROGRAM`",
+        )
+
+    def sync_carrier(self, sock: NetlinkSocket, name: str) -> None:
+        """Let the kernel act on a link's carrier now."""
+        ethtool.sync_carrier(sock.fileno(), name)
+
+    def interface_index(self, sock: NetlinkSocket, name: str) -> int:
+        """The index of the link of this name; OSError ENODEV when there is none."""
+        return ethtool.interface_index(sock.fileno(), name)
+
+    def interface_name(self, sock: NetlinkSocket, index: int) -> str:
+        """The name of the link of this index; OSError ENODEV when there is none."""
+        return ethtool.interface_name(sock.fileno(), index)
+
+    def register(self, name: str, fd: int, persistent: bool) -> Registered:
+        """Name a namespace in the broker's /run/netns, where programs inside find it."""
+        if persistent:
+            _refuse(
+                f"make namespace '{name}' persistent",
+                "Without root a namespace ends with the process that made it",
+            )
+        return broker.RemoteRegistration(self.broker, name, fd)
+
+    def registered(self, name: str, fd: int) -> Registered:
+        """As for `register`: nothing of a rootless process outlives it."""
+        _refuse(f"adopt namespace '{name}'", "Without root a namespace ends with the process that made it")
+
+
+def _refuse(operation: str, hint: str) -> NoReturn:
+    raise UnsupportedError(operation, _NOT_SUPPORTED, hint=hint)
+
+
+_opener: BrokerOpener | None = None
+
+
+def broker_opener() -> BrokerOpener:
+    """The one of this process, with a broker that lives."""
+    global _opener
+    if _opener is None or _opener.broker.closed:
+        _opener = BrokerOpener()
+    return _opener
+
+
+def owner_of(fd: int) -> BrokerOpener | None:
+    """The opener of a namespace that belongs to the broker; None for one that does not."""
+    running = broker.running()
+    if running is None:
+        return None
+    try:
+        owner = ioctl(fd, NS_GET_USERNS)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(owner)
+    finally:
+        os.close(owner)
+    return broker_opener() if (status.st_dev, status.st_ino) == running.user_namespace else None
+
+
+def open_name(name: str) -> int | None:
+    """The namespace that has this name in the broker's /run/netns; None if none has."""
+    running = broker.running()
+    if running is None or not os.path.lexists(f"/proc/{running.pid}/root/run/netns/{name}"):
+        return None
+    return int(running.request("open", name=name)[1][0])

@@ -1,0 +1,252 @@
+"""The caller's end of the broker: started on first use, one per process, asked under one lock.
+
+A request never blocks for long: what waits (a program's end, a function's result) has a descriptor
+of its own, which the reply brings.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
+from _thread import RLock
+
+from netkit._system import broker_frames as frames
+from netkit._system.namespace_files import path_identity
+from netkit._system.signals import deferred_signals
+from netkit.errors import StateError, UnsupportedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from netkit._system.broker_values import Value
+
+# The package without its __init__, which would load what a broker has no use for.
+_START = (
+    "import sys; package = type(sys)('netkit'); package.__path__ = [sys.argv[1]]; "
+    "sys.modules['netkit'] = package; from netkit._system.broker_server import main; main()"
+)
+_KEPT = ("LD_LIBRARY_PATH", "PYTHONHOME")  # an interpreter may not start without
+
+
+class Broker:
+    """A running broker."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._serial = 0
+        self._early: dict[int, frames.Frame] = {}
+        self._sock: socket | None = None
+        self.pid = 0
+        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+        try:
+            self._supervisor = _spawn(theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._sock = ours
+        try:
+            self._meet()
+        except BaseException:
+            self.close()
+            raise
+        self.user_namespace = path_identity(f"/proc/{self.pid}/ns/user")
+
+    def _meet(self) -> None:
+        """Two messages in any order: the broker's pid from its supervisor, and its own that it is ready."""
+        missing = {"pid", "version"}
+        while missing:
+            fields = _checked(self._receive()).fields()
+            missing -= fields.keys()
+            if isinstance(pid := fields.get("pid"), int):
+                self.pid = pid
+
+    def request(self, what: str, fds: Sequence[int] = (), /, **fields: Value) -> tuple[Any, list[int]]:
+        """Ask for something: its value, and the descriptors that came, which are the caller's from now on."""
+        with deferred_signals(), self._lock:
+            if self._sock is None:
+                raise _ended()
+            serial = self._serial = (self._serial + 1) & 0x7FFFFFFF or 1
+            try:
+                frames.send(self._sock, frames.REQUEST, serial, {"request": what, **fields}, fds)
+            except (BrokenPipeError, ConnectionResetError):
+                raise self._lost() from None
+            frame = self._answer(serial)
+            return _checked(frame).value, frame.fds
+
+    def _answer(self, serial: int) -> frames.Frame:
+        """The answer to a request; a finalizer may have asked in between and met this one first."""
+        while serial not in self._early:
+            frame = self._receive()
+            self._early[frame.serial or serial] = frame  # 0: it could not even be read
+        return self._early.pop(serial)
+
+    def _receive(self) -> frames.Frame:
+        assert self._sock is not None
+        try:
+            frame = frames.receive(self._sock)
+        except ConnectionResetError:
+            frame = None
+        if frame is None:
+            raise self._lost()
+        return frame
+
+    def _lost(self) -> StateError:
+        """It was killed, and so all that it started."""
+        self.close()
+        return _ended()
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is nobody to ask any more."""
+        return self._sock is None
+
+    def close(self) -> None:
+        """End it and all that it started; returns when they are gone."""
+        with self._lock:
+            if self._sock is None:
+                return
+            self.forget()
+            try:
+                os.waitpid(self._supervisor, 0)
+            except ChildProcessError:
+                return  # somebody else has waited for it
+
+    def forget(self) -> None:
+        """In a child after fork: the parent's broker goes on."""
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
+
+
+def _spawn(control: int) -> int:
+    """The supervisor's pid; nothing is inherited but the socket, and the pidfd of this process."""
+    if not sys.executable:
+        raise UnsupportedError(
+            "start the helper process of rootless namespaces", 95,
+            hint="sys.executable does not say where Python is, as in a program that embeds it",
+        )  # fmt: skip
+    caller = os.pidfd_open(os.getpid())
+    # Above the numbers they are to have, so that none is overwritten before it is passed.
+    import fcntl
+
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (control, caller)]
+    os.close(caller)
+    actions = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+    placed = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(high, 3)]
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    environment = {key: os.environ[key] for key in _KEPT if key in os.environ}
+    argv = [sys.executable, "-I", "-S", "-c", _START, package]
+    try:
+        return os.posix_spawn(
+            sys.executable, argv, environment, file_actions=[*actions, *placed], setsigmask=()
+        )
+    finally:
+        frames.close_all(high)
+
+
+def _checked(frame: frames.Frame) -> frames.Frame:
+    if frame.kind != frames.ERROR:
+        return frame
+    frames.close_all(frame.fds)
+    raise frames.error_of(frame.fields())
+
+
+def _ended() -> StateError:
+    return StateError(
+        "the helper process that holds the rootless namespaces has ended (it was killed, or shutdown() was "
+        "called), and they with it: make them again"
+    )
+
+
+class RemoteSysctls:
+    """The sysctls of a namespace, read and written by the broker: `sysctl_files.Elsewhere`."""
+
+    __slots__ = ("_broker", "_fd")
+
+    def __init__(self, broker: Broker, fd: int) -> None:
+        self._broker = broker
+        self._fd = fd
+
+    def read(self, path: str) -> str:
+        """The value."""
+        return str(self._broker.request("read", [self._fd], path=path)[0])
+
+    def present(self, path: str) -> bool:
+        """Whether there is such a key."""
+        return bool(self._broker.request("present", [self._fd], path=path)[0])
+
+    def names_in(self, path: str) -> list[str]:
+        """The names in a directory."""
+        return list(self._broker.request("list", [self._fd], path=path)[0])
+
+    def write(self, path: str, text: str, key: str | None) -> bool:
+        """Set it; whether it differed."""
+        return bool(self._broker.request("write", [self._fd], path=path, text=text, key=key)[0])
+
+
+class RemoteRegistration:
+    """A name in the broker's /run/netns."""
+
+    __slots__ = ("_broker", "name", "path")
+
+    def __init__(self, broker: Broker, name: str, fd: int) -> None:
+        path = broker.request("register", [fd], name=name)[0]
+        self._broker = broker
+        self.name = name
+        self.path = f"/proc/{broker.pid}/root{path}"
+
+    def remove(self) -> None:
+        """Take the name away."""
+        try:
+            self._broker.request("unregister", name=self.name)
+        except StateError:
+            return  # it went with the broker
+
+    def forget(self) -> None:
+        """Nothing is held here."""
+
+    def give_descriptor(self) -> int:
+        """There is none: the name is a mount."""
+        return -1
+
+
+_running: Broker | None = None
+_starting = RLock()
+
+
+def broker() -> Broker:
+    """The broker of this process, which is started now if there is none."""
+    global _running
+    with _starting:
+        if _running is None or _running.closed:
+            with deferred_signals():
+                _running = Broker()
+        return _running
+
+
+def running() -> Broker | None:
+    """The broker, if there is one."""
+    return _running if _running is not None and not _running.closed else None
+
+
+def end() -> None:
+    """End the broker, if there is one."""
+    current = running()
+    if current is not None:
+        current.close()
+
+
+def _after_fork() -> None:
+    global _running, _starting
+    _starting = RLock()
+    if _running is not None:
+        _running.forget()
+        _running = None
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,173 @@
+"""Functions and values on their way to another process of the same Python, and back.
+
+Pickle, and beyond it: functions that no module has (lambdas, closures, those of a notebook or script)
+go as their code, with the globals that they use; sockets go as descriptors.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import marshal
+import pickle
+import socket
+import sys
+from types import CellType, CodeType, FunctionType, ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+MAIN = "__main__"
+
+
+class Unportable(Exception):
+    """What cannot be taken along; the text says why."""
+
+
+def pack(value: object) -> tuple[bytes, list[int]]:
+    """The bytes of a value, and the descriptors of the sockets in it, which stay the caller's."""
+    buffer = io.BytesIO()
+    pickler = _Pickler(buffer)
+    try:
+        pickler.dump(value)
+    except Unportable:
+        raise
+    except Exception as problem:  # pickle raises whatever an object's own methods do
+        raise Unportable(str(problem) or type(problem).__name__) from problem
+    return buffer.getvalue(), pickler.fds
+
+
+def unpack(data: bytes, fds: Sequence[int]) -> Any:
+    """The value again; the sockets in it take their descriptors over."""
+    return _Unpickler(io.BytesIO(data), fds).load()
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, 5)
+        self.fds: list[int] = []
+        self._numbers: dict[int, int] = {}
+
+    def persistent_id(self, obj: Any) -> Any:
+        if not isinstance(obj, socket.socket):
+            return None
+        if obj.fileno() < 0:
+            raise Unportable("a closed socket")
+        if id(obj) not in self._numbers:
+            self._numbers[id(obj)] = len(self.fds)
+            self.fds.append(obj.fileno())
+        return ("socket", self._numbers[id(obj)], obj.gettimeout())
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, ModuleType):
+            return importlib.import_module, (obj.__name__,)
+        if isinstance(obj, FunctionType) and not _is_importable(obj):
+            return _by_value(obj)
+        if isinstance(obj, type) and obj.__module__ == MAIN:
+            raise Unportable(
+                f"class {obj.__qualname__} is of the program's main module: put it into a module of its own"
+            )
+        return NotImplemented
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, fds: Sequence[int]) -> None:
+        super().__init__(file)
+        self._fds = fds
+        self._sockets: dict[int, socket.socket] = {}
+
+    def find_class(self, module_name: str, global_name: str, /) -> Any:
+        if module_name == __name__:  # without an import: in the process of call() that would be netkit's
+            return globals()[global_name]
+        return super().find_class(module_name, global_name)
+
+    def persistent_load(self, pid: Any) -> socket.socket:
+        number: int = pid[1]
+        timeout: float | None = pid[2]
+        if number not in self._sockets:
+            made = self._sockets[number] = socket.socket(fileno=self._fds[number])
+            made.settimeout(timeout)
+        return self._sockets[number]
+
+
+def _is_importable(function: FunctionType) -> bool:
+    if function.__module__ == MAIN:
+        return False
+    found: Any = sys.modules.get(function.__module__ or "")
+    for part in function.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return found is function
+
+
+def _by_value(function: FunctionType) -> tuple[Any, ...]:
+    code = function.__code__
+    cells = function.__closure__ or ()
+    used = {name: function.__globals__[name] for name in _names(code) if name in function.__globals__}
+    state = {
+        "globals": used,
+        "defaults": function.__defaults__,
+        "keywords": function.__kwdefaults__,
+        "cells": [[cell.cell_contents] if _is_filled(cell) else [] for cell in cells],
+    }
+    made = (marshal.dumps(code), function.__module__, function.__qualname__, len(cells))
+    return _new_function, made, state, None, None, _fill_function
+
+
+def _names(code: CodeType) -> set[str]:
+    """The names that the code, and the code in it, may look up among the globals."""
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _names(constant)
+    return found
+
+
+def _is_filled(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
+
+
+def _new_function(code: bytes, module: str, qualified: str, cells: int) -> FunctionType:
+    namespace = {"__name__": module, "__builtins__": __builtins__}
+    made = FunctionType(marshal.loads(code), namespace, closure=tuple(CellType() for _ in range(cells)))
+    made.__qualname__ = qualified
+    made.__module__ = module
+    return made
+
+
+def _fill_function(function: FunctionType, state: dict[str, Any]) -> None:
+    function.__globals__.update(state["globals"])
+    function.__defaults__ = state["defaults"]
+    function.__kwdefaults__ = state["keywords"]
+    for cell, contents in zip(function.__closure__ or (), state["cells"], strict=True):
+        if contents:
+            cell.cell_contents = contents[0]
+
+
+def outcome_of(call: Callable[[], object]) -> tuple[bytes, list[int], object]:
+    """Make a call: its result or exception, packed; and the object itself, which holds the descriptors."""
+    try:
+        result: object = ("returned", call())
+    except BaseException as problem:
+        result = ("raised", _portable(problem))
+    try:
+        return (*pack(result), result)
+    except Unportable as problem:
+        return (*pack(("lost", str(problem))), result)
+
+
+def _portable(problem: BaseException) -> BaseException:
+    import traceback
+
+    text = "".join(traceback.format_exception(problem))
+    try:
+        data, _ = pack(problem)
+        unpack(data, [])
+    except Exception:
+        problem = RuntimeError(f"{type(problem).__name__}: {problem}")
+    problem.add_note("It was raised in the process of call():\n" + text)
+    return problem

@@ -1,0 +1,502 @@
+"""Live namespaces in an ordinary user's ordinary process: each test is a program of his."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.harness.ordinary import PYTHON, Ordinary
+
+START = "import os, socket, subprocess, sys\nfrom netkit import *\nimport netkit\n"
+PAIR = """
+pair = VethPair(a, b, name="e", peer_name="e", address=["10.0.0.1/24", "fd00::1/64"],
+                peer_address=["10.0.0.2/24", "fd00::2/64"])
+"""
+
+
+def program(nobody: Ordinary, text: str, **env: str) -> list[str]:
+    """The lines it prints; it is to end well and to say nothing on stderr."""
+    return nobody.python(START + text, env=env).splitlines()
+
+
+def test_two_namespaces_and_a_cable(nobody: Ordinary) -> None:
+    text = f"""
+with open("/proc/self/status") as file:
+    print(os.geteuid(), file.read().split("CapEff:")[1].split()[0])
+with Namespace() as a, Namespace() as b:
+    {PAIR.replace(chr(10), chr(10) + "    ")}
+    with pair:
+        print(a.ping("10.0.0.2").loss, b.ping("fd00::1").loss)
+        a.routes.add("10.9.0.0/16", via="10.0.0.2")
+        print([str(route.dst) for route in a.routes if route.via])
+        print(len(a.snapshot().links), pair.peer.netns is b)
+        done = a.run(["ip", "-br", "link", "show", "e"], capture_output=True, text=True, check=True)
+        print(done.stdout.split()[:2])
+"""
+    lines = program(nobody, text)
+    assert lines == ["65534 0000000000000000", "0.0 0.0", "['10.9.0.0/16']", "2 True", "['e@if1001', 'UP']"]
+
+
+def test_sysctls(nobody: Ordinary) -> None:
+    text = """
+with Namespace() as a, Namespace() as b:
+    a.sysctl["net.ipv4.ip_forward"] = 1
+    print(a.sysctl["net.ipv4.ip_forward"], b.sysctl["net.ipv4.ip_forward"])
+    with b.sysctl.override("net.ipv4.conf.all.forwarding", 1):
+        print(b.sysctl["net.ipv4.conf.lo.forwarding"])
+    print(b.sysctl["net.ipv4.conf.lo.forwarding"], "net.ipv4.nothing" in a.sysctl)
+    try:
+        a.sysctl["net.ipv4.nothing"]
+    except NotFoundError as problem:
+        print(problem)
+"""
+    lines = program(nobody, text)
+    assert lines[:3] == ["1 0", "1", "0 False"]
+    assert lines[3].startswith("cannot read sysctl net.ipv4.nothing: No such file or directory (ENOENT)")
+
+
+def test_masquerade_and_dnat_with_packets(nobody: Ordinary) -> None:
+    text = """
+with Scope() as lab:
+    outside, host, box = lab.own(Namespace()), lab.own(Namespace()), lab.own(Namespace())
+    lab.own(VethPair(host, outside, name="eth0", peer_name="eth0", address="198.51.100.1/24",
+                     peer_address="198.51.100.2/24"))
+    bridge = lab.own(Bridge(host, "br0", address="172.18.0.1/24"))
+    bridge.connect(box, name="veth0", peer_name="eth0", peer_address="172.18.0.2/24", default_route=True)
+    lab.own(host.sysctl.override("net.ipv4.conf.all.forwarding", 1))
+    lab.own(NatRule.masquerade(host, saddr="172.18.0.0/24", oif="eth0"))
+    print(box.ping("198.51.100.2").loss)
+    rule = lab.own(NatRule.dnat(host, proto="tcp", dport=80, to="172.18.0.2:80"))
+    server, client = box.socket(), outside.socket()
+    server.bind(("172.18.0.2", 80))
+    server.listen()
+    client.connect(("198.51.100.1", 80))
+    taken, peer = server.accept()
+    print(peer[0], rule.backend, rule.counters[0])
+    for each in (server, client, taken):
+        each.close()
+"""
+    assert program(nobody, text) == ["0.0", "198.51.100.2 nftables 1"]
+
+
+def test_names_are_those_inside(nobody: Ordinary) -> None:
+    text = """
+with Namespace("red") as red:
+    with Namespace.open("red") as again:
+        print(again.fileno() == red.fileno(), os.path.samestat(os.stat(red.path), os.fstat(red.fileno())))
+    print(red.run(["ip", "netns"], capture_output=True, text=True).stdout.split())
+    print(red.run(["ip", "netns", "exec", "red", "ip", "-br", "link"], stdout=subprocess.PIPE).returncode)
+    try:
+        Namespace("red").create()
+    except ExistsError as problem:
+        print(problem.operation)
+try:
+    Namespace.open("red")
+except NotFoundError:
+    print("gone")
+with Namespace("red"):
+    print("again")
+"""
+    lines = program(nobody, text)
+    assert lines == ["True True", "['red']", "0", "create namespace 'red'", "gone", "again"]
+
+
+def test_a_topology(nobody: Ordinary) -> None:
+    text = """
+with Topology.star(120) as net:
+    print(net["box3"].ping(net.address("box117")).loss)
+"""
+    assert program(nobody, text) == ["0.0"]
+
+
+# -- what runs inside ---------------------------------------------------------------------------
+
+
+def test_run_is_subprocess_run(nobody: Ordinary) -> None:
+    text = """
+os.umask(0o027)
+os.environ["IT"] = "is here"
+read, write = os.pipe()
+with Namespace() as a:
+    def out(*words, **keywords):
+        done = a.run(list(words), capture_output=True, text=True, **keywords)
+        return done.returncode, done.stdout, done.stderr
+    print(out("sh", "-c", "pwd; umask; echo $IT; id -u; echo oops >&2; exit 3"))
+    print(out("sh", "-c", "pwd; echo $IT", cwd="/usr", env={"IT": "other"}))
+    print(out("cat", input="through\\n"), out("sh", "-c", "kill -9 $$"))
+    print(a.run(["sh", "-c", f"echo passed >&{write}"], pass_fds=[write]).returncode, os.read(read, 10))
+    print(a.run("echo $((6 * 7))", shell=True, stdout=subprocess.PIPE).stdout)
+    print(a.run(["ls", "/proc/self/fd"], capture_output=True, text=True).stdout.split())
+    print(out("sh", "-c", "ps -o sid= -p $$", start_new_session=True)[1].strip() != "0")
+    for words, keywords in ((["nosuch"], {}), (["/etc/passwd"], {}), (["true"], {"cwd": "/nosuch"})):
+        try:
+            a.run(words, **keywords)
+        except OSError as problem:
+            print(type(problem).__name__, problem.filename)
+    try:
+        a.run(["sh", "-c", "echo bad >&2; exit 7"], stderr=subprocess.PIPE, check=True)
+    except CommandError as problem:
+        print(problem.returncode, problem.stderr)
+    try:
+        a.run(["sleep", "100"], timeout=0.05)
+    except subprocess.TimeoutExpired as problem:
+        print(problem.cmd)
+"""
+    home = str(nobody.home)
+    assert program(nobody, text) == [
+        str((3, f"{home}\n0027\nis here\n0\n", "oops\n")),
+        str((0, "/usr\nother\n", "")),
+        f"{(0, 'through' + chr(10), '')} {(-9, '', '')}",
+        "0 b'passed\\n'",
+        "b'42\\n'",
+        "['0', '1', '2', '3']",
+        "True",
+        "FileNotFoundError nosuch",
+        "PermissionError /etc/passwd",
+        "FileNotFoundError /nosuch",
+        "7 b'bad\\n'",
+        "['sleep', '100']",
+    ]
+
+
+def test_popen_is_subprocess_popen(nobody: Ordinary) -> None:
+    text = """
+import signal
+with Namespace() as a:
+    with a.popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        print(isinstance(process, subprocess.Popen), process.poll(), os.path.exists(f"/proc/{process.pid}"))
+        process.stdin.write("hello\\n")
+        process.stdin.flush()
+        print(process.stdout.readline(), end="")
+        process.terminate()
+        print(process.wait(10), process.returncode)
+        process.kill()  # of one that has ended: nothing
+    left = a.popen(["sh", "-c", "trap '' TERM HUP; sleep 1000 & wait"], start_new_session=True)
+left.wait(10)
+print(left.returncode)
+"""
+    assert program(nobody, text) == ["True None True", "hello", "-15 -15", "-9"]
+
+
+def test_a_terminal(nobody: Ordinary) -> None:
+    text = """
+import pty
+with Namespace() as a:
+    ours, theirs = pty.openpty()
+    words = ["sh", "-c", "test -t 0 && test -t 1 && stty size && echo yes"]
+    done = a.run(words, stdin=theirs, stdout=theirs, stderr=theirs)
+    print(done.returncode, b"yes" in os.read(ours, 1000))
+"""
+    assert program(nobody, text) == ["0 True"]
+
+
+def test_call(nobody: Ordinary) -> None:
+    text = """
+import threading
+def double(numbers):
+    return [2 * each for each in numbers]
+def fail():
+    raise KeyError("missing")
+with Namespace() as a:
+    print(a.call(double, [1, 2]), a.call(lambda: socket.if_nameindex()), a.call(os.getcwd) == os.getcwd())
+    print(len(a.call(bytes, 3_000_000)), a.call(lambda: Namespace.current().links["lo"].addresses and "up"))
+    with a.call(lambda: socket.create_server(("127.0.0.1", 80))) as server, a.socket() as client:
+        client.connect(("127.0.0.1", 80))
+        taken, _ = server.accept()
+        taken.close()
+        print(a.call(lambda it: it.getpeername(), client))
+    sys.stdout.flush()
+    a.call(print, "printed inside")
+    for function in (fail, lambda: threading.Lock(), lambda: os.kill(os.getpid(), 9), lambda: sys.exit(3)):
+        try:
+            a.call(function)
+        except (KeyError, SpecError, StateError, SystemExit) as problem:
+            print(type(problem).__name__, str(problem)[-60:])
+    try:
+        a.call(print, threading.Lock())
+    except SpecError as problem:
+        print(problem)
+    try:
+        a.entered()
+    except UnsupportedError as problem:
+        print("netkit unshare" in str(problem))
+"""
+    lines = program(nobody, text)
+    assert lines[:5] == [
+        "[2, 4] [(1, 'lo')] True",
+        "3000000 up",
+        "('127.0.0.1', 80)",
+        "printed inside",
+        "KeyError 'missing'",
+    ]
+    assert lines[5].startswith("SpecError")
+    assert lines[5].endswith("cannot pickle '_thread.lock' object")
+    assert lines[6].startswith("StateError")
+    assert lines[7] == "SystemExit 3"
+    assert "cannot be taken there: cannot pickle '_thread.lock' object. Use run()" in lines[8]
+    assert lines[9] == "True"
+
+
+def test_with_busy_threads_and_a_running_loop(nobody: Ordinary) -> None:
+    text = """
+import asyncio, threading
+stop = threading.Event()
+def spin():
+    while not stop.is_set():
+        sum(range(1000))
+threads = [threading.Thread(target=spin) for _ in range(50)]
+for thread in threads:
+    thread.start()
+results = []
+def use():
+    with Namespace() as a:
+        a.sysctl["net.ipv4.ip_forward"] = 1
+        results.append((a.ping("127.0.0.1").loss, a.run(["true"]).returncode))
+async def main():
+    use()
+    await asyncio.gather(*(asyncio.to_thread(use) for _ in range(4)))
+try:
+    asyncio.run(main())
+finally:
+    stop.set()
+    for thread in threads:
+        thread.join()
+print(results == [(0.0, 0)] * 5)
+"""
+    assert program(nobody, text) == ["True"]
+
+
+# -- what is not ours -----------------------------------------------------------------------------
+
+
+def test_the_current_namespace_is_the_real_one(nobody: Ordinary) -> None:
+    text = """
+with Namespace() as a, Namespace.current() as host:
+    print([link.name for link in host.links], os.stat("/proc/self/ns/net").st_ino)
+    for change in (lambda: Bridge(host, "br0").create(), lambda: host.routes.add("10.9.0.0/16", dev="lo"),
+                   lambda: VethPair(host, a, name="x", peer_name="y").create(),
+                   lambda: VethPair(a, host, name="x", peer_name="y").create(),
+                   lambda: host.sysctl.__setitem__("net.ipv4.ip_forward", "01")):
+        try:
+            change()
+        except AccessError as problem:
+            print("CAP_NET_ADMIN" in str(problem) and "netkit unshare" in str(problem))
+"""
+    lines = program(nobody, text)
+    assert lines[0] == f"['lo'] {os.stat('/proc/self/ns/net').st_ino}"
+    assert lines[1:] == ["True"] * 5
+
+
+@pytest.mark.parametrize(
+    ("made", "attempt"), [("'p', persistent=True", "it.create()"), ("'q'", "it.create().detach()")]
+)
+def test_nothing_can_outlive_the_process(nobody: Ordinary, made: str, attempt: str) -> None:
+    text = f"""
+it = Namespace({made})
+try:
+    {attempt}
+except UnsupportedError as problem:
+    print(problem)
+if it.exists:
+    it.delete()
+"""
+    (line,) = program(nobody, text)
+    assert "Without root a namespace ends with the process that made it" in line
+
+
+# -- how it is chosen -----------------------------------------------------------------------------
+
+
+def test_it_can_be_switched_off(nobody: Ordinary) -> None:
+    text = """
+try:
+    Namespace().create()
+except AccessError as problem:
+    print(problem)
+"""
+    (line,) = program(nobody, text, NETKIT_ROOTLESS="0")
+    assert "CAP_SYS_ADMIN" in line
+
+
+def test_a_wrong_value_of_the_variable(nobody: Ordinary) -> None:
+    text = """
+try:
+    Namespace().create()
+except SpecError as problem:
+    print(problem)
+"""
+    assert program(nobody, text, NETKIT_ROOTLESS="yes") == [
+        "NETKIT_ROOTLESS='yes': give 1 (without root) or 0 (with root)"
+    ]
+
+
+def test_root_can_have_it_too() -> None:
+    inside = "a.run(['readlink', '/proc/self/ns/user'], capture_output=True, text=True).stdout"
+    project = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [PYTHON, "-c", START + f"with Namespace() as a:\n    print({inside})"],
+        capture_output=True, text=True, timeout=60, cwd=project,
+        env={**os.environ, "NETKIT_ROOTLESS": "1", "PYTHONPATH": project},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip().startswith("user:")
+    assert done.stdout.strip() != os.readlink("/proc/self/ns/user")
+
+
+def test_doctor_says_which_and_why(nobody: Ordinary) -> None:
+    done = nobody.run([PYTHON, "-m", "netkit", "doctor", "--json"])
+    found = {each["name"]: each for each in json.loads(done.stdout)["privileges"]}
+    detail = found["how namespaces are made"]["detail"]
+    assert detail.startswith("without root, by a helper process in a user namespace")
+    assert "CAP_SYS_ADMIN and CAP_NET_ADMIN are missing" in detail
+
+
+def test_a_refusal_is_explained(nobody: Ordinary) -> None:
+    text = START + "Namespace().create()"
+    inner = "echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --ambient-caps=-all --inh-caps=-all "
+    argv = ["unshare", "--map-user=1000", "--map-group=1000", "--keep-caps", "sh", "-ec"]
+    done = nobody.run([*argv, inner + f'{PYTHON} -c "$0"', text])
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert "cannot make a user namespace: No space left on device (ENOSPC)" in last
+    assert "user.max_user_namespaces = 0 (forbids it)" in last
+
+
+# -- its end --------------------------------------------------------------------------------------
+
+HOLDS = """
+with Namespace("held") as a:
+    words = ["sh", "-c", "trap '' HUP TERM INT; (setsid sleep 1000 &) ; echo; sleep 1000"]
+    p = a.popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    p.stdout.readline()
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def of_nobody() -> set[int]:
+    """His processes."""
+    found: set[int] = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if entry.stat().st_uid == 65534 and (entry / "cmdline").read_bytes():
+                found.add(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def gone_in_time(before: set[int]) -> set[int]:
+    """What is left of his new processes once they had ten seconds to end."""
+    deadline = time.monotonic() + 10
+    while left := of_nobody() - before:
+        if time.monotonic() > deadline:
+            break
+        for pid in left:
+            try:
+                pidfd = os.pidfd_open(pid)
+            except OSError:
+                continue
+            select.select([pidfd], [], [], 1)
+            os.close(pidfd)
+    return left
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, None])
+def test_all_of_it_ends_with_the_process(nobody: Ordinary, number: int | None) -> None:
+    before = of_nobody()
+    with nobody.popen([PYTHON, "-c", START + HOLDS], stdin=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        assert len(of_nobody() - before) >= 5  # it, supervisor, broker, shell, two sleeps
+        if number is None:
+            process.communicate(timeout=10)
+        else:
+            process.send_signal(number)
+            process.wait(10)
+    assert gone_in_time(before) == set()
+
+
+BUSY = """
+print("ready", flush=True)
+while True:
+    with Namespace("n") as a, Namespace() as b:
+        with VethPair(a, b, name="e", peer_name="e", address="10.0.0.1/24", peer_address="10.0.0.2/24"):
+            a.sysctl["net.ipv4.ip_forward"] = 1
+            a.popen(["sleep", "1000"], start_new_session=True)
+"""
+
+
+def test_killed_at_random_moments_nothing_is_left(nobody: Ordinary) -> None:
+    before = of_nobody()
+    moments = random.Random(4)
+    for _ in range(20):
+        with nobody.popen([PYTHON, "-W", "ignore", "-c", START + BUSY]) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            select.select([], [], [], moments.uniform(0, 0.4))
+            process.kill()
+            process.wait(10)
+    assert gone_in_time(before) == set()
+
+
+def test_a_killed_broker_is_told(nobody: Ordinary) -> None:
+    text = """
+import signal
+from netkit._system import broker
+a = Namespace().create()
+p = a.popen(["sleep", "1000"])
+os.kill(broker.running().pid, signal.SIGKILL)
+print(p.wait(10))
+try:
+    a.run(["true"])
+except StateError as problem:
+    print(problem)
+a.delete()
+with Namespace() as b:
+    print(b.ping("127.0.0.1").loss)
+"""
+    lines = program(nobody, text)
+    assert lines[0] == "-9"
+    assert lines[1].startswith("the helper process that holds the rootless namespaces has ended")
+    assert lines[2] == "0.0"
+
+
+def test_a_forked_child_leaves_the_broker_alone(nobody: Ordinary) -> None:
+    text = """
+with Namespace() as a:
+    pid = os.fork()
+    if pid == 0:
+        with Namespace() as mine:
+            os._exit(int(mine.ping("127.0.0.1").loss))
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), a.run(["true"]).returncode)
+"""
+    assert program(nobody, text) == ["0 0"]
+
+
+def test_the_broker_inherits_nothing(nobody: Ordinary) -> None:
+    text = """
+from netkit._system import broker
+read, write = os.pipe()
+os.set_inheritable(write, True)
+with Namespace() as a:
+    a.sysctl["net.ipv4.ip_forward"]  # before it answers this, it has closed what it passed before
+    at = f"/proc/{broker.running().pid}"
+    links = [os.readlink(f"{at}/fd/{each}") for each in os.listdir(f"{at}/fd")]
+    print(sorted({each.partition(":")[0].partition("[")[0] for each in links}), len(links))
+    with open(f"{at}/environ") as file:
+        print(file.read())
+os.close(write)
+print(os.read(read, 1))
+"""
+    lines = program(nobody, text, SECRET="not for it")
+    # The standard three, the socket, the caller's pidfd, the pipe that SIGCHLD writes to.
+    assert lines == [str(["/dev/null", "anon_inode", "pipe", "socket"]) + " 7", "", "b''"]

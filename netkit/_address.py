@@ -41,6 +41,14 @@ def parse_addresses(value: OneOrMany) -> tuple[Address, ...]:
     return tuple([Address.parse(each) for each in one_or_many(value)])
 
 
+def refuse_small_mtu(mtu: int | None, addresses: tuple[Address, ...], what: str = "mtu") -> None:
+    """IPv6 is off on a device whose MTU is below 1280 (RFC 8200, section 5): EINVAL, and no more words."""
+    if mtu is not None and mtu < 1280:
+        for address in addresses:
+            if address.version == 6:
+                raise SpecError(f"{what} {mtu} is too small for {address}: IPv6 needs 1280")
+
+
 def add_requests(index: int, name: str, addresses: tuple[Address, ...]) -> list[Request]:
     """The messages that give a new link its addresses."""
     return [

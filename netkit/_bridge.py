@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netkit._address import add_requests, parse_addresses
+from netkit._address import add_requests, parse_addresses, refuse_small_mtu
 from netkit._end import random_mac, take_back_addresses
 from netkit._lifecycle import LINKS, PHRASE, Holder, Resource, Teardown, raise_first
 from netkit._link import Link, link_by_name
@@ -98,6 +98,7 @@ class Bridge(Resource, Ports, Holder):
         self._addresses: tuple[Address, ...] = parse_addresses(address)
         self._mac = None if mac is None else parse_mac(mac)
         self._mtu = None if mtu is None else numbers.mtu(mtu)
+        refuse_small_mtu(self._mtu, self._addresses)
         self._stp = numbers.boolean(stp, "stp")
         self._forward_delay = _timer(forward_delay, "forward_delay", stp)
         self._hello_time = _timer(hello_time, "hello_time", stp)

@@ -8,6 +8,10 @@ from netkit._runtime import Runtime
 from netkit._spec import numbers
 from netkit.errors import SpecError
 
+_RUNS_LATER = (
+    0x20 | 0x80 | 0x200
+)  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR of inspect, which is slow to load
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket as _socket
@@ -141,6 +145,10 @@ class Inside:
         """
         if not callable(fn):
             raise SpecError(f"call() takes a function and its arguments, not {fn!r}")
+        if getattr(getattr(fn, "__code__", None), "co_flags", 0) & _RUNS_LATER:
+            raise SpecError(
+                f"call() of {fn!r} would run nothing inside: it is a generator or coroutine function"
+            )
         return self._live_runtime().fresh(fn, *args, **kwargs)
 
     def socket(self, family: int = AF_INET, type: int = SOCK_STREAM, proto: int = 0) -> _socket.socket:

@@ -103,6 +103,8 @@ class Rules:
         if rule is not None:
             if invert or family is not None or any(value is not None for value in given):
                 raise SpecError("a Rule has everything already: leave out the other keywords")
+            if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise SpecError(f"delete() takes a Rule, or keywords such as src=, not {rule!r}")
             request = delete_rule(rule)
         else:
             if all(value is None for value in given):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from errno import ENODEV
 
-from netkit._address import add_requests, parse_addresses
+from netkit._address import add_requests, parse_addresses, refuse_small_mtu
 from netkit._end import End, random_mac, take_back_addresses
 from netkit._lifecycle import LINKS, Resource, Teardown, raise_first
 from netkit._link import Link, require_link
@@ -119,6 +119,8 @@ class VethPair(Resource):
             None if peer_mac is None else parse_mac(peer_mac),
             None if peer_txqlen is None else numbers.integer(peer_txqlen, "peer_txqlen", 0, 2**31 - 1),
         )
+        refuse_small_mtu(self._near.mtu, self._near.addresses)
+        refuse_small_mtu(self._far.mtu, self._far.addresses, "mtu" if peer_mtu is None else "peer_mtu")
         if ns._same_as(peer_ns) and name == peer_name:
             raise SpecError(f"both ends are called '{name}' in the same namespace: give another peer_name")
         self._queues = numbers.integer(queues, "queues", 1, 4096)
@@ -220,6 +222,8 @@ class VethPair(Resource):
                 wait_until_heard(end.runtime, end.index, end.addresses)
 
     def _name_the_taken(self, refusal: KernelError) -> KernelError:
+        if isinstance(refusal, UnsupportedError) and isinstance(self._master, Link):
+            return refusal._hinted(f"Is {self._master._called}, which is to be its master, a bridge?")
         if isinstance(refusal, UnsupportedError):
             return refusal._hinted("A veth needs a kernel with CONFIG_VETH (module `veth`)")
         # EEXIST (EBUSY for the far index) has no text: names and indexes all look the same.

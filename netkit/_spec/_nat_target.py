@@ -30,7 +30,7 @@ def parse_target(to: object, kind: str) -> Target:
         pair: tuple[object, ...] = to  # pyright: ignore[reportUnknownVariableType]
         if len(pair) != 2:
             raise SpecError(f"to {shown(pair)} is no target: give (address, port)")
-        return *_addresses(pair[0]), port_range(pair[1], "port in to")
+        return *_addresses(pair[0]), port_range(pair[1], f"to {shown(pair)}: port")
     if isinstance(to, int) and to <= 65535:  # a port, far more likely than 0.0.x.y
         raise SpecError(f"to {shown(to)} has no address{_instead(kind)}")
     if not isinstance(to, str):
@@ -38,7 +38,7 @@ def parse_target(to: object, kind: str) -> Target:
     if to.startswith(":") and not to.startswith("::"):
         raise SpecError(f"to {shown(to)} has no address{_instead(kind)}")
     addresses, ports = _split(to)
-    return *_addresses(addresses), None if ports is None else port_range(ports, "port in to")
+    return *_addresses(addresses), None if ports is None else port_range(ports, f"to {shown(to)}: port")
 
 
 def _instead(kind: str) -> str:

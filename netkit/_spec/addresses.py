@@ -90,6 +90,17 @@ def _address_hint(value: object) -> str:
         return _zero_hint(value)
 
 
+def _prefix_hint(value: str) -> str:
+    host, _, prefix = value.partition("/")
+    if "," in value:
+        return ": give several as a list"
+    try:
+        longest = ipaddress.ip_address(host).max_prefixlen
+    except ValueError:
+        return ""
+    return f": a prefix length is 0 to {longest}" if prefix.removeprefix("-").isdecimal() else ""
+
+
 def _zero_hint(value: str) -> str:
     # 010.0.0.1 is octal to inet_aton and decimal to others, so ipaddress refuses it.
     octets = value.partition("/")[0].split(".")
@@ -144,7 +155,9 @@ def _network_refusal(value: str | int | IPAddress, what: str) -> str:
     try:
         right = ipaddress.ip_network(value, strict=False)
     except ValueError:
-        hint = _zero_hint(value) if isinstance(value, str) else ": an int is 0 to 2**128-1"
+        hint = ": an int is 0 to 2**128-1"
+        if isinstance(value, str):
+            hint = _prefix_hint(value) or _zero_hint(value)
         return f"{what} {shown(value)} is no IP network{hint}"
     return f"{what} '{value}' has bits set behind its prefix length: write '{right}'"
 
@@ -178,7 +191,7 @@ def _parsed_interface(value: object, what: str) -> IPInterface:
         try:
             return ipaddress.ip_interface(value)
         except ValueError:
-            hint = _zero_hint(value)
+            hint = _prefix_hint(value) or _zero_hint(value)
             raise SpecError(f"{what} {shown(value)} is no IP address with a prefix length{hint}") from None
     address = ip_address(value, what)
     usual = 24 if address.version == 4 else 64

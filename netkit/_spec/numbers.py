@@ -38,7 +38,12 @@ def port_range(value: object, what: str = "port") -> tuple[int, int]:
     if isinstance(value, str) and "-" in value:
         low, _, high = value.partition("-")
         return _ordered(port(low, what), port(high, what), what)
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, list):
+        raise SpecError(
+            f"{what} {shown(value)} is a list: a range is (1000, 2000) or '1000-2000'; several ports are "  # pyright: ignore[reportUnknownArgumentType]
+            "several rules"
+        )
+    if isinstance(value, tuple):
         ends: tuple[object, ...] = tuple(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         if len(ends) != 2:
             raise SpecError(f"{what} {shown(ends)} is no range: give (low, high) or '1000-2000'")

@@ -80,8 +80,8 @@ def open_name_or_path(value: str | os.PathLike[str]) -> int:
 
 def open_descriptor(fd: int) -> int:
     """A duplicate of a namespace's descriptor; SpecError if it is something else."""
-    if not isinstance(fd, int) or isinstance(fd, bool) or fd < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise SpecError(f"fd {fd!r} is no descriptor: it is an int from 0 up")
+    if not isinstance(fd, int) or isinstance(fd, bool) or not 0 <= fd < 2**31:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise SpecError(f"fd {fd!r} is no descriptor: it is an int, 0 to 2147483647")
     try:
         duplicate = fcntl(fd, F_DUPFD_CLOEXEC, 0)
     except OSError as error:

@@ -78,7 +78,8 @@ class Job:
             self.error = None  # its traceback refers to this frame: no cycle
 
     def _throw_away(self) -> None:
-        if self.served and self.error is None and self.discard is not None:
+        # What outcome() has raised has left no result, and no error either.
+        if self.served and self.result is not None and self.discard is not None:
             try:
                 self.discard(self.result)
             except Exception as error:  # nobody waits for it any more, and the thread has other jobs

@@ -6,6 +6,7 @@ is made.
 
 from __future__ import annotations
 
+from netkit._address import refuse_small_mtu
 from netkit._system.sysctl import key_path
 from netkit._topology.addressing import Addressing
 from netkit._topology.gateways import GivenRoutes
@@ -48,6 +49,7 @@ class Layout:
         self.wiring = Wiring(plan.bridges, plan.links)
         self.automatic = Addressing(self.wiring.segments, plan.subnet, routers).run(occupied)
         self.addresses = self._addresses(namespaces)
+        self._refuse_small_mtus()
         self.subnets = {name: tuple(bridge.segment.subnets) for name, bridge in self.wiring.bridges.items()}
         references = References(self.addresses, self.subnets)
         given = GivenRoutes(self.wiring, references)
@@ -72,6 +74,11 @@ class Layout:
         """Each bridge with its device and the keywords of `Bridge`."""
         for name, interface in self.wiring.bridges.items():
             yield name, interface, self._options[name]
+
+    def _refuse_small_mtus(self) -> None:
+        for number, cable in enumerate(self.wiring.cables):
+            for end in (cable.near, cable.far):
+                refuse_small_mtu(cable.plan.mtu, end.addresses, f"links[{number}].mtu")
 
     def _addresses(self, namespaces: Mapping[str, NamespacePlan]) -> dict[str, tuple[Address, ...]]:
         """By namespace, in the plan's order of links, bridges first; by bridge."""

@@ -81,6 +81,16 @@ def test_a_build_that_runs_out_leaves_nothing(free: int) -> None:
         build()
 
 
+def test_several_at_once_that_run_out_are_one_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """On each of the threads that make them; nothing of it is printed."""
+    with Scope() as lab:
+        lab.own(Namespace(), Namespace())  # importing a module needs a descriptor too
+        for free in range(4):
+            with descriptors(free), pytest.raises(KernelError, match="EMFILE"):
+                lab.own(*[Namespace() for _ in range(8)])
+    assert capfd.readouterr().err == ""
+
+
 def test_two_namespaces_and_a_pair_need_few() -> None:
     with descriptors(7):
         build()

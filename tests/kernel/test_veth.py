@@ -21,6 +21,7 @@ from netkit import (
     Scope,
     SpecError,
     StateError,
+    UnsupportedError,
     VethPair,
 )
 from netkit._netlink.socket import NetlinkSocket
@@ -170,9 +171,9 @@ def test_nothing_is_made_elsewhere_and_moved(
         kinds: list[int] = []
         real = NetlinkSocket._exchange
 
-        def spy(self, requests, *rest):  # type: ignore[no-untyped-def]
+        def spy(self, requests, *rest, **how):  # type: ignore[no-untyped-def]
             kinds.extend(request.kind for request in requests)
-            return real(self, requests, *rest)
+            return real(self, requests, *rest, **how)
 
         monkeypatch.setattr(NetlinkSocket, "_exchange", spy)
         with the_pair(host, box) as veth:
@@ -207,6 +208,14 @@ def test_a_taken_name_says_which_and_where(where: str) -> None:
         run_in(taken, "ip", "link", "del", "eth0")
         with veth:  # again, after a create that failed
             assert host.ping("10.0.0.2", timeout=0.5).loss == 0
+
+
+def test_a_master_that_is_no_bridge(host: Namespace, box: Namespace) -> None:
+    with VethPair(host, box, name="v0", peer_name="eth0") as (no_bridge, _):
+        pair = VethPair(host, box, name="v1", peer_name="eth1", master=no_bridge)
+        with pytest.raises(UnsupportedError, match=r"Is link 'v0', which is to be its master, a bridge\?"):
+            pair.create()
+        assert names(host) == ["lo", "v0"]
 
 
 @pytest.mark.parametrize("side", ["address", "peer_address"])

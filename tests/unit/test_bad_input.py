@@ -25,6 +25,7 @@ from netkit import (
     Scope,
     SpecError,
     StateError,
+    Topology,
     VethPair,
 )
 from netkit._spec import names
@@ -233,7 +234,9 @@ ADDRESSES: list[tuple[object, list[str]]] = [
     ("10.0.0.1", ["no prefix length", "10.0.0.1/24", "10.0.0.1/32"]),
     ("fd00::1", ["no prefix length", "fd00::1/64", "fd00::1/128"]),
     ("10.0.0.256/24", ["'10.0.0.256/24'", "no IP address"]),
-    ("10.0.0.1/33", ["'10.0.0.1/33'"]),
+    ("10.0.0.1/33", ["'10.0.0.1/33'", "a prefix length is 0 to 32"]),
+    ("fd00::1/129", ["'fd00::1/129'", "a prefix length is 0 to 128"]),
+    ("10.0.0.1/24,10.0.0.2/24", ["give several as a list"]),
     ("10.0.0.1/-1", ["'10.0.0.1/-1'"]),
     ("fd00::1/129", ["'fd00::1/129'"]),
     ("10.0.0/24", ["'10.0.0/24'"]),
@@ -280,7 +283,7 @@ def test_an_address_given_twice(lab: Lab) -> None:
 NETWORKS: list[tuple[object, list[str]]] = [
     ("10.9.0.1/16", ["bits set behind its prefix length", "'10.9.0.0/16'"]),
     ("fd00::1/64", ["bits set behind its prefix length", "'fd00::/64'"]),
-    ("10.9.0.0/33", ["'10.9.0.0/33'"]),
+    ("10.9.0.0/33", ["'10.9.0.0/33'", "a prefix length is 0 to 32"]),
     ("banana", ["'banana'"]),
     ("", ["''"]),
     (1.5, ["float"]),
@@ -564,6 +567,27 @@ COMBINATIONS: dict[str, Case] = {
     "rule v4 to v6": (
         lambda lab: lab.host.rules.add(src="10.0.0.0/8", dst="fd00::/8", table=100), ["choose one family"],
     ),
+    "delete no rule": (
+        lambda lab: lab.host.rules.delete("from all"), ["'from all'", "takes a Rule"],  # type: ignore[arg-type]
+    ),
+    "a descriptor that is none": (lambda lab: Namespace.from_fd(2**40), ["1099511627776", "2147483647"]),
+    "veth's MTU too small for IPv6": (
+        lambda lab: VethPair(lab.host, lab.box, name="a", peer_name="b", mtu=1000, peer_address="fd00::1/64"),
+        ["mtu 1000", "fd00::1/64", "1280"],
+    ),
+    "its peer's": (
+        lambda lab: VethPair(
+            lab.host, lab.box, name="a", peer_name="b", peer_mtu=1279, peer_address=["fd00::1/64"]
+        ),
+        ["peer_mtu 1279", "1280"],
+    ),
+    "bridge's MTU too small for IPv6": (
+        lambda lab: Bridge(lab.host, "b", mtu=1000, address="fd00::1/64"), ["mtu 1000", "1280"],
+    ),
+    "topology's MTU too small for IPv6": (
+        lambda lab: Topology.line(2, subnet="fd00::/48", mtu=1000).check(), ["links[0].mtu 1000", "1280"],
+    ),
+    "call what runs later": (lambda lab: lab.host.call(_coroutine), ["_coroutine", "run nothing inside"]),
     "rule action": (lambda lab: lab.host.rules.add(action="drop"), ["'drop'", "prohibit"]),
     "rule mark": (lambda lab: lab.host.rules.add(fwmark="one", table=100), ["'one'", "0x1/0xff"]),
     "rule mask alone": (lambda lab: lab.host.rules.add(fwmask=1, table=100), ["fwmark="]),
@@ -597,6 +621,10 @@ def _Hop(lab: Lab) -> NextHop:  # noqa: N802
     del lab.kernel.requests[sent:]
     _seen = asked
     return hop
+
+
+async def _coroutine() -> None:
+    pass
 
 
 def _owned(value: Any) -> object:
@@ -662,6 +690,14 @@ NAT: dict[str, Case] = {
     ),
     "ranges of different widths": (
         lambda lab: NatRule.dnat(lab.host, proto="tcp", dport="80-89", to="10.0.0.2:100-104"), ["10", "5"],
+    ),
+    "a list of ports": (
+        lambda lab: NatRule.dnat(lab.host, proto="tcp", dport=[80, 443], to="10.0.0.2"),  # type: ignore[arg-type]
+        ["dport [80, 443] is a list", "several rules"],
+    ),
+    "a target's port out of range": (
+        lambda lab: NatRule.dnat(lab.host, proto="tcp", to="10.0.0.2:65536"),
+        ["'10.0.0.2:65536'", "1 to 65535"],
     ),
     "a port of words": (
         lambda lab: NatRule.dnat(lab.host, proto="tcp", dport="http", to="10.0.0.2"), ["'http'", "65535"],

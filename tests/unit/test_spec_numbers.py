@@ -46,14 +46,14 @@ def test_bad_port_texts(bad: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "wanted"),
-    [(80, (80, 80)), ("80", (80, 80)), ("1000-2000", (1000, 2000)), ((1, 2), (1, 2)), (["1", 2], (1, 2))],
+    [(80, (80, 80)), ("80", (80, 80)), ("1000-2000", (1000, 2000)), ((1, 2), (1, 2)), (("1", 2), (1, 2))],
 )
 def test_port_ranges(value: object, wanted: tuple[int, int]) -> None:
     assert numbers.port_range(value) == wanted
 
 
 @pytest.mark.parametrize(
-    "bad", ["2-1", (2, 1), (1,), (1, 2, 3), "1-", "-", "1-2-3", (True, 2), 80.0, None, ""]
+    "bad", ["2-1", (2, 1), (1,), (1, 2, 3), "1-", "-", "1-2-3", [80, 443], (True, 2), 80.0, None, ""]
 )
 def test_bad_port_ranges(bad: object) -> None:
     with pytest.raises(SpecError, match="port"):

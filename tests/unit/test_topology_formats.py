@@ -83,7 +83,7 @@ sysctls = { "net.ipv4.ip_default_ttl" = 99 }
 routes = [{ dst = "10.66.0.0/16", type = "blackhole" }]
 nat = [
     { kind = "masquerade", saddr = "lan", oif = "wan" },
-    { kind = "dnat", proto = "tcp", dport = [8000, 8010], to = "desk" },
+    { kind = "dnat", proto = "tcp", dport = "8000-8010", to = "desk" },
 ]
 
 [namespaces.desk]

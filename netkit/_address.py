@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from netkit._netlink.address import (
-    RTM_NEWADDR,
     add_address,
     delete_address,
     get_address,
     list_addresses,
     parse_address,
 )
-from netkit._netlink.wire import NLM_F_ECHO, Request
+from netkit._netlink.wire import Request
 from netkit._readiness import wait_until_heard
 from netkit._spec import names
 from netkit._spec.address import Address, plain
@@ -151,6 +150,4 @@ class Addresses:
             runtime.route.request(request)
             wait_until_heard(runtime, link.ifindex, (value,))
             return parse_address(runtime.route.get(get_address(link.ifindex, value)))[1]
-        request.flags |= NLM_F_ECHO  # what the kernel makes of it comes back with the ACK (rtmsg_ifa)
-        made = [reply for reply in runtime.route.request(request) if reply[0] == RTM_NEWADDR]
-        return parse_address(made[0])[1] if made else value
+        return parse_address(runtime.route.make(request))[1]  # rtmsg_ifa of net/ipv4/devinet.c

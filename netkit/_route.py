@@ -359,7 +359,8 @@ def _device(dev: DeviceLike | None, netns: Namespace) -> tuple[DeviceLike | None
     """The name of a device, and its index where it was given as a Link."""
     if not isinstance(dev, Link):
         return dev, None
-    require_device(dev, netns)
+    if dev.netns is not netns:
+        require_device(dev, netns)
     return netns._live_runtime().name_of(dev.ifindex), dev.ifindex
 
 

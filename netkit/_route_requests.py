@@ -36,7 +36,10 @@ def addition(
 
     With ``echo``, what the kernel makes of the route comes back with the ACK.
     """
-    request = add_route(route, _index(runtime, route, index), _hops(runtime, route), replace=replace)
+    if index is None and route.dev is not None:
+        index = runtime.index_of(route.dev)
+    hops = _hops(runtime, route) if route.nexthops else ()
+    request = add_route(route, index, hops, replace=replace)
     if echo:
         request.flags |= NLM_F_ECHO
     return request
@@ -52,12 +55,10 @@ def add(runtime: Runtime, route: Route, request: Request) -> Route:
 
 def delete(runtime: Runtime, route: Route, index: int | None = None, *, any_type: bool = False) -> None:
     """Delete one route; with ``any_type`` a blackhole as well as a unicast route."""
-    index = _index(runtime, route, index)
-    runtime.route.request(delete_route(route, index, _hops(runtime, route), any_type=any_type))
-
-
-def _index(runtime: Runtime, route: Route, index: int | None) -> int | None:
-    return index if index is not None or route.dev is None else runtime.index_of(route.dev)
+    if index is None and route.dev is not None:
+        index = runtime.index_of(route.dev)
+    hops = _hops(runtime, route) if route.nexthops else ()
+    runtime.route.request(delete_route(route, index, hops, any_type=any_type))
 
 
 def _hops(runtime: Runtime, route: Route) -> list[int | None]:

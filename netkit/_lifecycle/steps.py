@@ -6,7 +6,7 @@ namespace, in order. The generator gets the outcomes back, one for each request,
 
 from __future__ import annotations
 
-from netkit._netlink.socket import LARGEST_BATCH
+from netkit._netlink.batch import LARGEST_BATCH
 from netkit._runtime import Runtime
 
 TYPE_CHECKING = False

@@ -114,6 +114,8 @@ ROUTE_POLICY: Policy = {
 _AF = {0: 0, 4: 2, 6: 10}
 # family, destination's and source's prefix lengths, tos, table, protocol, scope, type, flags
 _HEADER = Struct("=BBBBBBBBI")
+# An IPv4 network by a device: most routes, in one go. The header, RTA_DST and RTA_OIF.
+_PLAIN = Struct("=BBBBBBBBIHH4sHHI")
 _NEXT_HOP = Struct("=HBBi")  # length, flags, weight minus one, index
 _FAMILY = Struct("=H")
 
@@ -140,9 +142,8 @@ def add_route(
         flags |= NLM_F_APPEND
     elif exclusive:
         flags |= NLM_F_EXCL
-    kind = route_type_number(route.type)
-    header = _header(route, protocol_number(route.protocol), scope_number(route.scope), kind)
-    body = header + b"".join(_members(route, index, nexthop_indexes))
+    protocol, scope = protocol_number(route.protocol), scope_number(route.scope)
+    body = _body(route, index, nexthop_indexes, protocol, scope, route_type_number(route.type))
     verb = "replace" if replace else "append" if append else "add"
     what = operation or (verb, " route ", route)
     return Request(RTM_NEWROUTE, flags, body, what, ROUTE_POLICY, _HEADER.size)
@@ -167,8 +168,8 @@ def delete_route(
     protocol = 0
     if exact:
         scope, protocol = scope_number(route.scope), protocol_number(route.protocol)
-    header = _header(route, protocol, scope, 0 if any_type else None)
-    body = header + b"".join(_members(route, index, nexthop_indexes))
+    kind = 0 if any_type else route_type_number(route.type)
+    body = _body(route, index, nexthop_indexes, protocol, scope, kind)
     what = operation or ("delete route ", route)
     return Request(RTM_DELROUTE, NLM_F_ACK, body, what, ROUTE_POLICY, _HEADER.size, deleting=True)
 
@@ -225,12 +226,24 @@ def is_local(reply: Reply) -> bool:
 # -- parts of a message ------------------------------------------------------------
 
 
-def _header(route: Route, protocol: int, scope: int, kind: int | None = None) -> bytes:
+def _body(
+    route: Route, index: int | None, hop_indexes: Sequence[int | None], protocol: int, scope: int, kind: int
+) -> bytes:
     prefixlen = 0 if isinstance(route.dst, str) else route.dst.prefixlen
     table = route.table if route.table < 256 else 0  # then RTA_TABLE says it
     flags = RTNH_F_ONLINK if route.onlink else 0
-    kind = route_type_number(route.type) if kind is None else kind
-    return _HEADER.pack(_AF[route.family], prefixlen, 0, 0, table, protocol, scope, kind, flags)
+    if prefixlen and table and index and route.family == 4 and _is_plain(route):
+        packed = route.dst.network_address.packed  # type: ignore[union-attr]  # "default" has no length
+        return _PLAIN.pack(
+            2, prefixlen, 0, 0, table, protocol, scope, kind, flags, 8, RTA_DST, packed, 8, RTA_OIF, index
+        )
+    header = _HEADER.pack(_AF[route.family], prefixlen, 0, 0, table, protocol, scope, kind, flags)
+    return header + b"".join(_members(route, index, hop_indexes))
+
+
+def _is_plain(route: Route) -> bool:
+    special = route.via is not None or route.src is not None or route.metric is not None
+    return not (special or route.mtu is not None or route.nexthops)
 
 
 def _members(route: Route, index: int | None, nexthop_indexes: Sequence[int | None]) -> list[bytes]:

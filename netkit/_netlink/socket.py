@@ -14,8 +14,8 @@ from _thread import allocate_lock
 from struct import Struct
 
 from netkit._forks import process
-from netkit._netlink.address import RTM_NEWADDR
-from netkit._netlink.policy import attribute_at
+from netkit._netlink.batch import SEQUENCE_MASK, packed, split
+from netkit._netlink.refusal import explain
 from netkit._netlink.transport import LostError, drain, receive, send, set_options
 from netkit._netlink.wire import (
     HEADER,
@@ -23,6 +23,7 @@ from netkit._netlink.wire import (
     NLM_F_ACK,
     NLM_F_DUMP,
     NLM_F_DUMP_INTR,
+    NLM_F_ECHO,
     NLM_F_REQUEST,
     NLMSG_DONE,
     NLMSG_ERROR,
@@ -37,16 +38,13 @@ from netkit.errors import KernelError, ProtocolError, StateError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from typing import TypeVar
 
     from netkit._netlink.transport import Transport
 
     T = TypeVar("T")
 
-# A default receive buffer of 208 KiB loses acknowledgements at 300 of them; 128 are safe.
-LARGEST_BATCH = 128
-LARGEST_SEND = 64 * 1024
 # The kernel fills at most 32 KiB per dump datagram; single replies are rarely longer.
 _BUFFER_SIZE = 64 * 1024
 # Buffers are lent for an exchange: an idle socket has none.
@@ -54,7 +52,6 @@ _NO_BUFFER = bytearray()
 _free_buffers: list[bytearray] = []
 _READ_TRIES = 8
 _DUMP = NLM_F_REQUEST | NLM_F_DUMP
-_SEQUENCE_MASK = 0x7FFFFFFF
 # Nearly every answer to a change: a capped ACK that says 0. Header, error, and the request's header.
 _plain_ack = Struct("=IHHIIi").unpack_from
 _PLAIN_ACK_SIZE = 36
@@ -114,7 +111,7 @@ class NetlinkSocket:
         """Send one message, wait for its ACK, and return what came with it (usually nothing)."""
         refusal, replies = self._exchange((request,), self._collect_answer)
         if refusal is not None:
-            raise self.explain(request, refusal)
+            raise self._explain(request, refusal)
         return replies
 
     def get(self, request: Request) -> Reply:
@@ -127,9 +124,25 @@ class NetlinkSocket:
             if reply is not None:
                 return reply
             if refusal is not None:
-                raise self.explain(request, refusal)
+                raise self._explain(request, refusal)
             raise ProtocolError(f"the kernel acknowledged '{request.operation}' without an answer")
         raise ProtocolError(f"the answer to '{request.operation}' was lost {_READ_TRIES} times")
+
+    def make(self, request: Request) -> Reply:
+        """Send one change and return what the kernel has made, which it tells in place of an ACK.
+
+        For what the kernel tells to whoever asks for an echo: else no answer would come.
+        """
+        request.flags = request.flags & ~NLM_F_ACK | NLM_F_ECHO
+        try:
+            refusal, reply = self._exchange((request,), self._collect_one)
+        except LostError as problem:
+            raise _unknown(request, problem) from problem
+        if refusal is not None:
+            raise self._explain(request, refusal)
+        if reply is None:
+            raise ProtocolError(f"the kernel acknowledged '{request.operation}' without an answer")
+        return reply
 
     def batch(self, requests: Sequence[Request]) -> list[KernelError | None]:
         """Send many messages at once; one outcome per message, in order.
@@ -140,13 +153,13 @@ class NetlinkSocket:
         net/netlink/af_netlink.c): so only the last one asks for an ACK, which says that all is answered.
         """
         outcomes: list[KernelError | None] = []
-        for part in _split(requests):
+        for part in split(requests):
             if len(part) > 1 and all(request.flags & NLM_F_ACK for request in part):
                 refusals = self._exchange(part, self._collect_refusals, quiet=True)
             else:
                 refusals, _ = self._exchange(part, self._collect_writing)
             outcomes += [
-                None if refusal is None else self.explain(request, refusal)
+                None if refusal is None else self._explain(request, refusal)
                 for request, refusal in zip(part, refusals, strict=True)
             ]
         return outcomes
@@ -160,7 +173,7 @@ class NetlinkSocket:
         refusals, replies = self._exchange(requests, self._collect_writing)
         for request, refusal in zip(requests, refusals, strict=True):
             if refusal is not None:
-                raise self.explain(request, refusal)
+                raise self._explain(request, refusal)
         return replies
 
     def dump(self, request: Request) -> list[Reply]:
@@ -174,7 +187,7 @@ class NetlinkSocket:
             except LostError:
                 continue
             if refusal is not None:
-                raise self.explain(request, refusal)
+                raise self._explain(request, refusal)
             if not interrupted:
                 return replies
         raise kernel_error(
@@ -184,29 +197,8 @@ class NetlinkSocket:
             extack=f"the list changed during each of {_READ_TRIES} reads (NLM_F_DUMP_INTR)",
         )
 
-    def explain(self, request: Request, refusal: Refusal) -> KernelError:
-        """Turn a refusal into the exception that says what was asked, of whom, and why not."""
-        attribute = None
-        if refusal.offset is not None:
-            offset = refusal.offset - HEADER_SIZE
-            attribute = attribute_at(request.policy, request.body, request.header_size, offset)
-        elif refusal.missing is not None and request.policy is not None:
-            row = request.policy.get(refusal.missing)
-            attribute = f"{row.name} is missing" if row is not None else None
-        lacking = None
-        if refusal.errno in (errno.EPERM, errno.EACCES) and self.missing_capability is not None:
-            lacking = self.missing_capability()
-        return kernel_error(
-            request.operation,
-            refusal.errno,
-            extack=refusal.text,
-            attribute=attribute,
-            netns=self.label,
-            deleting=request.deleting,
-            missing_capability=lacking,
-            # Only IPv6 says EACCES of an address; older kernels (6.1) say no more than that.
-            ipv6_is_disabled=request.kind == RTM_NEWADDR and refusal.errno == errno.EACCES,
-        )
+    def _explain(self, request: Request, refusal: Refusal) -> KernelError:
+        return explain(request, refusal, self.label, self.missing_capability)
 
     # -- the exchange itself ------------------------------------------------------
 
@@ -222,12 +214,12 @@ class NetlinkSocket:
             try:
                 sock = self._ready()
                 first = self._sequence
-                self._sequence = (first + len(requests)) & _SEQUENCE_MASK
+                self._sequence = (first + len(requests)) & SEQUENCE_MASK
                 self._dirty = True
                 if len(requests) == 1:
                     data = requests[0].pack(first, flags)
                 else:
-                    data = _packed(requests, first, flags, quiet)
+                    data = packed(requests, first, flags, quiet)
                 send(sock, data, requests[0], self.label)
                 result = collect(requests, first)
                 self._dirty = False
@@ -240,7 +232,10 @@ class NetlinkSocket:
         """The outcome of the one message, and what came before it."""
         replies: list[Reply] = []
         while True:
-            size = self._receive_answer(requests[0])
+            try:
+                size = self._receive(requests[0])
+            except LostError as problem:
+                raise _unknown(requests[0], problem) from problem
             if size == _PLAIN_ACK_SIZE:
                 _, kind, _, sequence, _, error = _plain_ack(self._buffer)
                 if kind == NLMSG_ERROR and error == 0 and sequence == first:
@@ -264,11 +259,14 @@ class NetlinkSocket:
         """One outcome for each message that asked for an ACK."""
         refusals: list[Refusal | None] = [None] * len(requests)
         waiting = {
-            (first + n) & _SEQUENCE_MASK for n, request in enumerate(requests) if request.flags & NLM_F_ACK
+            (first + n) & SEQUENCE_MASK for n, request in enumerate(requests) if request.flags & NLM_F_ACK
         }
         replies: list[Reply] = []
         while waiting:
-            size = self._receive_answer(requests[0])
+            try:
+                size = self._receive(requests[0])
+            except LostError as problem:
+                raise _unknown(requests[0], problem) from problem
             if size == _PLAIN_ACK_SIZE:
                 _, kind, _, sequence, _, error = _plain_ack(self._buffer)
                 if kind == NLMSG_ERROR and error == 0 and sequence in waiting:
@@ -276,7 +274,7 @@ class NetlinkSocket:
                     continue
             data = self._received(size)
             for kind, flags, sequence, start, end in messages(data):
-                index = (sequence - first) & _SEQUENCE_MASK
+                index = (sequence - first) & SEQUENCE_MASK
                 if index >= len(requests):
                     continue  # answers a request that was interrupted earlier
                 if kind == NLMSG_ERROR:
@@ -291,9 +289,12 @@ class NetlinkSocket:
     def _collect_refusals(self, requests: Sequence[Request], first: int) -> list[Refusal | None]:
         """The outcomes of messages of which only the last one asked for an ACK."""
         refusals: list[Refusal | None] = [None] * len(requests)
-        last = (first + len(requests) - 1) & _SEQUENCE_MASK
+        last = (first + len(requests) - 1) & SEQUENCE_MASK
         while True:
-            size = self._receive_answer(requests[0])
+            try:
+                size = self._receive(requests[0])
+            except LostError as problem:
+                raise _unknown(requests[0], problem) from problem
             if size == _PLAIN_ACK_SIZE:
                 _, kind, _, sequence, _, error = _plain_ack(self._buffer)
                 if kind == NLMSG_ERROR and error == 0 and sequence == last:
@@ -301,7 +302,7 @@ class NetlinkSocket:
             ended = False
             data = self._received(size)
             for kind, flags, sequence, start, end in messages(data):
-                index = (sequence - first) & _SEQUENCE_MASK
+                index = (sequence - first) & SEQUENCE_MASK
                 if kind == NLMSG_ERROR and index < len(requests):
                     refusals[index] = parse_acknowledgement(data, flags, start, end)
                     ended = sequence == last
@@ -342,14 +343,6 @@ class NetlinkSocket:
                 elif kind == NLMSG_ERROR:
                     return parse_acknowledgement(data, flags, start, end), replies, interrupted
 
-    def _receive_answer(self, request: Request) -> int:
-        try:
-            return self._receive(request)
-        except LostError as problem:
-            raise ProtocolError(
-                f"the outcome of '{request.operation}' is unknown: {problem}. Read back what exists"
-            ) from problem
-
     def _ready(self) -> Transport:
         sock = self._sock
         if sock is None:
@@ -379,6 +372,10 @@ class NetlinkSocket:
         return memoryview(bytes(memoryview(self._buffer)[:size]))
 
 
+def _unknown(request: Request, problem: LostError) -> ProtocolError:
+    return ProtocolError(f"the outcome of '{request.operation}' is unknown: {problem}. Read back what exists")
+
+
 def _one_object(data: memoryview, sequence: int) -> Reply | None:
     """A datagram as the one object that answers a request, which most are; None for any other."""
     size = len(data)
@@ -388,28 +385,3 @@ def _one_object(data: memoryview, sequence: int) -> Reply | None:
     if answered == sequence and kind >= NLMSG_MIN_TYPE and HEADER_SIZE <= length <= size < length + 4:
         return kind, data, HEADER_SIZE, length
     return None
-
-
-def _packed(requests: Sequence[Request], first: int, flags: int, quiet: bool) -> bytes:
-    """The messages of a send; ``quiet``: only the last one asks for an ACK."""
-    numbered = enumerate(requests, first)
-    dropped = NLM_F_ACK if quiet else 0
-    parts = [each.pack(number & _SEQUENCE_MASK, flags, dropped) for number, each in numbered]
-    if quiet:
-        parts[-1] = requests[-1].pack((first + len(requests) - 1) & _SEQUENCE_MASK, flags)
-    return b"".join(parts)
-
-
-def _split(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
-    """Parts that one receive buffer holds the acknowledgements of."""
-    part: list[Request] = []
-    size = 0
-    for request in requests:
-        length = HEADER_SIZE + len(request.body)
-        if part and (len(part) == LARGEST_BATCH or size + length > LARGEST_SEND):
-            yield part
-            part, size = [], 0
-        part.append(request)
-        size += length
-    if part:
-        yield part

@@ -8,7 +8,6 @@ from netkit._spec import numbers
 from netkit._spec._family import agreed_family, checked_via
 from netkit._spec.addresses import ip_address, ip_network
 from netkit._spec.names import (
-    NETKIT_PROTOCOL,
     device,
     protocol_name,
     protocol_number,
@@ -202,7 +201,7 @@ class Route(Value):
             src=prefsrc,
             metric=None if metric is None else numbers.metric(metric) or None,
             scope=_scope(scope, kind, chosen, gateway, hops),
-            protocol=protocol_name(NETKIT_PROTOCOL if proto is None else protocol_number(proto)),
+            protocol="netkit" if proto is None else protocol_name(protocol_number(proto)),
             mtu=None if mtu is None else numbers.mtu(mtu, low=68 if chosen == 4 else 1280),
             onlink=onlink,
             type=kind,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from netkit import Namespace
 from netkit._netlink.address import add_address, delete_address
-from netkit._netlink.socket import LARGEST_BATCH
+from netkit._netlink.batch import LARGEST_BATCH
 from netkit._netlink.wire import NLM_F_ACK, Request
 from netkit._spec.address import Address
 from tests.harness.oracle import ip

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netkit import Namespace
-from netkit._netlink import socket as netlink_socket
+from netkit._netlink.batch import LARGEST_BATCH, LARGEST_SEND
 from netkit._netlink.link import get_link, list_links, new_link, parse_link, set_link
-from netkit._netlink.socket import LARGEST_BATCH, LARGEST_SEND, NetlinkSocket
+from netkit._netlink.socket import NetlinkSocket
 from netkit._netlink.wire import (
     HEADER,
     NLM_F_ACK,
@@ -403,4 +403,4 @@ def test_an_answer_cut_anywhere_is_a_netkit_error(size: int, way: str) -> None:
 def test_the_ack_flag_is_what_makes_a_change_wait() -> None:
     assert set_link(1, up=True).flags & NLM_F_ACK
     assert not get_link(name="lo").flags & NLM_F_ACK
-    assert netlink_socket.LARGEST_BATCH <= 300
+    assert LARGEST_BATCH <= 300

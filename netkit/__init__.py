@@ -1,6 +1,6 @@
 """Linux virtual networking as objects: namespaces, veth pairs, bridges, routes and NAT.
 
-    _namespace.py  Namespace          _link.py    Link, Links          _veth.py  VethPair
+    _namespace.py  Namespace          _link.py    Link, _links.py      _veth.py  VethPair
     _bridge.py     Bridge             _route.py   RouteTable           _nat/     NatRule
     _lifecycle/    Scope, and the verbs that all resources share
     _runtime.py    what a process keeps per namespace: descriptor, sockets, helpers

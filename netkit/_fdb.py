@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netkit._link import Link, link_by_name, read_links, require_device
+from netkit._link import Link, link_by_name, require_device
+from netkit._links import read_links
 from netkit._netlink.fdb import add_fdb, delete_fdb, list_fdb, parse_fdb_entries
 from netkit._spec import names, numbers
 from netkit._spec.mac import mac as parse_mac

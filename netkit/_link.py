@@ -1,4 +1,4 @@
-"""Link: a handle on one network device, and the collection of a namespace's links.
+"""Link: a handle on one network device of a namespace.
 
 A handle keeps who the device is (namespace and index), not what it is like: each property
 is a fresh read.
@@ -6,18 +6,14 @@ is a fresh read.
 
 from __future__ import annotations
 
-from _collections_abc import Mapping  # collections itself imports more
-
 from netkit._address import Addresses
+from netkit._altnames import AlternativeNames
 from netkit._netlink.link import (
     IFF_UP,
     LinkRecord,
     LinkStats,
-    add_alternative_name,
-    delete_alternative_name,
     delete_link,
     get_link,
-    list_links,
     parse_identity,
     parse_link,
     set_link,
@@ -26,18 +22,12 @@ from netkit._netlink.wire import Request
 from netkit._runtime import Runtime
 from netkit._spec import names, numbers
 from netkit._spec.mac import mac as parse_mac
-from netkit.errors import BusyError, ExistsError, NotFoundError, SpecError, StateError
+from netkit.errors import BusyError, ExistsError, NotFoundError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import TypeVar
-
     from netkit._namespace import Namespace
-    from netkit._reading import LinkInfo
     from netkit._spec.routes import DeviceLike
-
-    D = TypeVar("D")
 
 
 class Link:
@@ -281,120 +271,6 @@ class Link:
         return f"<Link {self._last_name!r} index {self._ifindex} in {self._netns._called()}>"
 
 
-class AlternativeNames:
-    """The alternative names of a link, each up to 127 bytes. Twin: ``ip link property``."""
-
-    __slots__ = ("_link",)
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._link._read().altnames)
-
-    def __len__(self) -> int:
-        return len(self._link._read().altnames)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._link._read().altnames
-
-    def add(self, name: str) -> None:
-        """Add a name. Twin: ``ip link property add dev NAME altname NEW``."""
-        wanted = names.alternative_name(name)
-        operation = f"add alternative name '{wanted}' to {self._link._called}"
-        self._link._change(add_alternative_name(self._link.ifindex, wanted, operation=operation))
-
-    def remove(self, name: str) -> None:
-        """Remove a name; NotFoundError when the link has none such. Twin: ``ip link property del``."""
-        wanted = names.alternative_name(name)
-        if wanted not in self:
-            raise NotFoundError(f"remove alternative name '{wanted}' of {self._link._called}", 2)
-        operation = f"remove alternative name '{wanted}' of {self._link._called}"
-        self._link._change(delete_alternative_name(self._link.ifindex, wanted, operation=operation))
-
-    def __repr__(self) -> str:
-        return f"<AlternativeNames of {self._link!r}>"
-
-
-class Links:
-    """The links of a namespace, by name: ``links["eth0"]``, ``in``, ``len``, ``get``.
-
-    Alternative names work too. Iterating yields Link objects (not names), from one fresh
-    read; ``keys()`` has the names. It is a ``collections.abc.Mapping`` by registration: as one by
-    inheritance, its iterator would have to be one of names. Twin: ``ip link show``.
-    """
-
-    __slots__ = ("_netns",)
-
-    def __init__(self, netns: Namespace) -> None:
-        self._netns = netns
-
-    def __getitem__(self, name: str) -> Link:
-        return link_by_name(self._netns, names.alternative_name(name, "link name"))
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self.get(name) is not None
-
-    def get(self, name: str, default: D | None = None) -> Link | D | None:
-        """The link of this name, or the default."""
-        try:
-            return self[name]
-        except (NotFoundError, SpecError):
-            return default
-
-    def __iter__(self) -> Iterator[Link]:
-        netns = self._netns
-        return iter([Link(netns, record.index, record.name) for record in read_links(netns)])
-
-    def read(self) -> tuple[LinkInfo, ...]:
-        """All links with their addresses, as frozen values: the way to look at many.
-
-        A property of a `Link` is a fresh read each, a request and its answer; this asks the kernel
-        twice altogether, for all links and for all addresses, and again only if they changed
-        during the answer. A thousand links take some milliseconds.
-
-        Twin: ``ip -d address show``. Needs no capability. Raises BusyError when the links keep
-        changing, ProtocolError for a malformed answer. Source: rtnetlink(7), RTM_GETLINK and
-        RTM_GETADDR.
-
-        Examples:
-            >>> from netkit import Namespace
-            >>> with Namespace() as box:
-            ...     for link in box.links.read():
-            ...         print(link.name, link.kind, link.mtu, *link.addresses)
-            lo None 65536 127.0.0.1/8 ::1/128
-        """
-        from netkit._reading import read_everything
-
-        return read_everything(self._netns._live_runtime().route)
-
-    def __len__(self) -> int:
-        return len(read_links(self._netns))
-
-    def keys(self) -> list[str]:
-        """The names, from one fresh read."""
-        return [record.name for record in read_links(self._netns)]
-
-    def values(self) -> list[Link]:
-        """The links, from one fresh read."""
-        return list(self)
-
-    def items(self) -> list[tuple[str, Link]]:
-        """Names and links, from one fresh read."""
-        return [(link._last_name, link) for link in self.values()]
-
-    def __repr__(self) -> str:
-        return f"<Links of {self._netns._called()}>"
-
-
-Mapping.register(Links)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
-
-
-def read_links(netns: Namespace) -> list[LinkRecord]:
-    """Every link of the namespace, in one dump."""
-    return [parse_link(reply) for reply in netns._live_runtime().route.dump(list_links())]
-
-
 def link_by_name(netns: Namespace, name: str) -> Link:
     """The link of this name; NotFoundError names it and the namespace."""
     index, real_name = parse_identity(netns._live_runtime().route.get(get_link(name=name)))
@@ -427,6 +303,3 @@ def require_device(dev: DeviceLike | None, netns: Namespace, what: str = "dev") 
     """A device given as a Link must be one of this namespace: elsewhere its name means another."""
     if isinstance(dev, Link) and not dev.netns._same_as(netns):
         raise SpecError(f"{what}={dev!r} is in another namespace than {netns._called()}")
-
-
-__all__ = ["AlternativeNames", "Link", "Links", "StateError", "link_by_index", "link_by_name", "read_links"]

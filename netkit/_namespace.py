@@ -7,7 +7,8 @@ from weakref import WeakValueDictionary
 
 from netkit._inside import Inside
 from netkit._lifecycle import NAMESPACES, Holder, Resource, Teardown, Undo, raise_first, take_steps
-from netkit._link import Link, Links, link_by_name, nsid_in
+from netkit._link import Link, link_by_name, nsid_in
+from netkit._links import Links
 from netkit._netlink.link import get_link, parse_link
 from netkit._runtime import (
     LOOPBACK_UP,

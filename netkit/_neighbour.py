@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netkit._link import link_by_name, read_links, require_device
+from netkit._link import link_by_name, require_device
+from netkit._links import read_links
 from netkit._netlink.neighbour import add_neighbour, delete_neighbour, list_neighbours, parse_neighbour
 from netkit._spec import names
 from netkit._spec.mac import mac as parse_mac

@@ -1,0 +1,48 @@
+"""The alternative names of one link."""
+
+from __future__ import annotations
+
+from netkit._netlink.link import add_alternative_name, delete_alternative_name
+from netkit._spec import names
+from netkit.errors import NotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from netkit._link import Link
+
+
+class AlternativeNames:
+    """The alternative names of a link, each up to 127 bytes. Twin: ``ip link property``."""
+
+    __slots__ = ("_link",)
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._link._read().altnames)
+
+    def __len__(self) -> int:
+        return len(self._link._read().altnames)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._link._read().altnames
+
+    def add(self, name: str) -> None:
+        """Add a name. Twin: ``ip link property add dev NAME altname NEW``."""
+        wanted = names.alternative_name(name)
+        operation = f"add alternative name '{wanted}' to {self._link._called}"
+        self._link._change(add_alternative_name(self._link.ifindex, wanted, operation=operation))
+
+    def remove(self, name: str) -> None:
+        """Remove a name; NotFoundError when the link has none such. Twin: ``ip link property del``."""
+        wanted = names.alternative_name(name)
+        if wanted not in self:
+            raise NotFoundError(f"remove alternative name '{wanted}' of {self._link._called}", 2)
+        operation = f"remove alternative name '{wanted}' of {self._link._called}"
+        self._link._change(delete_alternative_name(self._link.ifindex, wanted, operation=operation))
+
+    def __repr__(self) -> str:
+        return f"<AlternativeNames of {self._link!r}>"

@@ -11,6 +11,7 @@ from . import check_packets, plan
 from .check_demo import Wrong
 
 Place = Callable[[int], str]
+CALLS = 10
 SAMPLES = 5  # containers looked into: the first, the last, and some in between
 
 
@@ -62,5 +63,14 @@ def check(hub: str, place: Place, size: int) -> None:
     last = size - 1
     for number in sorted({last * part // (SAMPLES - 1) for part in range(SAMPLES)}):
         check_container(place(number), number)
-    client = check_packets.seen(place(last), place(0), plan.address(last), 7000)
-    _expect(f"whom container {last} sees calling", plan.address(0), client)
+    _check_call(place, last)
+
+
+def _check_call(place: Place, last: int) -> None:
+    """More than once: what a thousand containers say by themselves at first can drown an ARP request."""
+    client, server, seen = place(0), place(last), ""
+    for _ in range(CALLS):
+        seen = check_packets.seen(server, client, plan.address(last), 7000)
+        if seen == plan.address(0):
+            return
+    raise Wrong(f"container {last} sees {seen!r} calling, not {plan.address(0)}")

@@ -25,6 +25,13 @@ void link_up(struct batch *batch, int index)
     link_message(batch, 0, up(index));
 }
 
+/* For a far end: the kernel ignores a master in the message that creates it. */
+void link_up_as_port(struct batch *batch, int index, int master)
+{
+    link_up(batch, index);
+    attribute_u32(batch, IFLA_MASTER, (uint32_t)master);
+}
+
 static void end_attributes(struct batch *batch, struct end end)
 {
     attribute_string(batch, IFLA_IFNAME, end.name);

@@ -15,6 +15,7 @@ struct end {
 };
 
 void link_up(struct batch *batch, int index);
+void link_up_as_port(struct batch *batch, int index, int master);
 void link_veth(struct batch *batch, struct end near, struct end far, int far_namespace);
 /* A quiet bridge is down and without snooping, until bridge_loud. */
 void link_bridge(struct batch *batch, const char *name, int index, unsigned group, int quiet);

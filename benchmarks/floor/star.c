@@ -77,8 +77,8 @@ static void add_bridge(struct batch *batch, int number)
     snprintf(near, sizeof near, "down%d", number);
     snprintf(far, sizeof far, "up%d", number);
     link_veth(batch, (struct end){ near, DOWNLINK + number, BRIDGE, GROUP },
-              (struct end){ far, UPLINK + number, BRIDGE + number, GROUP }, -1);
-    link_up(batch, UPLINK + number);
+              (struct end){ far, UPLINK + number, 0, GROUP }, -1);
+    link_up_as_port(batch, UPLINK + number, BRIDGE + number);
 }
 
 static void create_bridges(void)

@@ -92,8 +92,18 @@ def take_back_addresses(
 
 
 def random_mac() -> str:
-    # Locally administered, unicast. Chosen by us: udev leaves an address alone that was given
-    # in the creating message (MACAddressPolicy= changes one that the kernel chose).
-    octets = bytearray(os.urandom(6))
-    octets[0] = octets[0] & 0xFC | 0x02
-    return octets.hex(":")
+    """A locally administered, unicast address.
+
+    Chosen by us, for udev leaves an address alone that was given in the creating message
+    (MACAddressPolicy= changes one that the kernel chose).
+    """
+    if not _randomness:
+        block = os.urandom(_EACH * _BLOCK)  # one system call for many
+        _randomness.extend([block[start : start + _EACH] for start in range(0, len(block), _EACH)])
+    octets = _randomness.pop()
+    return f"{octets[0] & 0xFC | 0x02:02x}:{octets[1:].hex(':')}"
+
+
+_EACH, _BLOCK = 6, 64
+_randomness: list[bytes] = []
+os.register_at_fork(after_in_child=_randomness.clear)  # the parent goes on with the same

@@ -6,7 +6,7 @@ from netkit._netlink.wire import HEADER_SIZE, NLM_F_ACK, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 # A default receive buffer of 208 KiB loses acknowledgements at 300 of them; 128 are safe.
 LARGEST_BATCH = 128
@@ -24,12 +24,18 @@ def packed(requests: Sequence[Request], first: int, flags: int, quiet: bool) -> 
     return b"".join(parts)
 
 
-def split(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
+def split(requests: Sequence[Request]) -> Iterable[Sequence[Request]]:
     """Parts that one receive buffer holds the acknowledgements of."""
+    sizes = [HEADER_SIZE + len(request.body) for request in requests]
+    if len(sizes) <= LARGEST_BATCH and sum(sizes) <= LARGEST_SEND:
+        return (requests,) if sizes else ()
+    return _parts(requests, sizes)
+
+
+def _parts(requests: Sequence[Request], sizes: Sequence[int]) -> Iterator[Sequence[Request]]:
     part: list[Request] = []
     size = 0
-    for request in requests:
-        length = HEADER_SIZE + len(request.body)
+    for request, length in zip(requests, sizes, strict=True):
         if part and (len(part) == LARGEST_BATCH or size + length > LARGEST_SEND):
             yield part
             part, size = [], 0

@@ -158,11 +158,18 @@ class NetlinkSocket:
                 refusals = self._exchange(part, self._collect_refusals, quiet=True)
             else:
                 refusals, _ = self._exchange(part, self._collect_writing)
-            outcomes += [
-                None if refusal is None else self._explain(request, refusal)
-                for request, refusal in zip(part, refusals, strict=True)
-            ]
+            outcomes += self._explained(part, refusals)
         return outcomes
+
+    def _explained(
+        self, requests: Sequence[Request], refusals: list[Refusal | None]
+    ) -> Sequence[KernelError | None]:
+        if not any(refusals):
+            return [None] * len(refusals)
+        return [
+            None if refusal is None else self._explain(request, refusal)
+            for request, refusal in zip(requests, refusals, strict=True)
+        ]
 
     def transact(self, requests: Sequence[Request]) -> list[Reply]:
         """Like batch, in one send however long; returns the answers, raises the first refusal.

@@ -16,6 +16,7 @@ PACKAGES = {
     "ip": "iproute2",
     "ip6tables-legacy": "iptables",
     "iptables-legacy": "iptables",
+    "newuidmap": "uidmap",
     "nft": "nftables",
     "nsenter": "util-linux",
     "ping": "iputils-ping",

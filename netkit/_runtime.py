@@ -22,7 +22,7 @@ from netkit._system import nsfs
 from netkit._system.mode import is_rootless
 from netkit._system.privilege import missing_capability
 from netkit._system.sysctl_files import skip_duplicate_detection
-from netkit._system.worker import create_namespace, entered, fresh, inside
+from netkit._system.worker import create_namespace, entered, fresh, inside, run_fresh
 from netkit.errors import KernelError, StateError, kernel_error
 
 TYPE_CHECKING = False
@@ -136,7 +136,12 @@ class ThreadOpener:
 
     def starter(self, runtime: Runtime) -> Fresh:
         """What programs are started with."""
-        return runtime.fresh
+
+        def start(function: Callable[[], T]) -> T:
+            hold = runtime.hold()
+            return run_fresh(hold.fd, lambda: hold(function))
+
+        return start
 
     def end_members(self, fd: int, identity: tuple[int, int]) -> None:
         """Kill what runs in the namespace."""
@@ -243,12 +248,15 @@ class Runtime:
 
     def fresh(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a user's function inside, on a thread of its own."""
+        return self.opener.fresh(self.hold(), function, *args, **kwargs)
+
+    def hold(self) -> _Hold:
+        """A descriptor of its own for a call on another thread."""
         try:
             with self._lock:
-                hold = _Hold(self.check())
+                return _Hold(self.check())
         except OSError as problem:
             raise kernel_error(f"enter {self.label}", problem.errno or 0) from None
-        return self.opener.fresh(hold, function, *args, **kwargs)
 
     def starter(self) -> Fresh:
         """What `process.popen` starts programs inside with."""

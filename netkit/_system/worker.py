@@ -224,14 +224,31 @@ def fresh(fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwarg
     the function. Needs CAP_SYS_ADMIN (setns(2)).
     """
     from contextvars import copy_context
+    from threading import Thread
 
     context = copy_context()
-    return run_fresh(fd, lambda: context.run(function, *args, **kwargs))
+    return _on_new_thread(
+        fd,
+        lambda: context.run(function, *args, **kwargs),
+        lambda serve: Thread(target=serve, name="netkit-call", daemon=True).start(),
+    )
 
 
 def run_fresh(fd: int, call: Callable[[], T], discard: Callable[[T], object] | None = None) -> T:
-    """`fresh` for calls of ours: ``discard`` disposes of a result that nobody waits for."""
+    """`fresh` for calls of ours, on a bare thread, which is there in a third of the time.
 
+    It has the caller's signal mask, priority, processors and capabilities, but no context variables.
+    ``discard`` disposes of a result that nobody waits for.
+    """
+    return _on_new_thread(fd, call, lambda serve: start_new_thread(serve, ()), discard)
+
+
+def _on_new_thread(
+    fd: int,
+    call: Callable[[], T],
+    start: Callable[[Callable[[], None]], object],
+    discard: Callable[[T], object] | None = None,
+) -> T:
     def there() -> T:
         enter(fd)
         return call()
@@ -243,9 +260,7 @@ def run_fresh(fd: int, call: Callable[[], T], discard: Callable[[T], object] | N
         job.finish()
 
     try:
-        from threading import Thread
-
-        Thread(target=serve, name="netkit-call", daemon=True).start()
+        start(serve)
         job.done.acquire()
     except BaseException as error:
         job.abandon()

@@ -546,3 +546,20 @@ def test_ping_needs_no_binary(host: Namespace, pair: VethPair, monkeypatch: pyte
 def test_bad_values_of_a_ping(host: Namespace, bad: Callable[[Namespace], object]) -> None:
     with pytest.raises(SpecError):
         bad(host)
+
+
+def test_a_program_has_the_priority_and_processors_of_the_thread_that_starts_it(host: Namespace) -> None:
+    """Linux keeps both per thread: a program started by a thread that lives on would have that one's."""
+    host.run(["true"])
+    said: list[str] = []
+
+    def start() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        code = "import os; print(os.getpriority(os.PRIO_PROCESS, 0), len(os.sched_getaffinity(0)))"
+        said.append(host.run([sys.executable, "-c", code], capture_output=True, text=True).stdout)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert said == ["5 1\n"]

@@ -33,33 +33,10 @@ if TYPE_CHECKING:
         def __call__(self, function: Callable[[], Popen[Any]], /) -> Popen[Any]: ...
 
 
-def popen(
-    fresh: Fresh,
-    argv: Command,
-    processes: Processes | None = None,
-    *,
-    stdin: Stream = None,
-    stdout: Stream = None,
-    stderr: Stream = None,
-    cwd: Directory = None,
-    env: Environment = None,
-    text: bool | None = None,
-    encoding: str | None = None,
-    errors: str | None = None,
-    bufsize: int = -1,
-    executable: Argument | None = None,
-    shell: bool = False,
-    close_fds: bool = True,
-    pass_fds: Sequence[int] = (),
-    restore_signals: bool = True,
-    start_new_session: bool = False,
-    process_group: int | None = None,
-    user: str | int | None = None,
-    group: str | int | None = None,
-    extra_groups: Iterable[str | int] | None = None,
-    umask: int = -1,
-    pipesize: int = -1,
-) -> Popen[Any]:
+# The keywords of subprocess.Popen are passed on as they come; `Namespace.run` and `popen` list them.
+
+
+def popen(fresh: Fresh, argv: Command, processes: Processes | None = None, **keywords: Any) -> Popen[Any]:
     """Start a program inside: ``subprocess.Popen`` with its keywords, remembered in ``processes``.
 
     The `ip` twin is ``ip netns exec NAME argv``, without its remount of /sys. Raises SpecError for
@@ -67,34 +44,11 @@ def popen(
     """
     import subprocess
 
-    argv = checked_argv(argv, shell)
+    argv = checked_argv(argv, keywords.get("shell", False))
     launch: Any = getattr(fresh, "popen", subprocess.Popen)  # without root the broker starts it
 
     def start() -> Popen[Any]:
-        process = launch(
-            argv,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=cwd,
-            env=env,
-            text=text,
-            encoding=encoding,
-            errors=errors,
-            bufsize=bufsize,
-            executable=executable,
-            shell=shell,
-            close_fds=close_fds,
-            pass_fds=pass_fds,
-            restore_signals=restore_signals,
-            start_new_session=start_new_session,
-            process_group=process_group,
-            user=user,
-            group=group,
-            extra_groups=extra_groups,
-            umask=umask,
-            pipesize=pipesize,
-        )
+        process = launch(argv, **keywords)
         # Here, on a thread that no KeyboardInterrupt reaches.
         return process if processes is None else processes.add(process)
 
@@ -110,27 +64,7 @@ def run(
     capture_output: bool = False,
     timeout: float | None = None,
     check: bool = False,
-    stdin: Stream = None,
-    stdout: Stream = None,
-    stderr: Stream = None,
-    cwd: Directory = None,
-    env: Environment = None,
-    text: bool | None = None,
-    encoding: str | None = None,
-    errors: str | None = None,
-    bufsize: int = -1,
-    executable: Argument | None = None,
-    shell: bool = False,
-    close_fds: bool = True,
-    pass_fds: Sequence[int] = (),
-    restore_signals: bool = True,
-    start_new_session: bool = False,
-    process_group: int | None = None,
-    user: str | int | None = None,
-    group: str | int | None = None,
-    extra_groups: Iterable[str | int] | None = None,
-    umask: int = -1,
-    pipesize: int = -1,
+    **keywords: Any,
 ) -> CompletedProcess[Any]:
     """Run a program inside and wait: ``subprocess.run`` with its keywords.
 
@@ -140,41 +74,16 @@ def run(
     from subprocess import PIPE
 
     if capture_output:
-        if stdout is not None or stderr is not None:
+        if keywords.get("stdout") is not None or keywords.get("stderr") is not None:
             raise SpecError("capture_output=True already says where stdout and stderr go")
-        stdout = stderr = PIPE
+        keywords["stdout"] = keywords["stderr"] = PIPE
     if input is not None:
-        if stdin is not None:
+        if keywords.get("stdin") is not None:
             raise SpecError("input= already says what stdin is")
-        stdin = PIPE
+        keywords["stdin"] = PIPE
     process = None
     try:
-        process = popen(
-            fresh,
-            argv,
-            processes,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=cwd,
-            env=env,
-            text=text,
-            encoding=encoding,
-            errors=errors,
-            bufsize=bufsize,
-            executable=executable,
-            shell=shell,
-            close_fds=close_fds,
-            pass_fds=pass_fds,
-            restore_signals=restore_signals,
-            start_new_session=start_new_session,
-            process_group=process_group,
-            user=user,
-            group=group,
-            extra_groups=extra_groups,
-            umask=umask,
-            pipesize=pipesize,
-        )
+        process = popen(fresh, argv, processes, **keywords)
         return completed(process, argv, input, timeout, check)
     except BaseException:
         if process is not None and process.returncode is None:  # interrupted just after the start

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from netkit import Namespace
 from netkit._system import process, worker
 from netkit._system.members import kill_members
 from netkit._system.nsfs import identity, open_current, path_identity
@@ -60,14 +62,29 @@ def test_the_keywords_are_those_of_subprocess(fresh: process.Fresh, tmp_path: Pa
 
 
 def test_keywords_are_those_of_this_python() -> None:
-    from inspect import signature
-
-    ours = set(signature(process.popen).parameters) - {"fresh", "argv", "processes"}
+    ours = set(signature(Namespace.popen).parameters) - {"self", "argv"}
     theirs = set(signature(subprocess.Popen).parameters)
     left_out = {"args", "preexec_fn", "startupinfo", "creationflags", "universal_newlines"}
     assert ours == theirs - left_out
     more = {"input", "capture_output", "timeout", "check"}
-    assert set(signature(process.run).parameters) - {"fresh", "argv", "processes"} == ours | more
+    assert set(signature(Namespace.run).parameters) - {"self", "argv"} == ours | more
+
+
+def test_each_keyword_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = set(signature(Namespace.popen).parameters) - {"self", "argv"}
+    passed: list[dict[str, Any]] = []
+
+    def launch(*_: Any, **keywords: Any) -> subprocess.Popen[bytes]:
+        passed.append(keywords)
+        return subprocess.Popen(["true"])
+
+    monkeypatch.setattr(process, "popen", launch)
+    given: dict[str, Any] = {each: object() for each in ours - {"stdout", "stderr", "stdin"}}
+    with Namespace() as box:
+        box.popen(["true"], **given).wait()
+        box.run(["true"], **given)
+    assert [set(keywords) for keywords in passed] == [ours, ours]
+    assert all(keywords[each] is given[each] for keywords in passed for each in given)
 
 
 def test_a_failure_has_the_command_and_its_last_words(fresh: process.Fresh) -> None:

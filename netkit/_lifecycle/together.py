@@ -13,6 +13,7 @@ from netkit._lifecycle.resource import PHRASE, Resource
 from netkit._lifecycle.steps import take_steps_together
 from netkit._lifecycle.teardown import undo
 from netkit._progress import Progress
+from netkit._system.collector import collector_paused
 from netkit.errors import StateError
 
 TYPE_CHECKING = False
@@ -48,7 +49,7 @@ def _create_new(members: Sequence[Owned], group: int) -> None:
     try:
         # A namespace is made, and has its `lo` set up.
         steps = sum(2 if each._patient else _REQUESTS for each in new)
-        with Progress(f"building {len(new)} resources", steps) as progress:
+        with collector_paused(), Progress(f"building {len(new)} resources", steps) as progress:
             _Making(group, progress).run(new)
     except BaseException as problem:
         _take_back(new, before, problem)

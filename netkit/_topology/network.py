@@ -9,6 +9,7 @@ from errno import ENOENT
 from netkit._lifecycle import Holder, Resource, Scope, Teardown, Undo, undo
 from netkit._lifecycle.owned import NAMESPACES
 from netkit._spec.value import shown
+from netkit._system.collector import collector_paused
 from netkit._topology.building import Parts, layout_here
 from netkit._topology.interfaces import port_first
 from netkit._topology.naming import suggestion
@@ -165,6 +166,10 @@ class Network(Resource, Holder):
     # -- lifecycle ----------------------------------------------------------------
 
     def _create(self, undo: Undo) -> None:
+        with collector_paused():
+            self._create_parts(undo)
+
+    def _create_parts(self, undo: Undo) -> None:
         layout = layout_here(self._topology)
         parts = Parts(layout)
         scope = Scope().__enter__()

@@ -11,7 +11,10 @@ class LogScale:
     """From values to pixels between `start` and `end`."""
 
     def __init__(self, values: Iterable[float], start: float, end: float, room: float = 1.15) -> None:
-        least, most = min(values), max(values)
+        known = [*values]
+        least, most = min(known), max(known)
+        if least == most:  # one size only: in the middle of the axis
+            room = max(room, 2.0)
         self.least, self.most = math.log10(least / room), math.log10(most * room)
         self.start, self.end = start, end
 

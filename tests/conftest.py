@@ -7,6 +7,7 @@ before any thread exists. `tests/harness/` holds the parts.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Generator
@@ -20,6 +21,8 @@ from tests.harness.tools import skipped_for_a_missing_tool
 
 _is_worker = "PYTEST_XDIST_WORKER" in os.environ
 _baseline = None if _is_worker else Baseline()  # a worker's machine is its controller's business
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it puts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests and their children are interrupted
 IS_ROOT = os.geteuid() == 0  # asked before isolate(): in a user namespace everybody is
 NOT_ISOLATED = isolate()
 _CHANGES: pytest.StashKey[list[str]] = pytest.StashKey()

@@ -3,6 +3,7 @@
     _namespace.py  Namespace          _link.py    Link, _links.py      _veth.py  VethPair
     _bridge.py     Bridge             _route.py   RouteTable           _nat/     NatRule
     _lifecycle/    Scope, and the verbs that all resources share
+    _opener.py     who makes and enters namespaces: threads, or the broker without root
     _runtime.py    what a process keeps per namespace: descriptor, sockets, helpers
     _snapshot.py   Snapshot           _reading.py  LinkInfo: many links at once
     _topology/     Topology           a whole network as a plan

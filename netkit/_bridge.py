@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from netkit._address import add_requests, parse_addresses, refuse_small_mtu
-from netkit._end import random_mac, take_back_addresses
+from netkit._bridge_options import BridgeOptions
+from netkit._end import take_back_addresses
+from netkit._gateway import Gateways
+from netkit._known import require_namespace
 from netkit._lifecycle import LINKS, PHRASE, Holder, Resource, Teardown, raise_first
 from netkit._link import Link, link_by_name
-from netkit._netlink.bridge import set_bridge
-from netkit._netlink.link import bridge as new_bridge
 from netkit._netlink.link import delete_link, get_link, parse_link, set_link
-from netkit._netlink.wire import Request
-from netkit._ports import Ports, port_requests, switch
+from netkit._ports import Ports, port_requests
 from netkit._readiness import wait_until_heard
 from netkit._runtime import Runtime, random_group
-from netkit._spec import names, numbers
+from netkit._spec import numbers
 from netkit._spec.address import Address
-from netkit._spec.mac import mac as parse_mac
 from netkit._veth import VethPair
-from netkit.errors import KernelError, NotFoundError, SpecError, StateError, UnsupportedError
+from netkit.errors import NotFoundError, SpecError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,11 +26,7 @@ if TYPE_CHECKING:
     from netkit._lifecycle.steps import Steps
     from netkit._namespace import Namespace
     from netkit._netlink.link import LinkRecord
-    from netkit._spec.routes import Route
     from netkit._veth import Addresses
-
-
-_DEFAULT_MTU = 1500
 
 
 class Bridge(Resource, Ports, Holder):
@@ -91,26 +86,18 @@ class Bridge(Resource, Ports, Holder):
     ) -> None:
         Resource.__init__(self)
         Holder.__init__(self)
-        from netkit._namespace import require_namespace
-
         self._netns = require_namespace(ns, "ns")
-        self._name = names.interface_name(name)
+        self._options = BridgeOptions(
+            name, mac, mtu, stp, forward_delay, hello_time, max_age, ageing_time,
+            mcast_snooping, vlan_filtering, up,
+        )  # fmt: skip
+        self._name = self._options.name
         self._addresses: tuple[Address, ...] = parse_addresses(address)
-        self._mac = None if mac is None else parse_mac(mac)
-        self._mtu = None if mtu is None else numbers.mtu(mtu)
-        refuse_small_mtu(self._mtu, self._addresses)
-        self._stp = numbers.boolean(stp, "stp")
-        self._forward_delay = _timer(forward_delay, "forward_delay", stp)
-        self._hello_time = _timer(hello_time, "hello_time", stp)
-        self._max_age = _timer(max_age, "max_age", stp)
-        self._ageing_time = _timer(ageing_time, "ageing_time", stp)
-        self._mcast_snooping = switch(mcast_snooping, "mcast_snooping")
-        self._vlan_filtering = switch(vlan_filtering, "vlan_filtering")
-        self._up = numbers.boolean(up, "up")
+        refuse_small_mtu(self._options.mtu, self._addresses)
         self._index = 0
         self._runtime: Runtime | None = None
         self._strangers: set[int] = set()
-        self._by_gateway: dict[Address, Route] = {}
+        self._gateways = Gateways(self._name)
 
     @classmethod
     def open(cls, ns: Namespace, name: str) -> Bridge:
@@ -231,32 +218,8 @@ class Bridge(Resource, Ports, Holder):
             pair._port_options_of = lambda index: port_requests(index, f"link '{name}'", *options)
             pair._port_options_of(0)  # bad values are found before anything is made
         if numbers.boolean(default_route, "default_route"):
-            pair._far.routes = self._default_routes(pair._far.addresses)
+            pair._far.routes = self._gateways.routes(self._present_addresses(), pair._far.addresses)
         return pair
-
-    def _default_routes(self, given: tuple[Address, ...]) -> tuple[Route, ...]:
-        """One per family that the far end gets an address of."""
-        addresses = self._present_addresses()
-        if not addresses:
-            raise SpecError(f"default_route=True needs an address on bridge '{self._name}'")
-        routes: list[Route] = []
-        for version in (4, 6):
-            gateway = next((a for a in addresses if a.version == version), None)
-            if gateway is not None and any(a.version == version for a in given):
-                routes.append(self._default_route(gateway))
-        if not routes:
-            raise SpecError(
-                f"default_route=True needs a peer_address of a family that bridge '{self._name}' has: "
-                + ", ".join(str(a) for a in addresses)
-            )
-        return tuple(routes)
-
-    def _default_route(self, gateway: Address) -> Route:
-        from netkit._spec.routes import Route
-
-        if gateway not in self._by_gateway:
-            self._by_gateway[gateway] = Route.build("default", via=gateway.ip)
-        return self._by_gateway[gateway]
 
     def _present_addresses(self) -> list[Address]:
         """What it has now, as given at creation: the kernel lists IPv6 addresses last first."""
@@ -272,31 +235,27 @@ class Bridge(Resource, Ports, Holder):
         self._index = 0
         runtime = self._runtime = self._netns._live_runtime()
         self._group = self._group or random_group()
-        self._given_mac = self._mac or random_mac()
+        self._given_mac = self._options.chosen_mac()
         self._index = runtime.new_index()
         addresses = add_requests(self._index, self._name, self._addresses)
         # Elsewhere a stranger may get our index, and what follows would be done to his link.
-        more = self._mtu_requests()
+        more = self._options.mtu_requests(self._index)
         rest = more if runtime.ours else []
-        first, *outcomes = yield [(runtime, [self._message(quiet=quiet), *addresses, *rest])]
+        message = self._options.message(self._index, self._given_mac, self._group, quiet)
+        first, *outcomes = yield [(runtime, [message, *addresses, *rest])]
         if first is not None:
             take_back_addresses(runtime, self._index, self._addresses, outcomes)
-            raise self._explained(first)
+            raise self._options.explained(first)
         raise_first(outcomes)
         if more and not rest:
             raise_first((yield [(runtime, more)]))
 
-    # Made with many ports, a bridge is quiet until they are all there: down, for it forwards what each one
-    # that comes up has to say to all the others; without snooping, for each port that joins restarts the
-    # multicast timers of all (br_port_state_selection in net/bridge/br_stp.c).
-    _ends_last = True
+    _ends_last = True  # see BridgeOptions.loud_requests
 
     def _last_steps(self) -> Steps:
         if self._runtime is None:
             return
-        snooping = set_bridge(self._index, mcast_snooping=True, operation=f"set up bridge '{self._name}'")
-        up = set_link(self._index, up=True, operation=f"set bridge '{self._name}' up")
-        requests = [*([up] if self._up else []), *([snooping] if self._mcast_snooping is not False else [])]
+        requests = self._options.loud_requests(self._index)
         if requests:
             raise_first((yield [(self._runtime, requests)]))
 
@@ -309,38 +268,6 @@ class Bridge(Resource, Ports, Holder):
         if not self._index or self._state in ("deleted", "closed"):
             raise StateError(f"{self!r} is {PHRASE[self._state]}")
         return self._index
-
-    def _explained(self, refusal: KernelError) -> KernelError:
-        if not isinstance(refusal, UnsupportedError):
-            return refusal
-        if self._vlan_filtering:
-            return refusal._hinted("vlan_filtering=True needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING")
-        return refusal._hinted("Bridges need a kernel with CONFIG_BRIDGE (module `bridge`)")
-
-    def _mtu_requests(self) -> list[Request]:
-        """The MTU goes in messages of its own: only a change after creation keeps the kernel from
-        following the smallest port's (BROPT_MTU_SET_BY_USER in net/bridge/br_device.c)."""
-        if self._mtu is None:
-            return []
-        steps = [self._mtu - 1, self._mtu] if self._mtu == _DEFAULT_MTU else [self._mtu]
-        operation = f"set the MTU of bridge '{self._name}'"
-        return [set_link(self._index, mtu=mtu, operation=operation) for mtu in steps]
-
-    def _message(self, quiet: bool) -> Request:
-        return new_bridge(
-            self._name,
-            index=self._index,
-            mac=self._given_mac,
-            group=self._group,
-            stp=self._stp,
-            forward_delay=self._forward_delay,
-            hello_time=self._hello_time,
-            max_age=self._max_age,
-            ageing_time=self._ageing_time,
-            mcast_snooping=False if quiet else self._mcast_snooping,
-            vlan_filtering=self._vlan_filtering,
-            up=self._up and not quiet,
-        )
 
     def _take_back(self) -> None:
         runtime = self._runtime
@@ -396,7 +323,3 @@ class Bridge(Resource, Ports, Holder):
 
     def __repr__(self) -> str:
         return f"<Bridge '{self._name}' in {self._netns._called()}>"
-
-
-def _timer(value: float | None, what: str, stp: bool) -> float | None:
-    return None if value is None else numbers.bridge_timer(value, what, stp) / 100

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from netkit._address import Addresses
 from netkit._altnames import AlternativeNames
+from netkit._known import find_by_nsid, runtime_of
 from netkit._netlink.link import (
     IFF_UP,
     LinkRecord,
@@ -19,6 +20,7 @@ from netkit._netlink.link import (
     set_link,
 )
 from netkit._netlink.wire import Request
+from netkit._readiness import settle_carrier
 from netkit._runtime import Runtime
 from netkit._spec import names, numbers
 from netkit._spec.mac import mac as parse_mac
@@ -158,7 +160,7 @@ class Link:
             return None
         if record.link_netnsid is None:
             return link_by_index(self._netns, record.link)
-        other = self._netns._by_nsid(record.link_netnsid)
+        other = find_by_nsid(self._runtime, record.link_netnsid)
         return None if other is None else link_by_index(other, record.link)
 
     # -- changing it ------------------------------------------------------------------
@@ -166,7 +168,7 @@ class Link:
     def up(self) -> Link:
         """Set it up; returns self. Twin: ``ip link set NAME up``."""
         self._change(set_link(self._ifindex, up=True, operation=f"set {self._called} up"))
-        self._netns._settle(self._ifindex)
+        settle_carrier(self._runtime, self._ifindex)
         return self
 
     def down(self) -> Link:
@@ -223,8 +225,6 @@ class Link:
         The kernel sets it down and drops its addresses and routes. Costs about 16 ms: it is
         much faster to create a link where it is to be. Twin: ``ip link set NAME netns NS``.
         """
-        from netkit._namespace import runtime_of
-
         target = runtime_of(netns)
         name = self.name
         operation = f"move {self._called} to {target.label}"
@@ -281,13 +281,6 @@ def link_by_index(netns: Namespace, index: int) -> Link:
     """The link of this index."""
     _, name = parse_identity(netns._live_runtime().route.get(get_link(index)))
     return Link(netns, index, name)
-
-
-def nsid_in(runtime: Runtime, other: Runtime) -> int | None:
-    """The id by which a namespace knows another one, if it has one."""
-    from netkit._netlink.nsid import get_nsid, parse_nsid
-
-    return parse_nsid(runtime.route.get(get_nsid(other.check())))
 
 
 def require_link(link: object, netns: Namespace, what: str) -> Link:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import os
-from weakref import WeakValueDictionary
 
 from netkit._inside import Inside
+from netkit._known import remember, remember_first
 from netkit._lifecycle import NAMESPACES, Holder, Resource, Teardown, Undo, raise_first, take_steps
-from netkit._link import Link, link_by_name, nsid_in
+from netkit._link import Link, link_by_name
 from netkit._links import Links
-from netkit._netlink.link import get_link, parse_link
+from netkit._opener import open_registered
+from netkit._registration import Registration
 from netkit._runtime import (
     LOOPBACK_UP,
     Runtime,
     attach_runtime,
     create_runtime,
     create_runtimes,
-    open_registered,
 )
 from netkit._spec import names, numbers
 from netkit._system import nsfs
 from netkit._system.signals import deferred_signals
 from netkit._veth import VethPair
-from netkit.errors import NotFoundError, SpecError, StateError
+from netkit.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from netkit._neighbour import Neighbours
     from netkit._route import RouteTable
     from netkit._rule import Rules
-    from netkit._runtime import Registered
     from netkit._snapshot import Snapshot
     from netkit._veth import Addresses
 
@@ -75,15 +74,10 @@ class Namespace(Inside, Resource, Holder):
     def __init__(self, name: str | None = None, *, persistent: bool = False) -> None:
         Resource.__init__(self)
         Holder.__init__(self)
-        self._name = None if name is None else names.namespace_name(name)
-        self._persistent = numbers.boolean(persistent, "persistent")
-        if persistent and name is None:
-            raise SpecError("persistent=True needs a name: Namespace('red', persistent=True)")
+        self._registration = Registration(name, persistent)
         # A Topology without IPv6 leaves link-local addresses to the kernel: see skip_duplicate_detection.
         self._detects_duplicates = False
         self._open: Runtime | None = None
-        self._registration: Registered | None = None
-        self._origin: str | None = None
         self._label = f"namespace '{name}'" if name else "an anonymous namespace"
 
     # -- borrowing ----------------------------------------------------------------
@@ -125,12 +119,11 @@ class Namespace(Inside, Resource, Holder):
         cls, descriptor: int, label: str, name: str | None = None, path: str | None = None
     ) -> Namespace:
         netns = cls()
-        netns._name = name
-        netns._origin = path
+        netns._registration = Registration(name, False, path)
         netns._label = label
         netns._open = attach_runtime(descriptor, label)
         netns._state = "borrowed"
-        _known[netns._open.identity] = _known.get(netns._open.identity, netns)
+        remember_first(netns, netns._open)
         return netns
 
     # -- who it is ----------------------------------------------------------------
@@ -138,19 +131,12 @@ class Namespace(Inside, Resource, Holder):
     @property
     def name(self) -> str | None:
         """Its name in /run/netns, or None."""
-        return self._name
+        return self._registration.name
 
     @property
     def path(self) -> str:
         """A path by which other programs of this user find it: ``nsenter --net=PATH``."""
-        runtime = self._live_runtime()
-        if self._registration is not None:
-            return self._registration.path
-        if self._origin is not None:
-            return self._origin
-        if self._name is not None:
-            return os.path.join(nsfs.NETNS_DIRECTORY, self._name)
-        return f"/proc/{os.getpid()}/fd/{runtime.fd}"
+        return self._registration.path(self._live_runtime())
 
     def fileno(self) -> int:
         """The descriptor that holds it; it stays ours, so duplicate it to keep it."""
@@ -260,12 +246,8 @@ class Namespace(Inside, Resource, Holder):
 
     def _opened(self, runtime: Runtime) -> None:
         self._open = runtime
-        if self._name is not None:
-            self._registration = runtime.opener.register(self._name, runtime.fd, self._persistent)
-            held = self._registration.give_descriptor()
-            if held >= 0:  # one for both: the name goes before it is closed, in _take_back
-                runtime.move_to(held)
-        _known[runtime.identity] = self
+        self._registration.register(runtime)
+        remember(self, runtime)
 
     def _steps(self, quiet: bool = False) -> Steps:
         assert self._open is not None
@@ -275,7 +257,7 @@ class Namespace(Inside, Resource, Holder):
         runtime, self._open = self._open, None
         if runtime is not None:
             try:
-                self._unregister()
+                self._registration.remove()
             finally:
                 runtime.release()
 
@@ -292,36 +274,14 @@ class Namespace(Inside, Resource, Holder):
         finally:
             self._take_back()
 
-    def _unregister(self) -> None:
-        registration, self._registration = self._registration, None
-        if registration is not None:
-            registration.remove()
-
     def _exists(self) -> bool:
         return self._open is not None and self._open.fd >= 0
 
     def _detach(self) -> None:
-        """A namespace outlives its process only by a mount: a named one gets it now."""
-        if self._name is None:
-            raise StateError(
-                "an anonymous namespace lives only while somebody holds it: it can't outlive the process. "
-                "Give it a name to detach it"
-            )
-        if not self._persistent:
-            self._unregister()
-            runtime = self._live_runtime()
-            self._registration = runtime.opener.register(self._name, runtime.check(), True)
-            self._persistent = True
+        self._registration.persist(self._live_runtime())
 
     def _adopt(self) -> None:
-        if self._name is None:
-            raise StateError(
-                f"{self!r} has no name by which it could be deleted: only a named one can be adopted"
-            )
-        if self._registration is None:
-            runtime = self._live_runtime()
-            self._registration = runtime.opener.registered(self._name, runtime.check())
-        self._persistent = True
+        self._registration.take_over(self._live_runtime(), repr(self))
 
     def close(self) -> None:
         """Release the descriptor and sockets of a borrowed namespace; a second call does nothing.
@@ -333,7 +293,7 @@ class Namespace(Inside, Resource, Holder):
         runtime, self._open = self._open, None
         if self._state == "borrowed":
             self._state = "closed"  # for good: create() would make another one
-            self._registration = None
+            self._registration.forget()
         if runtime is not None and self._pid == os.getpid():
             runtime.release()
 
@@ -372,42 +332,9 @@ class Namespace(Inside, Resource, Holder):
             self._identity_or_none() is not None and self._identity_or_none() == other._identity_or_none()
         )
 
-    def _by_nsid(self, nsid: int) -> Namespace | None:
-        """The open Namespace that this one knows by an id."""
-        here = self._live_runtime()
-        for other in list(_known.values()):
-            runtime = other._runtime_or_none()
-            if runtime is not None and nsid_in(here, runtime) == nsid:
-                return other
-        return None
-
-    def _settle(self, index: int) -> None:
-        """Let the kernel act on a link's carrier now."""
-        runtime = self._live_runtime()
-        try:
-            runtime.sync_carrier(parse_link(runtime.route.get(get_link(index=index))).name)
-        except (NotFoundError, OSError):
-            return  # a kind without ETHTOOL_GLINK has no carrier to wait for
-
     def _called(self) -> str:
         return self._label if self._open is None else self._open.label
 
     def __repr__(self) -> str:
         state = "" if self._state == "owned" else f" ({self._state})"
         return f"<Namespace {self._called()}{state}>"
-
-
-_known: WeakValueDictionary[tuple[int, int], Namespace] = WeakValueDictionary()
-
-
-def require_namespace(value: object, what: str) -> Namespace:
-    """A Namespace; anything else is a SpecError with the right call."""
-    if isinstance(value, Namespace):
-        return value
-    hint = f": Namespace.open({value!r}) opens one that exists" if isinstance(value, str) else ""
-    raise SpecError(f"{what} takes a Namespace, not {value!r}{hint}")
-
-
-def runtime_of(netns: Namespace) -> Runtime:
-    """The open runtime of a namespace."""
-    return require_namespace(netns, "netns")._live_runtime()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from netkit._link import Link, require_link
 from netkit._netlink.bridge import set_port
 from netkit._netlink.link import get_link, list_links, parse_link, set_link
+from netkit._readiness import settle_carrier
 from netkit._spec import numbers
 from netkit.errors import NotFoundError
 
@@ -71,8 +72,8 @@ class Ports:
             self.remove_port(port)
             raise
         self._strangers.add(index)
-        self._netns._settle(index)
-        self._netns._settle(self._index)
+        settle_carrier(runtime, index)
+        settle_carrier(runtime, self._index)
         return port
 
     def remove_port(self, link: Link) -> None:

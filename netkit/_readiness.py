@@ -1,4 +1,4 @@
-"""When a new IPv6 address can be used, and neighbours find it.
+"""When a link can send, and when a new IPv6 address can be used and neighbours find it.
 
 The kernel answers RTM_NEWADDR first and goes on later, on a work queue (addrconf_dad_work). There it
 joins the address's solicited-node group: a solicitation that comes in between gets no answer, and its
@@ -16,12 +16,20 @@ from netkit._netlink.link import IFF_UP, get_link, parse_link, touch_link
 from netkit._netlink.link_message import IFF_LOOPBACK, IFF_NOARP
 from netkit._runtime import Runtime
 from netkit._spec.address import Address
-from netkit.errors import KernelError
+from netkit.errors import KernelError, NotFoundError
 
 _SOLICITED_NODE = inet_pton(AF_INET6, "ff02::1:ff00:0")[:13]
 # Seconds. Usually it takes a fraction of one millisecond; but the work queue is the machine's, and so is the
 # lock that it takes: others who delete thousands of links keep it waiting for seconds.
 _PATIENCE = 10.0
+
+
+def settle_carrier(runtime: Runtime, index: int) -> None:
+    """Let the kernel act on a link's carrier now."""
+    try:
+        runtime.sync_carrier(parse_link(runtime.route.get(get_link(index=index))).name)
+    except (NotFoundError, OSError):
+        return  # a kind without ETHTOOL_GLINK has no carrier to wait for
 
 
 def wait_until_heard(runtime: Runtime, index: int, addresses: tuple[Address, ...]) -> None:

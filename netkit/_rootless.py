@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from typing import NoReturn, ParamSpec, TypeVar
 
     from netkit._netlink.transport import Transport
-    from netkit._runtime import Registered, Runtime, _Hold
+    from netkit._opener import Hold, Registered
+    from netkit._runtime import Runtime
     from netkit._system.process import Fresh
 
     P = ParamSpec("P")
@@ -90,7 +91,7 @@ class BrokerOpener:
         """Run a short function of ours, here: the sysctls that it reads and writes are those inside."""
         return sysctl_files.done_elsewhere(broker.RemoteSysctls(self.broker, fd), function)
 
-    def fresh(self, hold: _Hold, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def fresh(self, hold: Hold, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a user's function inside, in a process of its own."""
         from netkit._system.broker_call import call_remotely
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from netkit._forks import process
+from netkit._known import require_namespace
 from netkit._lifecycle import ROOT, ROUTES, Owned, Teardown, leave_block, undo
 from netkit._link import Link, require_device
-from netkit._namespace import require_namespace
 from netkit._netlink.route import get_route
 from netkit._netlink.route_record import parse_route
 from netkit._route_changes import Changes, same_key

@@ -6,6 +6,7 @@ from errno import ENODEV
 
 from netkit._address import add_requests, parse_addresses, refuse_small_mtu
 from netkit._end import End, random_mac, take_back_addresses
+from netkit._known import require_namespace
 from netkit._lifecycle import LINKS, Resource, Teardown, raise_first
 from netkit._link import Link, require_link
 from netkit._netlink.link import delete_link, get_link, parse_link, set_link, veth
@@ -100,8 +101,6 @@ class VethPair(Resource):
         up: bool = True,
     ) -> None:
         super().__init__()
-        from netkit._namespace import require_namespace
-
         near_mtu = None if mtu is None else numbers.mtu(mtu)
         self._near = End(
             require_namespace(ns, "ns"),

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from netkit import _runtime
+from netkit import _opener, _runtime
 from netkit._lifecycle import ROOT
 from netkit._testing.faults import FaultPlan
 from netkit._testing.messages import TYPES, Message
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from netkit._lifecycle import Owned
     from netkit._namespace import Namespace
-    from netkit._runtime import Opener
+    from netkit._opener import Opener
     from netkit._testing.namespace import FakeNetns
 
 __all__ = ["FakeKernel", "SentRequest"]
@@ -90,8 +90,8 @@ class FakeKernel(FaultPlan):
 
     def __enter__(self) -> Self:
         self._owned_before = set(ROOT._held)  # pyright: ignore[reportPrivateUsage]
-        self._real = _runtime.opener
-        _runtime.opener = self._opener
+        self._real = _opener.opener
+        _opener.opener = self._opener
         return self
 
     def __exit__(
@@ -101,7 +101,7 @@ class FakeKernel(FaultPlan):
         traceback: TracebackType | None,
     ) -> None:
         assert self._real is not None
-        _runtime.opener = self._real
+        _opener.opener = self._real
         for owned in set(ROOT._held) - self._owned_before:  # pyright: ignore[reportPrivateUsage]
             owned._let_go()  # pyright: ignore[reportPrivateUsage]
         for identity in list(self._opener.namespaces):

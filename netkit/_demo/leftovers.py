@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from netkit import Namespace
-from netkit._namespace import runtime_of
+from netkit._known import runtime_of
 from netkit._netlink.nft import FAMILY_NAMES
 from netkit._netlink.nft_policy import TABLE_POLICY
 from netkit._netlink.policy import decode

@@ -10,7 +10,8 @@ from netkit._diagnostics.feature import Feature
 from netkit._diagnostics.finding import Finding
 from netkit._diagnostics.kernel import Kernel
 from netkit._diagnostics.kinds import KINDS
-from netkit._namespace import Namespace, runtime_of
+from netkit._known import runtime_of
+from netkit._namespace import Namespace
 from netkit._nat.nftables_probe import probe
 from netkit._nat.rule import NatRule
 from netkit._netlink import nft

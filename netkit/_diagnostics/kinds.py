@@ -7,8 +7,8 @@ from fcntl import ioctl
 
 from netkit._bridge import Bridge
 from netkit._diagnostics.feature import Feature
+from netkit._known import runtime_of
 from netkit._link import link_by_name
-from netkit._namespace import runtime_of
 from netkit._netlink.link import new_link
 from netkit._netlink.wire import attribute, u16, u32
 from netkit._veth import VethPair

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import groupby
 
+from netkit._known import require_namespace
 from netkit._lifecycle import NAT, Resource, Teardown, Undo
 from netkit._link import require_device
 from netkit._nat.backend import add_rules, check_name
@@ -71,8 +72,6 @@ class NatRule(Resource):
         self, ns: Namespace, spec: NatSpec, backend: Literal["nftables", "iptables"] | None = None
     ) -> None:
         super().__init__()
-        from netkit._namespace import require_namespace
-
         self._netns = require_namespace(ns, "ns")
         self._spec = spec
         self._wanted = check_name(backend)
@@ -272,6 +271,4 @@ class NatRule(Resource):
 
 
 def _require_device(dev: DeviceLike | None, ns: Namespace, what: str) -> None:
-    from netkit._namespace import require_namespace
-
     require_device(dev, require_namespace(ns, "ns"), what)

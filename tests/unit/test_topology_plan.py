@@ -258,10 +258,10 @@ def test_what_is_wrong_as_a_whole_is_refused_with_its_place(case: str) -> None:
 
 @pytest.mark.parametrize("case", AS_A_WHOLE)
 def test_it_is_refused_before_any_system_call(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from netkit import _runtime
+    from netkit import _opener
 
     topology = plan("a", "b", "br")
     AS_A_WHOLE[case][0](topology)
-    monkeypatch.setattr(_runtime, "opener", None)  # whatever asks for a namespace fails with AttributeError
+    monkeypatch.setattr(_opener, "opener", None)  # whatever asks for a namespace fails with AttributeError
     with pytest.raises(SpecError):
         topology.create()

@@ -1,0 +1,45 @@
+"""The default routes by a bridge that what it connects is given."""
+
+from __future__ import annotations
+
+from netkit.errors import SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from netkit._spec.address import Address
+    from netkit._spec.routes import Route
+
+
+class Gateways:
+    """The default routes by one bridge. Those of one address are all the same Route."""
+
+    __slots__ = ("_by_address", "_name")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._by_address: dict[Address, Route] = {}
+
+    def routes(self, addresses: Sequence[Address], given: tuple[Address, ...]) -> tuple[Route, ...]:
+        """One per family that the far end is ``given`` an address of, by the bridge's first of it."""
+        if not addresses:
+            raise SpecError(f"default_route=True needs an address on bridge '{self._name}'")
+        routes: list[Route] = []
+        for version in (4, 6):
+            gateway = next((a for a in addresses if a.version == version), None)
+            if gateway is not None and any(a.version == version for a in given):
+                routes.append(self._by(gateway))
+        if not routes:
+            raise SpecError(
+                f"default_route=True needs a peer_address of a family that bridge '{self._name}' has: "
+                + ", ".join(str(a) for a in addresses)
+            )
+        return tuple(routes)
+
+    def _by(self, gateway: Address) -> Route:
+        from netkit._spec.routes import Route
+
+        if gateway not in self._by_address:
+            self._by_address[gateway] = Route.build("default", via=gateway.ip)
+        return self._by_address[gateway]

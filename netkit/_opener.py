@@ -1,0 +1,230 @@
+"""Who makes namespaces and enters them: threads of ours, the broker without root, or a simulated kernel."""
+
+from __future__ import annotations
+
+import os
+from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
+from fcntl import F_DUPFD_CLOEXEC, fcntl
+
+from netkit._netlink import ethtool
+from netkit._netlink.socket import NetlinkSocket
+from netkit._netlink.transport import NETLINK_ROUTE
+from netkit._spec import names
+from netkit._system import nsfs
+from netkit._system.mode import is_rootless
+from netkit._system.privilege import missing_capability
+from netkit._system.sysctl_files import skip_duplicate_detection
+from netkit._system.worker import create_namespace, entered, fresh, inside, run_fresh
+from netkit.errors import kernel_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket as _socket
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from typing import ParamSpec, Protocol, TypeVar
+
+    from netkit._netlink.transport import Transport
+    from netkit._runtime import Runtime
+    from netkit._system.process import Fresh
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+    class Opener(Protocol):
+        """How namespaces are made and entered: by our threads, by the broker, or by a simulated kernel."""
+
+        def create(self) -> tuple[int, NetlinkSocket]: ...
+        def create_many(
+            self, count: int, progress: Callable[[int], object], detects_duplicates: bool
+        ) -> list[tuple[int, NetlinkSocket]]: ...
+        def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket: ...
+        def open_netlink(self, fd: int, protocol: int) -> Transport: ...
+        def inside(self, fd: int, function: Callable[[], T]) -> T: ...
+        def fresh(self, hold: Hold, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+        def misses(self, fd: int, capability: str) -> str | None: ...
+        def sync_carrier(self, sock: NetlinkSocket, name: str) -> None: ...
+        def interface_index(self, sock: NetlinkSocket, name: str) -> int: ...
+        def interface_name(self, sock: NetlinkSocket, index: int) -> str: ...
+        def register(self, name: str, fd: int, persistent: bool) -> Registered: ...
+        def registered(self, name: str, fd: int) -> Registered: ...
+        def starter(self, runtime: Runtime) -> Fresh: ...
+        def end_members(self, fd: int, identity: tuple[int, int]) -> None: ...
+        def entered(self, fd: int) -> AbstractContextManager[None]: ...
+
+    class Registered(Protocol):
+        """A name of a namespace, which others find it by."""
+
+        @property
+        def path(self) -> str: ...
+        def remove(self) -> None: ...
+        def forget(self) -> None: ...
+        def give_descriptor(self) -> int: ...
+
+
+class ThreadOpener:
+    """The privileged way: threads of ours enter the namespace."""
+
+    def create(self) -> tuple[int, NetlinkSocket]:
+        """Make a namespace and its rtnetlink socket."""
+        return create_namespace(_set_up, NetlinkSocket.close)
+
+    def create_many(
+        self, count: int, progress: Callable[[int], object], detects_duplicates: bool
+    ) -> list[tuple[int, NetlinkSocket]]:
+        """Make several, on several threads; all or none."""
+        from netkit._system.makers import create_namespaces
+
+        set_up = _open_route if detects_duplicates else _set_up
+        return create_namespaces(count, set_up, NetlinkSocket.close, progress)
+
+    def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket:
+        """An ordinary socket that lives in the namespace."""
+        import socket as _socket  # milliseconds; who opens one uses it anyway
+
+        return inside(fd, lambda: _socket.socket(family, kind, protocol), _socket.socket.close)
+
+    def open_netlink(self, fd: int, protocol: int) -> Transport:
+        """A netlink socket that speaks to the namespace."""
+        return inside(fd, lambda: netlink_transport(protocol))
+
+    def inside(self, fd: int, function: Callable[[], T]) -> T:
+        """Run a short function of ours inside."""
+        return inside(fd, function)
+
+    def fresh(self, hold: Hold, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a user's function inside, on a thread of its own, which keeps the namespace until its end."""
+        return fresh(hold.fd, hold, function, *args, **kwargs)
+
+    def misses(self, fd: int, capability: str) -> str | None:
+        """The capability, if it is what rtnetlink's EPERM is about."""
+        return missing_capability(capability, fd)
+
+    def sync_carrier(self, sock: NetlinkSocket, name: str) -> None:
+        """Let the kernel act on a link's carrier now."""
+        ethtool.sync_carrier(sock.fileno(), name)
+
+    def interface_index(self, sock: NetlinkSocket, name: str) -> int:
+        """The index of the link of this name; OSError ENODEV when there is none."""
+        return ethtool.interface_index(sock.fileno(), name)
+
+    def interface_name(self, sock: NetlinkSocket, index: int) -> str:
+        """The name of the link of this index; OSError ENODEV when there is none."""
+        return ethtool.interface_name(sock.fileno(), index)
+
+    def register(self, name: str, fd: int, persistent: bool) -> Registered:
+        """Name a namespace in /run/netns: by a mount, or by a symlink that ends with this process."""
+        return nsfs.register_mount(name, fd) if persistent else nsfs.register_symlink(name, fd)
+
+    def registered(self, name: str, fd: int) -> Registered:
+        """The name in /run/netns that a namespace has already."""
+        return nsfs.registration_of(name, fd)
+
+    def starter(self, runtime: Runtime) -> Fresh:
+        """What programs are started with."""
+
+        def start(function: Callable[[], T]) -> T:
+            hold = runtime.hold()
+            return run_fresh(hold.fd, lambda: hold(function))
+
+        return start
+
+    def end_members(self, fd: int, identity: tuple[int, int]) -> None:
+        """Kill what runs in the namespace."""
+        from netkit._system.members import kill_members
+
+        kill_members(identity)
+
+    def entered(self, fd: int) -> AbstractContextManager[None]:
+        """The calling thread itself is inside for a block."""
+        return entered(fd)
+
+
+def missing_capability_in(fd: int, capability: str) -> str | None:
+    """The capability, if this process lacks it in the namespace."""
+    return missing_capability(capability, fd)
+
+
+def netlink_transport(protocol: int) -> Transport:
+    """A netlink socket in the calling thread's namespace."""
+    try:
+        return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
+    except OSError as problem:
+        raise kernel_error("open a netlink socket", problem.errno or 0) from None
+
+
+_threads = ThreadOpener()
+opener: Opener = _threads
+
+
+def maker() -> Opener:
+    """Who makes namespaces: the simulated kernel, the broker where this process may not, or our threads."""
+    if opener is _threads and is_rootless():
+        from netkit._rootless import broker_opener
+
+        return broker_opener()
+    return opener
+
+
+def opener_of(fd: int) -> Opener:
+    """Who enters a namespace that exists: the broker those that are its own."""
+    if opener is _threads and is_rootless():
+        from netkit._rootless import owner_of
+
+        return owner_of(fd) or opener
+    return opener
+
+
+class Hold:
+    """A descriptor of its own for a call, closed when neither the caller nor the thread needs it.
+
+    The namespace may be deleted by another thread before the call's thread has entered it.
+    """
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = -1
+        self.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)
+        _holds.add(self.fd)
+
+    def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return function(*args, **kwargs)
+
+    def __del__(self) -> None:
+        if self.fd in _holds:
+            _holds.discard(self.fd)
+            os.close(self.fd)
+
+
+def open_registered(name_or_path: str | os.PathLike[str]) -> int:
+    """A descriptor of the namespace of this name, the broker's names first, or at this path."""
+    if isinstance(name_or_path, str) and "/" not in name_or_path and opener is _threads and is_rootless():
+        from netkit._rootless import open_name
+
+        found = open_name(names.namespace_name(name_or_path))
+        if found is not None:
+            return found
+    return nsfs.open_name_or_path(name_or_path)
+
+
+def _set_up() -> NetlinkSocket:
+    """On the thread that has just made a namespace, inside it."""
+    skip_duplicate_detection()
+    return _open_route()
+
+
+def _open_route() -> NetlinkSocket:
+    return NetlinkSocket(netlink_transport(NETLINK_ROUTE))
+
+
+_holds: set[int] = set()
+
+
+def _after_fork() -> None:
+    """In a child: give up the parent's descriptors."""
+    while _holds:
+        os.close(_holds.pop())
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,79 @@
+"""By which name and path others find a namespace, and what is done for that in /run/netns."""
+
+from __future__ import annotations
+
+import os
+
+from netkit._spec import names, numbers
+from netkit._system import nsfs
+from netkit.errors import SpecError, StateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._opener import Registered
+    from netkit._runtime import Runtime
+
+
+class Registration:
+    """The name of one namespace: None for an anonymous one, until it is registered only a wish."""
+
+    __slots__ = ("_origin", "_registered", "name", "persistent")
+
+    def __init__(self, name: str | None, persistent: bool, origin: str | None = None) -> None:
+        self.name = None if name is None else names.namespace_name(name)
+        self.persistent = numbers.boolean(persistent, "persistent")
+        if persistent and name is None:
+            raise SpecError("persistent=True needs a name: Namespace('red', persistent=True)")
+        self._origin = origin
+        self._registered: Registered | None = None
+
+    def path(self, runtime: Runtime) -> str:
+        """A path by which other programs of this user find it."""
+        if self._registered is not None:
+            return self._registered.path
+        if self._origin is not None:
+            return self._origin
+        if self.name is not None:
+            return os.path.join(nsfs.NETNS_DIRECTORY, self.name)
+        return f"/proc/{os.getpid()}/fd/{runtime.fd}"
+
+    def register(self, runtime: Runtime) -> None:
+        """Make the name; a symlink and the runtime share one descriptor from then on."""
+        if self.name is None:
+            return
+        self._registered = runtime.opener.register(self.name, runtime.fd, self.persistent)
+        held = self._registered.give_descriptor()
+        if held >= 0:  # one for both: the name goes before it is closed
+            runtime.move_to(held)
+
+    def remove(self) -> None:
+        """Remove the name, if it is there."""
+        registered, self._registered = self._registered, None
+        if registered is not None:
+            registered.remove()
+
+    def forget(self) -> None:
+        """Leave the name where it is."""
+        self._registered = None
+
+    def persist(self, runtime: Runtime) -> None:
+        """Let it outlive this process, which it does only by a mount: a named one gets it now."""
+        if self.name is None:
+            raise StateError(
+                "an anonymous namespace lives only while somebody holds it: it can't outlive the process. "
+                "Give it a name to detach it"
+            )
+        if not self.persistent:
+            self.remove()
+            self._registered = runtime.opener.register(self.name, runtime.check(), True)
+            self.persistent = True
+
+    def take_over(self, runtime: Runtime, called: str) -> None:
+        """Own a name that is there already."""
+        if self.name is None:
+            raise StateError(
+                f"{called} has no name by which it could be deleted: only a named one can be adopted"
+            )
+        if self._registered is None:
+            self._registered = runtime.opener.registered(self.name, runtime.check())
+        self.persistent = True

@@ -1,7 +1,8 @@
 """What the kernel has before and after the demo, and what of the demo is still there.
 
-Read from the machine's own namespace over netlink, and from /proc. What is new at the end counts as
-left; what went meanwhile is somebody else's doing.
+Read from the machine's own namespace over netlink, and from /proc; without root, names, mounts and
+processes of the broker's world, too. What is new at the end counts as left; what went meanwhile is
+somebody else's doing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from netkit import Namespace
 from netkit._known import runtime_of
@@ -17,6 +18,7 @@ from netkit._netlink.nft import FAMILY_NAMES
 from netkit._netlink.nft_policy import TABLE_POLICY
 from netkit._netlink.policy import decode
 from netkit._netlink.wire import Request
+from netkit._system import broker
 from netkit.errors import KernelError
 
 MARK = "NETKIT_DEMO"
@@ -48,9 +50,10 @@ class Machine:
             self.rules = {str(rule) for rule in here.rules}
             self.tables = set(_nft_tables(here))
         self.forwarding = set(_forwarding())
-        self.names = _listed("/run/netns")
-        self.mounts = set(_namespace_mounts())
-        self.processes = set(_processes(mark))
+        helpers = broker.processes()
+        self.names = _listed("/run/netns").union(*(_listed(f"/proc/{pid}/root/run/netns") for pid in helpers))
+        self.mounts = set(_namespace_mounts("self")).union(*map(_namespace_mounts, helpers))
+        self.processes = set(_processes(mark, except_for=helpers))
         self.descriptors = set(_foreign_descriptors())
 
     def new_since(self, before: Machine) -> dict[str, list[str]]:
@@ -83,18 +86,18 @@ def _listed(directory: str) -> set[str]:
         return set()  # nobody has named a namespace yet
 
 
-def _namespace_mounts() -> Iterator[str]:
-    for line in _text("/proc/self/mountinfo").splitlines():
+def _namespace_mounts(pid: int | str) -> Iterator[str]:
+    for line in _text(f"/proc/{pid}/mountinfo").splitlines():
         fields, _, filesystem = line.partition(" - ")
         if filesystem.startswith("nsfs "):
             yield fields.split()[4]
 
 
-def _processes(mark: str) -> Iterator[str]:
+def _processes(mark: str, except_for: Collection[int]) -> Iterator[str]:
     """Children of this process, and whatever was started with the demo's mark in its environment."""
     wanted = f"{MARK}={mark}".encode()
     for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
+        if name.isdigit() and int(name) not in (os.getpid(), *except_for):
             marked = wanted in _text(f"/proc/{name}/environ").encode(errors="surrogateescape").split(b"\0")
             state, parent = _state_and_parent(name)
             if state not in ("Z", "X", "") and (marked or parent == os.getpid()):
@@ -151,6 +154,11 @@ def _link(path: str) -> str:
         return os.readlink(path)
     except OSError:
         return ""
+
+
+def together(first: dict[str, list[str]], second: dict[str, list[str]]) -> dict[str, list[str]]:
+    """What was left at one moment or at another."""
+    return {called: sorted({*texts, *second[called]}) for called, texts in first.items()}
 
 
 def count(left: dict[str, list[str]]) -> int:

@@ -12,11 +12,11 @@ from types import FrameType
 
 from netkit import Bridge, Namespace, NetkitError, PingResult, Scope, shutdown
 from netkit._demo import packets, picture, scenes, twins
-from netkit._demo.leftovers import MARK, Machine, count, described
+from netkit._demo.leftovers import MARK, Machine, count, described, together
 from netkit._demo.screen import Screen
 from netkit._demo.source import body
 from netkit._diagnostics.software import which
-from netkit._system.user_namespace import isolate, may_make_namespaces
+from netkit._system import broker, mode
 from netkit.errors import KernelError
 
 TYPE_CHECKING = False
@@ -263,6 +263,15 @@ class Demo:
 
 
 def _what_is_left(before: Machine, mark: str) -> dict[str, list[str]]:
+    """What the scenes left, and what the end of the helper process did, where there is one."""
+    left = _settled(before, mark)
+    if broker.running() is None:
+        return left
+    broker.end()
+    return together(left, _settled(before, mark))
+
+
+def _settled(before: Machine, mark: str) -> dict[str, list[str]]:
     """Read until nothing is left, for at most two seconds: what was killed or let go may be ending."""
     deadline = perf_counter() + 2.0
     while True:
@@ -271,17 +280,14 @@ def _what_is_left(before: Machine, mark: str) -> dict[str, list[str]]:
             return left
 
 
-def _become_root_of_nothing() -> None:
-    """Without capabilities the demo plays in a user namespace, where what it needs is allowed."""
+def _start_helper() -> None:
+    """Without capabilities a helper process makes the namespaces; why it may not is said at once."""
     try:
-        isolate()
+        broker.broker()
     except KernelError as problem:
         problem.add_note("Without that, `netkit demo` needs root")
         raise
-    print(
-        "Without CAP_SYS_ADMIN and CAP_NET_ADMIN: all of this is in a user namespace of its own.\n",
-        flush=True,
-    )
+    print(f"Without root ({mode.decide()[1]}):\na helper process makes the namespaces.\n", flush=True)
 
 
 @contextmanager
@@ -301,7 +307,7 @@ def ending_politely() -> Generator[None]:
 
 def run(backend: BackendName = "nftables") -> int:
     """Play the demo; returns the exit status."""
-    if not may_make_namespaces():
-        _become_root_of_nothing()
     with ending_politely():
+        if mode.is_rootless():
+            _start_helper()
         return Demo(backend).play()

@@ -42,7 +42,7 @@ class Broker:
         self.pid = 0
         ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
         try:
-            self._supervisor = _spawn(theirs.fileno())
+            self.supervisor = _spawn(theirs.fileno())
         except BaseException:
             ours.close()
             raise
@@ -112,7 +112,7 @@ class Broker:
                 return
             self.forget()
             try:
-                os.waitpid(self._supervisor, 0)
+                os.waitpid(self.supervisor, 0)
             except ChildProcessError:
                 return  # somebody else has waited for it
 
@@ -232,6 +232,12 @@ def broker() -> Broker:
 def running() -> Broker | None:
     """The broker, if there is one."""
     return _running if _running is not None and not _running.closed else None
+
+
+def processes() -> tuple[int, ...]:
+    """The broker and its supervisor; nothing if there is none."""
+    current = running()
+    return () if current is None else (current.supervisor, current.pid)
 
 
 def end() -> None:

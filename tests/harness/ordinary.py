@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import IO
+
+import pytest
 
 NOBODY = 65534
 PYTHON = "/usr/bin/python3"
@@ -58,6 +61,17 @@ class Ordinary:
         with self.popen(argv, env=env) as process:
             output, error = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(argv, process.returncode, output, error)
+
+    def borrow(self, *modules: str) -> dict[str, str]:
+        """The environment in which his Python finds what this session's has installed.
+
+        Skips where it does not: another version of Python, or a directory that he may not read.
+        """
+        env = {"PYTHONPATH": f"{self.home}:{sysconfig.get_path('purelib')}"}
+        done = self.run([PYTHON, "-c", f"import {', '.join(modules)}"], env=env)
+        if done.returncode:
+            pytest.skip(f"{PYTHON} cannot use this session's packages: {done.stderr.splitlines()[-1]}")
+        return env
 
     def python(self, source: str, *, env: Mapping[str, str] | None = None, timeout: float = 60) -> str:
         """Run a Python program that is to end well; its output."""

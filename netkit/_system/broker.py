@@ -7,14 +7,14 @@ of its own, which the reply brings.
 from __future__ import annotations
 
 import os
-import sys
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 from _thread import RLock
 
 from netkit._system import broker_frames as frames
+from netkit._system.interpreter import spawn_helper
 from netkit._system.namespace_files import path_identity
 from netkit._system.signals import deferred_signals
-from netkit.errors import StateError, UnsupportedError
+from netkit.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from netkit._system.broker_values import Value
-
-# The package without its __init__, which would load what a broker has no use for.
-_START = (
-    "import sys; package = type(sys)('netkit'); package.__path__ = [sys.argv[1]]; "
-    "sys.modules['netkit'] = package; from netkit._system.broker_server import main; main()"
-)
-_KEPT = ("LD_LIBRARY_PATH", "PYTHONHOME")  # an interpreter may not start without
 
 
 class Broker:
@@ -125,28 +118,11 @@ class Broker:
 
 def _spawn(control: int) -> int:
     """The supervisor's pid; nothing is inherited but the socket, and the pidfd of this process."""
-    if not sys.executable:
-        raise UnsupportedError(
-            "start the helper process of rootless namespaces", 95,
-            hint="sys.executable does not say where Python is, as in a program that embeds it",
-        )  # fmt: skip
     caller = os.pidfd_open(os.getpid())
-    # Above the numbers they are to have, so that none is overwritten before it is passed.
-    import fcntl
-
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (control, caller)]
-    os.close(caller)
-    actions = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
-    placed = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(high, 3)]
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    environment = {key: os.environ[key] for key in _KEPT if key in os.environ}
-    argv = [sys.executable, "-I", "-S", "-c", _START, package]
     try:
-        return os.posix_spawn(
-            sys.executable, argv, environment, file_actions=[*actions, *placed], setsigmask=()
-        )
+        return spawn_helper("broker_server", [control, caller], "rootless namespaces")
     finally:
-        frames.close_all(high)
+        os.close(caller)
 
 
 def _checked(frame: frames.Frame) -> frames.Frame:

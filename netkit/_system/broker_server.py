@@ -17,6 +17,7 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 
 from netkit._system import broker_frames as frames
 from netkit._system.broker_service import Service
+from netkit._system.interpreter import close_above
 from netkit._system.refusals import refused, suspects
 from netkit._system.syscalls import CLONE_NEWNET, MS_PRIVATE, MS_REC, mount
 from netkit._system.user_namespace import (
@@ -43,7 +44,7 @@ _FROM_TERMINAL = (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGHUP, _signal.SIGTS
 
 def main() -> None:
     """The supervisor, and in its child the broker."""
-    os.closerange(CALLER + 1, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 1 << 20 else 1 << 20)
+    close_above(CALLER)
     os.set_inheritable(SOCKET, False)
     os.set_inheritable(CALLER, False)
     os.umask(0o022)

@@ -17,9 +17,15 @@ def leftovers(mark: str, *, except_for: set[int], grace: float) -> list[str]:
 
 def family(mark: str) -> set[int]:
     """Descendants by parent, and orphans (a daemon's parent is init) by environment."""
+    living = [pid for pid in _pids() if _parent(pid) is not None]
+    return {pid for pid in living if _has_mark(pid, mark)} | descendants(os.getpid())
+
+
+def descendants(ancestor: int) -> set[int]:
+    """Its living children, theirs, and so on."""
     parents = {pid: parent for pid in _pids() if (parent := _parent(pid)) is not None}
-    found = {pid for pid in parents if _has_mark(pid, mark)}
-    wanted = {os.getpid()}
+    found: set[int] = set()
+    wanted = {ancestor}
     while wanted:
         wanted = {pid for pid, parent in parents.items() if parent in wanted}
         found |= wanted

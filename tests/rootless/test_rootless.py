@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import select
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.harness.ordinary import PYTHON, Ordinary
+from tests.rootless.programs import START, program
 
-START = "import os, socket, subprocess, sys\nfrom netkit import *\nimport netkit\n"
 PAIR = """
 pair = VethPair(a, b, name="e", peer_name="e", address=["10.0.0.1/24", "fd00::1/64"],
                 peer_address=["10.0.0.2/24", "fd00::2/64"])
 """
-
-
-def program(nobody: Ordinary, text: str, **env: str) -> list[str]:
-    """The lines it prints; it is to end well and to say nothing on stderr."""
-    return nobody.python(START + text, env=env).splitlines()
 
 
 def test_two_namespaces_and_a_cable(nobody: Ordinary) -> None:
@@ -368,135 +359,3 @@ def test_a_refusal_is_explained(nobody: Ordinary) -> None:
     last = done.stderr.splitlines()[-1]
     assert "cannot make a user namespace: No space left on device (ENOSPC)" in last
     assert "user.max_user_namespaces = 0 (forbids it)" in last
-
-
-# -- its end --------------------------------------------------------------------------------------
-
-HOLDS = """
-with Namespace("held") as a:
-    words = ["sh", "-c", "trap '' HUP TERM INT; (setsid sleep 1000 &) ; echo; sleep 1000"]
-    p = a.popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    p.stdout.readline()
-    print("ready", flush=True)
-    sys.stdin.read()
-"""
-
-
-def of_nobody() -> set[int]:
-    """His processes."""
-    found: set[int] = set()
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if entry.stat().st_uid == 65534 and (entry / "cmdline").read_bytes():
-                found.add(int(entry.name))
-        except OSError:
-            continue
-    return found
-
-
-def gone_in_time(before: set[int]) -> set[int]:
-    """What is left of his new processes once they had ten seconds to end."""
-    deadline = time.monotonic() + 10
-    while left := of_nobody() - before:
-        if time.monotonic() > deadline:
-            break
-        for pid in left:
-            try:
-                pidfd = os.pidfd_open(pid)
-            except OSError:
-                continue
-            select.select([pidfd], [], [], 1)
-            os.close(pidfd)
-    return left
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, None])
-def test_all_of_it_ends_with_the_process(nobody: Ordinary, number: int | None) -> None:
-    before = of_nobody()
-    with nobody.popen([PYTHON, "-c", START + HOLDS], stdin=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        assert len(of_nobody() - before) >= 5  # it, supervisor, broker, shell, two sleeps
-        if number is None:
-            process.communicate(timeout=10)
-        else:
-            process.send_signal(number)
-            process.wait(10)
-    assert gone_in_time(before) == set()
-
-
-BUSY = """
-print("ready", flush=True)
-while True:
-    with Namespace("n") as a, Namespace() as b:
-        with VethPair(a, b, name="e", peer_name="e", address="10.0.0.1/24", peer_address="10.0.0.2/24"):
-            a.sysctl["net.ipv4.ip_forward"] = 1
-            a.popen(["sleep", "1000"], start_new_session=True)
-"""
-
-
-def test_killed_at_random_moments_nothing_is_left(nobody: Ordinary) -> None:
-    before = of_nobody()
-    moments = random.Random(4)
-    for _ in range(20):
-        with nobody.popen([PYTHON, "-W", "ignore", "-c", START + BUSY]) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            select.select([], [], [], moments.uniform(0, 0.4))
-            process.kill()
-            process.wait(10)
-    assert gone_in_time(before) == set()
-
-
-def test_a_killed_broker_is_told(nobody: Ordinary) -> None:
-    text = """
-import signal
-from netkit._system import broker
-a = Namespace().create()
-p = a.popen(["sleep", "1000"])
-os.kill(broker.running().pid, signal.SIGKILL)
-print(p.wait(10))
-try:
-    a.run(["true"])
-except StateError as problem:
-    print(problem)
-a.delete()
-with Namespace() as b:
-    print(b.ping("127.0.0.1").loss)
-"""
-    lines = program(nobody, text)
-    assert lines[0] == "-9"
-    assert lines[1].startswith("the helper process that holds the rootless namespaces has ended")
-    assert lines[2] == "0.0"
-
-
-def test_a_forked_child_leaves_the_broker_alone(nobody: Ordinary) -> None:
-    text = """
-with Namespace() as a:
-    pid = os.fork()
-    if pid == 0:
-        with Namespace() as mine:
-            os._exit(int(mine.ping("127.0.0.1").loss))
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), a.run(["true"]).returncode)
-"""
-    assert program(nobody, text) == ["0 0"]
-
-
-def test_the_broker_inherits_nothing(nobody: Ordinary) -> None:
-    text = """
-from netkit._system import broker
-read, write = os.pipe()
-os.set_inheritable(write, True)
-with Namespace() as a:
-    a.sysctl["net.ipv4.ip_forward"]  # before it answers this, it has closed what it passed before
-    at = f"/proc/{broker.running().pid}"
-    links = [os.readlink(f"{at}/fd/{each}") for each in os.listdir(f"{at}/fd")]
-    print(sorted({each.partition(":")[0].partition("[")[0] for each in links}), len(links))
-    with open(f"{at}/environ") as file:
-        print(file.read())
-os.close(write)
-print(os.read(read, 1))
-"""
-    lines = program(nobody, text, SECRET="not for it")
-    # The standard three, the socket, the caller's pidfd, the pipe that SIGCHLD writes to.
-    assert lines == [str(["/dev/null", "anon_inode", "pipe", "socket"]) + " 7", "", "b''"]

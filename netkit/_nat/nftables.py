@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     # Family, chain, expressions, user data, and the operation in words.
     NewRule = tuple[int, str, bytes, bytes, str]
 
+_BOTH, _EACH = (NFPROTO_INET,), (NFPROTO_IPV4, NFPROTO_IPV6)
 # The answers to a batch must fit the socket's receive buffer, and the batch its send buffer (208 KiB each
 # by default): beyond the first, handles are read from a dump; beyond the second, it is several batches.
 _MOST_ECHOES = 128
@@ -62,7 +63,7 @@ class NftablesBackend:
         self.table = table_name or f"netkit-{os.urandom(4).hex()}"
         self._socket = socket
         self._lock = Lock()
-        self._families: tuple[int, ...] = (NFPROTO_INET,)
+        self._families: tuple[int, ...] = _BOTH
         self._owned = OwnedTable(self.table)
         # After a change whose outcome is unknown, and the marks of what nobody was given.
         self._stale = False
@@ -84,23 +85,34 @@ class NftablesBackend:
         chosen = marks if marks is not None else [new_mark() for _ in specs]
         with self._lock:
             self._settle()
-            try:
-                return self._add(specs, chosen)
-            except KernelError as problem:
-                if len(self._owned) or problem.errno not in (EOPNOTSUPP, EAFNOSUPPORT):
-                    raise
-                return self._add_without_inet(specs, chosen, problem)
+            return self._add_as_possible(specs, chosen)
 
-    def _add_without_inet(
-        self, specs: Sequence[NatSpec], marks: Sequence[str], problem: KernelError
-    ) -> list[RuleId]:
-        """Use tables of the families ip and ip6, for a kernel without CONFIG_NF_TABLES_INET."""
-        before, self._families = self._families, (NFPROTO_IPV4, NFPROTO_IPV6)
-        try:
-            return self._add(specs, marks)
-        except KernelError:
-            self._families = before
-            raise problem from None
+    def _add_as_possible(self, specs: Sequence[NatSpec], marks: Sequence[str]) -> list[RuleId]:
+        """Add them to the first tables that the kernel has; else raise what it said of the best ones."""
+        before, refusal = self._families, None
+        for families in self._fitting(specs):
+            self._families = families
+            try:
+                return self._add(specs, marks)
+            except KernelError as problem:
+                refusal = refusal or problem
+                if problem.errno not in (EOPNOTSUPP, EAFNOSUPPORT):
+                    break
+        self._families = before
+        assert refusal is not None
+        raise refusal
+
+    def _fitting(self, specs: Sequence[NatSpec]) -> list[tuple[int, ...]]:
+        """The families of the tables that would do, best first; what is there already is followed.
+
+        A table of both costs three times as much to make, for the kernel then tracks the connections of
+        both: it is for a rule of both, which this way is one rule. A kernel may lack it, or IPv6.
+        """
+        families = {spec.family for spec in specs}
+        apart = [_EACH, (NFPROTO_IPV4,)] if None in families and 6 not in families else [_EACH]
+        if len(self._owned):
+            return [_BOTH] if self._families == _BOTH else apart
+        return [_BOTH, *apart] if None in families else apart
 
     def _add(self, specs: Sequence[NatSpec], marks: Sequence[str]) -> list[RuleId]:
         new: list[NewRule] = []

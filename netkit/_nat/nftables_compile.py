@@ -42,7 +42,7 @@ _NAMES_ITS_FAMILY = ("icmp", "icmpv6")
 def compiled(spec: NatSpec, families: tuple[int, ...]) -> Iterator[tuple[int, str, bytes]]:
     """The rules that a spec becomes, as ``(family of the table, chain, expressions)``.
 
-    ``families`` are those of the tables: inet alone, or ip and ip6, where one spec may need both.
+    ``families`` are those of the tables: inet alone, or ip and ip6, where a spec of neither needs both.
     """
     for part in spec.one_to_one():
         for family in families:

@@ -155,10 +155,11 @@ def change(path: str, text: str, record: Record, first: bool, inside: Inside, ke
         before = _values(path)
         if first:
             record.before, record.after = before, {}
-        changed = write(path, text, key)
-        record.after[path] = read(path)
-        for each, value in _reset_values(path, record.after[path]).items():
-            if changed and each in before and before[each] != value:
+        changed = write(path, text, key, before[path])
+        record.after[path] = read(path) if changed else before[path]
+        reset = _reset_values(path, record.after[path]) if changed else {}
+        for each, value in reset.items():
+            if each in before and before[each] != value:
                 record.before.setdefault(each, before[each])
                 record.after[each] = value
 

@@ -103,14 +103,15 @@ def done_elsewhere(elsewhere: Elsewhere, function: Callable[[], T]) -> T:
         del _elsewhere[get_ident()]
 
 
-def write(path: str, text: str, key: str | None = None) -> bool:
+def write(path: str, text: str, key: str | None = None, before: str | None = None) -> bool:
     """Set the value if it differs; whether it did. Needs CAP_NET_ADMIN over the namespace for net.*.
 
-    ``key`` is what a refusal calls it, where one value has two keys.
+    ``key`` is what a refusal calls it, where one value has two keys; ``before`` what was read just now.
     """
     if elsewhere := _elsewhere.get(get_ident()):
         return elsewhere.write(path, text, key)
-    before = _value_or_none(path)
+    if before is None:
+        before = _value_or_none(path)
     if before is not None and before.split() == text.split():
         return False
     try:

@@ -42,37 +42,37 @@ RULES: list[tuple[Make, dict[str, Any], str, str, int]] = [
     ),
     (
         NatRule.snat, {"to": "192.0.2.1", "saddr": "10.0.0.0/8"},
-        "ip saddr 10.0.0.0/8 counter snat ip to 192.0.2.1",
+        "ip saddr 10.0.0.0/8 counter snat to 192.0.2.1",
         "-A POSTROUTING -s 10.0.0.0/8 -j SNAT --to-source 192.0.2.1", 4,
     ),
     (
         NatRule.snat, {"to": "[2001:db8::1]:1000-2000", "proto": "tcp", "sport": 22},
-        "tcp sport 22 counter snat ip6 to [2001:db8::1]:1000-2000",
+        "tcp sport 22 counter snat to [2001:db8::1]:1000-2000",
         "-A POSTROUTING -p tcp -m tcp --sport 22 -j SNAT --to-source [2001:db8::1]:1000-2000", 6,
     ),
     (
         NatRule.snat, {"to": "192.0.2.1-192.0.2.4"},
-        "counter snat ip to 192.0.2.1-192.0.2.4",
+        "counter snat to 192.0.2.1-192.0.2.4",
         "-A POSTROUTING -j SNAT --to-source 192.0.2.1-192.0.2.4", 4,
     ),
     (
         NatRule.dnat, {"proto": "tcp", "dport": 80, "to": "172.18.0.2:80", "iif": "eth0"},
-        'iifname "eth0" tcp dport 80 counter dnat ip to 172.18.0.2:80',
+        'iifname "eth0" tcp dport 80 counter dnat to 172.18.0.2:80',
         "-A PREROUTING -i eth0 -p tcp -m tcp --dport 80 -j DNAT --to-destination 172.18.0.2:80", 4,
     ),
     (
         NatRule.dnat, {"proto": "sctp", "dport": "!= 80", "to": ("fd00::2", 8080)},
-        "sctp dport != 80 counter dnat ip6 to [fd00::2]:8080",
+        "sctp dport != 80 counter dnat to [fd00::2]:8080",
         "-A PREROUTING -p sctp -m sctp ! --dport 80 -j DNAT --to-destination [fd00::2]:8080", 6,
     ),
     (
         NatRule.dnat, {"daddr": "192.0.2.9", "to": "10.0.0.2"},
-        "ip daddr 192.0.2.9 counter dnat ip to 10.0.0.2",
+        "ip daddr 192.0.2.9 counter dnat to 10.0.0.2",
         "-A PREROUTING -d 192.0.2.9/32 -j DNAT --to-destination 10.0.0.2", 4,
     ),
     (
         NatRule.redirect, {"proto": "tcp", "dport": 80, "to": 3128, "family": 4},
-        "meta nfproto ipv4 tcp dport 80 counter redirect to :3128",
+        "tcp dport 80 counter redirect to :3128",
         "-A PREROUTING -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 3128", 4,
     ),
     (
@@ -159,8 +159,17 @@ def test_chains_and_the_owner(host: Namespace) -> None:
         assert {chain["policy"] for chain in chains.values()} == {"accept"}
         assert "flags owner" in nft_text(host)
         tables = [item["table"] for item in nft(host) if "table" in item]
-        assert [table["family"] for table in tables] == ["inet"]
-        assert tables[0]["name"].startswith("netkit-")
+        # Begun for IPv4 alone; the rule of both families has one in each.
+        assert [table["family"] for table in tables] == ["ip", "ip6"]
+        assert all(table["name"].startswith("netkit-") for table in tables)
+        assert lines(host).count('oifname "eth0" counter masquerade') == 2
+
+
+def test_a_rule_of_both_families_is_one_rule(host: Namespace) -> None:
+    with NatRule.masquerade(host, oif="eth0"), NatRule.dnat(host, proto="tcp", dport=80, to="10.0.0.2"):
+        assert [item["table"]["family"] for item in nft(host) if "table" in item] == ["inet"]
+        assert 'oifname "eth0" counter masquerade' in lines(host)
+        assert "tcp dport 80 counter dnat ip to 10.0.0.2" in lines(host)
 
 
 def test_others_cannot_touch_our_table(host: Namespace) -> None:

@@ -185,12 +185,12 @@ def test_one_round_trip_makes_table_chains_and_rules(netfilter: Counted, backend
     assert netfilter.asked == ["transact"]
     assert backend.table.startswith("netkit-")
     assert lines(ruleset()) == [
-        f"table inet {backend.table} {{ # progname {progname()}",
+        f"table ip {backend.table} {{ # progname {progname()}",
         "flags owner",
         "",
         "chain output {",
         "type nat hook output priority -100; policy accept;",
-        "tcp dport 80 counter packets 0 bytes 0 dnat ip to 172.18.0.2:80",
+        "tcp dport 80 counter packets 0 bytes 0 dnat to 172.18.0.2:80",
         "}",
         "",
         "chain postrouting {",
@@ -200,7 +200,7 @@ def test_one_round_trip_makes_table_chains_and_rules(netfilter: Counted, backend
         "",
         "chain prerouting {",
         "type nat hook prerouting priority dstnat; policy accept;",
-        "tcp dport 80 counter packets 0 bytes 0 dnat ip to 172.18.0.2:80",
+        "tcp dport 80 counter packets 0 bytes 0 dnat to 172.18.0.2:80",
         "}",
         "}",
     ]
@@ -218,7 +218,7 @@ def test_chains_are_made_when_needed_and_go_with_their_last_rule(backend: Nftabl
     assert ruleset().count("chain ") == 3
     backend.remove([local])
     assert "output" not in ruleset()
-    assert ruleset().count("dnat ip to") == 1
+    assert ruleset().count("dnat to") == 1
     backend.remove([six, web])
     assert ruleset() == ""
 
@@ -283,11 +283,11 @@ def test_others_can_neither_change_nor_flush_the_table(
     assert backend.exists(rule_id)
     stranger = NftablesBackend(sockets(), backend.table)
     with pytest.raises(KernelError, match="Operation not permitted") as caught:
-        stranger.add([SIX])
+        stranger.add([MASQUERADE])
     # Not a missing capability: AccessError would say to become root.
     assert type(caught.value) is KernelError
     assert caught.value.netns == "the test's namespace"
-    assert ruleset().count("nat ip") == 1
+    assert ruleset().count("nat to") == 1
 
 
 def test_the_table_goes_with_its_socket(netfilter: Counted, backend: NftablesBackend) -> None:
@@ -320,7 +320,7 @@ def test_many_rules_whose_echoes_would_not_fit(backend: NftablesBackend, count: 
     specs = [dnat(proto="tcp", dport=port, to=("172.18.0.2", port)) for port in range(1, count + 1)]
     made = backend.add(specs)
     assert len({rule_id.places for rule_id in made}) == count
-    assert run_nft("list", "table", "inet", backend.table).count("dnat ip to") == count
+    assert run_nft("list", "table", "ip", backend.table).count("dnat to") == count
     detached = backend.detach(made)
     assert {rule_id.mark for rule_id in detached} == {rule_id.mark for rule_id in backend.detached()}
     assert backend.rules() == [first]
@@ -427,20 +427,21 @@ def test_detached_rules_outlive_the_socket(
     assert not any(backend.exists(rule_id) for rule_id in made[:2])
     netfilter.close()
     assert lines(ruleset()) == [
-        "table inet netkit {",
+        "table ip netkit {",
         "chain output {",
         "type nat hook output priority -100; policy accept;",
-        "tcp dport 80 counter packets 0 bytes 0 dnat ip to 172.18.0.2:80",
-        "}",
-        "",
-        "chain postrouting {",
-        "type nat hook postrouting priority srcnat; policy accept;",
-        "ip6 saddr fd00::/64 counter packets 0 bytes 0 snat ip6 to 2001:db8::1",
+        "tcp dport 80 counter packets 0 bytes 0 dnat to 172.18.0.2:80",
         "}",
         "",
         "chain prerouting {",
         "type nat hook prerouting priority dstnat; policy accept;",
-        "tcp dport 80 counter packets 0 bytes 0 dnat ip to 172.18.0.2:80",
+        "tcp dport 80 counter packets 0 bytes 0 dnat to 172.18.0.2:80",
+        "}",
+        "}",
+        "table ip6 netkit {",
+        "chain postrouting {",
+        "type nat hook postrouting priority srcnat; policy accept;",
+        "ip6 saddr fd00::/64 counter packets 0 bytes 0 snat to 2001:db8::1",
         "}",
         "}",
     ]
@@ -475,15 +476,15 @@ def test_detaching_what_is_gone_changes_nothing(backend: NftablesBackend) -> Non
     with pytest.raises(NotFoundError, match=six.mark):
         backend.detach([web, six])
     assert backend.rules() == [web]
-    assert "table inet netkit {" not in ruleset()
+    assert " netkit {" not in ruleset()
 
 
 def test_what_others_put_into_the_plain_table_stays(backend: NftablesBackend) -> None:
     (detached,) = backend.detach(backend.add([LOCAL_WEB]))
-    run_nft("add", "rule", "inet", "netkit", "output", "counter")
+    run_nft("add", "rule", "ip", "netkit", "output", "counter")
     backend.remove([detached])
     assert lines(ruleset()) == [
-        "table inet netkit {",
+        "table ip netkit {",
         "chain output {",
         "type nat hook output priority -100; policy accept;",
         "counter packets 0 bytes 0",
@@ -508,9 +509,9 @@ def test_a_change_by_others_during_a_removal_is_looked_at_again(
     ((_, _, handle),) = detached.places
 
     def make_anew() -> None:
-        run_nft("delete table inet netkit; add table inet netkit; add chain inet netkit prerouting")
+        run_nft("delete table ip netkit; add table ip netkit; add chain ip netkit prerouting")
         while f"counter packets 0 bytes 0 # handle {handle}\n" not in run_nft("-a", "list", "ruleset"):
-            run_nft("add", "rule", "inet", "netkit", "prerouting", "counter")
+            run_nft("add", "rule", "ip", "netkit", "prerouting", "counter")
 
     netfilter.before_change = make_anew
     backend.remove([detached])
@@ -564,6 +565,28 @@ def test_without_inet_there_are_two_tables() -> None:
         backend.remove([both, four])
         assert "table ip " not in ruleset()
         backend.remove([six])
+        assert ruleset() == ""
+    finally:
+        lacking.close()
+
+
+def refuse_ipv6(request: Request) -> int:
+    """A kernel without IPv6, which so has no inet tables either."""
+    return errno.EAFNOSUPPORT if request.kind == 0x0A00 and request.body[0] != NFPROTO_IPV4 else 0
+
+
+def test_without_ipv6_a_rule_of_both_families_is_one_of_ipv4() -> None:
+    lacking = Lacking(refuse_ipv6)
+    try:
+        backend = NftablesBackend(lacking)
+        (both,) = backend.add([masquerade(oif="eth0")])
+        assert [family for family, *_ in both.places] == [NFPROTO_IPV4]
+        (later,) = backend.add([masquerade(oif="eth1")])
+        with pytest.raises(KernelError) as caught:
+            backend.add([SIX])
+        assert caught.value.errno == errno.EAFNOSUPPORT
+        assert backend.rules() == [both, later]
+        backend.remove([both, later])
         assert ruleset() == ""
     finally:
         lacking.close()

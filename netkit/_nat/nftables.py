@@ -109,7 +109,9 @@ class NftablesBackend:
         both: it is for a rule of both, which this way is one rule. A kernel may lack it, or IPv6.
         """
         families = {spec.family for spec in specs}
-        apart = [_EACH, (NFPROTO_IPV4,)] if None in families and 6 not in families else [_EACH]
+        apart: list[tuple[int, ...]] = [_EACH]
+        if None in families and 6 not in families:
+            apart.append((NFPROTO_IPV4,))
         if len(self._owned):
             return [_BOTH] if self._families == _BOTH else apart
         return [_BOTH, *apart] if None in families else apart

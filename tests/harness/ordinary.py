@@ -14,6 +14,8 @@ from typing import IO
 
 import pytest
 
+from tests.harness import counted
+
 NOBODY = 65534
 PYTHON = "/usr/bin/python3"
 _ROOT = Path(__file__).parents[2]
@@ -72,6 +74,10 @@ class Ordinary:
         if done.returncode:
             pytest.skip(f"{PYTHON} cannot use this session's packages: {done.stderr.splitlines()[-1]}")
         return env
+
+    def counted(self, argv: Sequence[str]) -> list[str]:
+        """The command that runs a program and fails if it leaves a process, mount or namespace."""
+        return [*counted.INSIDE, PYTHON, "-c", Path(counted.__file__).read_text(), *argv]
 
     def python(self, source: str, *, env: Mapping[str, str] | None = None, timeout: float = 60) -> str:
         """Run a Python program that is to end well; its output."""

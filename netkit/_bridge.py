@@ -106,14 +106,9 @@ class Bridge(Resource, Ports, Holder):
         Raises NotFoundError when there is none of this name, SpecError when it is no bridge.
         """
         bridge = cls(ns, name)
-        link = link_by_name(bridge._netns, bridge._name)
-        kind = link.kind
-        if kind != "bridge":
-            raise SpecError(f"'{name}' is a {kind or 'device'}, not a bridge: use ns.links['{name}']")
-        bridge._index = link.ifindex
-        bridge._runtime = bridge._netns._live_runtime()
-        bridge._addresses = tuple([a for a in link.addresses if a.scope != "link"])
+        bridge._find()
         bridge._state = "borrowed"
+        bridge._addresses = tuple([a for a in bridge.link.addresses if a.scope != "link"])
         return bridge
 
     # -- reading ------------------------------------------------------------------
@@ -277,6 +272,9 @@ class Bridge(Resource, Ports, Holder):
     def _runtimes(self) -> tuple[Runtime | None, ...]:
         return (self._runtime,)
 
+    def _places(self) -> list[tuple[Runtime, int]]:
+        return [] if self._runtime is None else [(self._runtime, self._index)]
+
     def _remove(self, teardown: Teardown) -> None:
         runtime = self._runtime
         if runtime is None or runtime.fd < 0 or runtime in teardown.doomed or not self._index:
@@ -300,6 +298,18 @@ class Bridge(Resource, Ports, Holder):
 
     def _detach(self) -> None:
         self._regroup(self._group or 0, 0, "detach")
+
+    def _find(self) -> None:
+        name = self._name
+        link = link_by_name(self._netns, name)
+        kind = link.kind
+        if kind != "bridge":
+            raise SpecError(f"'{name}' is a {kind or 'device'}, not a bridge: use ns.links['{name}']")
+        self._index = link.ifindex
+        self._runtime = self._netns._live_runtime()
+
+    def _lose(self) -> None:
+        self._index, self._runtime = 0, None
 
     def _adopt(self) -> None:
         self._given_mac = self.link.mac

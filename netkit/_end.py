@@ -7,6 +7,7 @@ import os
 from netkit._lifecycle import raise_first
 from netkit._link import Link
 from netkit._netlink.address import delete_address
+from netkit.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class End:
-    """One end of the pair as it is asked for: where, what it is called, what it is given."""
+    """One end of the pair as it is asked for: where, what it is called, what it is given.
+
+    ``netns`` is None for the far end of a pair that was found, in a namespace that is not open here.
+    """
 
     __slots__ = (
         "addresses",
@@ -39,7 +43,7 @@ class End:
 
     def __init__(
         self,
-        netns: Namespace,
+        netns: Namespace | None,
         name: str,
         addresses: tuple[Address, ...],
         mtu: int | None,
@@ -60,12 +64,20 @@ class End:
 
     def link(self) -> Link:
         """The handle on this end."""
-        return Link(self.netns, self.index, self.name)
+        return Link(self._place(), self.index, self.name)
 
     def open(self) -> Runtime:
         """The namespace's runtime, kept from creation to deletion."""
-        self.runtime = self.netns._live_runtime()
+        self.runtime = self._place()._live_runtime()
         return self.runtime
+
+    def _place(self) -> Namespace:
+        if self.netns is None:
+            raise StateError(
+                "the peer is in a namespace that this program has not opened: open it, by name or "
+                "from_pid(), and give it to VethPair.open() as peer_ns="
+            )
+        return self.netns
 
     def route_requests(self) -> list[Request]:
         """The messages that give its namespace its routes."""
@@ -76,6 +88,8 @@ class End:
         return [add_route(route, self.index, []) for route in self.routes]
 
     def __str__(self) -> str:
+        if self.netns is None:
+            return f"link {self.index} in a namespace not open here"
         return f"'{self.name}' in {self.netns._called()}"
 
 

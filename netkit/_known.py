@@ -30,12 +30,12 @@ def find_by_nsid(here: Runtime, nsid: int) -> Namespace | None:
     """The open Namespace that another one knows by an id."""
     for other in list(_known.values()):
         runtime = other._runtime_or_none()
-        if runtime is not None and _nsid_in(here, runtime) == nsid:
+        if runtime is not None and nsid_in(here, runtime) == nsid:
             return other
     return None
 
 
-def _nsid_in(here: Runtime, other: Runtime) -> int | None:
+def nsid_in(here: Runtime, other: Runtime) -> int | None:
     """The id by which a namespace knows another one, if it has one."""
     from netkit._netlink.nsid import get_nsid, parse_nsid
 

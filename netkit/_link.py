@@ -28,6 +28,7 @@ from netkit.errors import BusyError, ExistsError, NotFoundError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from netkit._adopted_link import AdoptedLink
     from netkit._namespace import Namespace
     from netkit._spec.routes import DeviceLike
 
@@ -241,6 +242,25 @@ class Link:
     def delete(self) -> None:
         """Delete the device; for a veth, both ends. Twin: ``ip link del NAME``."""
         self._change(delete_link(index=self._ifindex, operation=f"delete {self._called}"))
+
+    def adopt(self) -> AdoptedLink:
+        """Own it: whatever made it, it is deleted at the end of a ``with`` or of the Scope that owns it.
+
+        For links that netkit does not make itself. Pairs and bridges have `VethPair.open` and
+        `Bridge.open`. SpecError for a device of the machine, which nobody can delete.
+
+        Examples:
+            >>> from netkit import Namespace, Scope
+            >>> with Namespace() as box, Scope() as lab:
+            ...     with box.pyroute2() as ipr:
+            ...         _ = ipr.link("add", ifname="vx0", kind="vxlan", vxlan_id=7, vxlan_port=4789)
+            ...     tunnel = lab.own(box.links["vx0"].adopt())
+            ...     print(tunnel.link.kind)
+            vxlan
+        """
+        from netkit._adopted_link import AdoptedLink
+
+        return AdoptedLink(self).adopt()
 
     # -- inside -------------------------------------------------------------------------
 

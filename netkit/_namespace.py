@@ -100,7 +100,9 @@ class Namespace(Inside, Resource, Holder):
         descriptor = open_registered(name_or_path)
         text = os.fspath(name_or_path)
         if "/" in text or not isinstance(name_or_path, str):
-            return cls._borrow(descriptor, f"namespace {text}", path=text)
+            directory, _, last = text.rpartition("/")
+            name = last if directory == nsfs.NETNS_DIRECTORY else None
+            return cls._borrow(descriptor, f"namespace {text}", name, text)
         return cls._borrow(descriptor, f"namespace '{text}'", name=text)
 
     @classmethod
@@ -265,6 +267,9 @@ class Namespace(Inside, Resource, Holder):
         if self._open is not None and self._state == "owned":
             doomed.add(self._open)
 
+    def _places(self) -> list[tuple[Runtime, int]]:
+        return [] if self._open is None else [(self._open, 0)]
+
     def _remove(self, teardown: Teardown) -> None:
         runtime = self._open
         if runtime is None:
@@ -279,6 +284,21 @@ class Namespace(Inside, Resource, Holder):
 
     def _detach(self) -> None:
         self._registration.persist(self._live_runtime())
+
+    def _find(self) -> None:
+        """What is registered under its name, if it can be taken over."""
+        name = self.name
+        if name is None:
+            super()._find()
+            return
+        self._open = attach_runtime(open_registered(name), self._label)
+        remember_first(self, self._open)
+
+    def _lose(self) -> None:
+        runtime, self._open = self._open, None
+        self._registration.forget()
+        if runtime is not None:
+            runtime.release()
 
     def _adopt(self) -> None:
         self._registration.take_over(self._live_runtime(), repr(self))

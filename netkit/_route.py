@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from errno import ENOENT
+
 from netkit._forks import process
 from netkit._known import require_namespace
 from netkit._lifecycle import ROOT, ROUTES, Owned, Teardown, leave_block, undo
@@ -14,7 +16,7 @@ from netkit._runtime import Runtime
 from netkit._spec import names, numbers
 from netkit._spec.addresses import ip_address
 from netkit._spec.routes import NextHop, Route
-from netkit.errors import SpecError, StateError, TeardownError
+from netkit.errors import SpecError, StateError, TeardownError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -218,6 +220,50 @@ class RouteTable(Owned):
             any_type = type is None
         delete(self._runtime, route, index, any_type=any_type)
         self._changes.forget(route)
+
+    def adopt(self, dst: NetworkLike | Route, *, metric: int | None = None) -> Route:
+        """Own a route of this table that exists, whoever added it: it is deleted like what was added here.
+
+        ``dst`` is a Route, as iterating gives it, or a network or ``"default"``; of several to the same
+        destination ``metric`` names one. Returns the route. Raises NotFoundError when there is none,
+        StateError for ``ns.routes``, which is no scope.
+        """
+        self._check_scope("adopt a route")
+        route = self._present(dst, metric)
+        self._changes.adopt(route)
+        return route
+
+    def detach(self, dst: NetworkLike | Route | None = None, *, metric: int | None = None) -> RouteTable:
+        """Leave a route that was added here, or without ``dst`` all of them: they outlive the scope.
+
+        What was replaced is not put back then. Returns the table.
+        """
+        self._check_scope("detach routes")
+        if dst is None:
+            self._changes.clear()
+        else:
+            self._changes.forget(self._present(dst, metric))
+        return self
+
+    def _leave_in_place(self) -> None:
+        self.detach()
+
+    def _check_scope(self, verb: str) -> None:
+        self._check()
+        if not self._scoped:
+            raise StateError(
+                f"cannot {verb}: ns.routes owns nothing. Use `with RouteTable(ns) as table:`, or Scope.own"
+            )
+
+    def _present(self, dst: NetworkLike | Route, metric: int | None) -> Route:
+        """The route in the table that is meant."""
+        if isinstance(dst, Route):
+            found = self._same_as(dst)
+        else:
+            found = tuple([each for each in self.filter(dst=dst) if metric in (None, each.metric)])
+        if not found:
+            raise kernel_error(f"find route '{dst}' in {self!r}", ENOENT)
+        return found[0]
 
     def flush(self) -> None:
         """Delete what was added through this object, and put back what it replaced."""

@@ -30,13 +30,18 @@ class Changes:
         self._made[-1] = (made, before)
         return made
 
+    def adopt(self, route: Route) -> None:
+        """Undo this one too, which something else has added: delete it."""
+        self.forget(route)
+        self._made.append((route, ()))
+
     def forget(self, route: Route) -> None:
-        """The route was deleted: it is not undone any more."""
+        """The route was deleted, or is to stay: it is not undone any more."""
         if self._made:
             self._made = [change for change in self._made if not same_key(change[0], route)]
 
     def clear(self) -> None:
-        """All of them are gone with their namespace."""
+        """All of them are gone with their namespace, or are to stay."""
         self._made.clear()
 
     def undo(self, runtime: Runtime) -> list[Exception]:

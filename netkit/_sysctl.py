@@ -6,7 +6,7 @@ from netkit._lifecycle import ROUTES, Resource, Teardown, Undo
 from netkit._runtime import Runtime
 from netkit._system import sysctl as system
 from netkit._system.signals import deferred_signals
-from netkit.errors import NotFoundError
+from netkit.errors import NotFoundError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,6 +154,15 @@ class SysctlOverride(Resource):
     def _exists(self) -> bool:
         value = self._netns.sysctl.get(self._key)
         return value is not None and value.split() == self._text.split()  # `0 1` is read as `0\t1`
+
+    def _find(self) -> None:
+        self._adopt()
+
+    def _adopt(self) -> None:
+        raise StateError(
+            f"{self!r} can't be adopted: what the value was before is forgotten when it is detached. "
+            f"Override it anew, or assign: ns.sysctl[{self._key!r}] = value"
+        )
 
     def _detach(self) -> None:
         if self._override is not None:

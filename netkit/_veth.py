@@ -6,6 +6,7 @@ from errno import ENODEV
 
 from netkit._address import add_requests, parse_addresses, refuse_small_mtu
 from netkit._end import End, random_mac, take_back_addresses
+from netkit._existing_pair import existing_ends
 from netkit._known import require_namespace
 from netkit._lifecycle import LINKS, Resource, Teardown, raise_first
 from netkit._link import Link, require_link
@@ -127,6 +128,38 @@ class VethPair(Resource):
         self._master = None if master is None else require_master(master, ns)
         self._port_options_of: Callable[[int], list[Request]] = _no_options
 
+    @classmethod
+    def open(cls, ns: Namespace, name: str, *, peer_ns: Namespace | None = None) -> VethPair:
+        """A pair that exists, by its end in ``ns``, borrowed: netkit does not delete it.
+
+        The peer is found in ``peer_ns``, or in whichever namespace this program has open. Where it is in
+        another one, ``peer`` is a StateError; the pair can be adopted and deleted nonetheless, for the
+        kernel takes both ends with either.
+
+        Raises NotFoundError when there is no such link, or its peer is not in ``peer_ns``; SpecError when
+        it is no veth. Source: IFLA_LINK and IFLA_LINK_NETNSID in rtnetlink(7).
+
+        Examples:
+            >>> from netkit import Namespace, VethPair
+            >>> with Namespace() as host, Namespace("box", persistent=True) as box:
+            ...     made = VethPair(host, box, name="veth0", peer_name="eth0").create().detach()
+            ...     with VethPair.open(host, "veth0").adopt() as veth:  # in another process as well
+            ...         print(veth.peer.name)
+            ...     print(made.exists)
+            eth0
+            False
+        """
+        pair = cls.__new__(cls)
+        Resource.__init__(pair)
+        pair._near, pair._far = existing_ends(
+            require_namespace(ns, "ns"),
+            names.interface_name(name),
+            None if peer_ns is None else require_namespace(peer_ns, "peer_ns"),
+        )
+        pair._queues, pair._up, pair._master, pair._port_options_of = 1, True, None, _no_options
+        pair._state = "borrowed"
+        return pair
+
     @property
     def link(self) -> Link:
         """The end in ``ns``. StateError before create() and after delete()."""
@@ -135,7 +168,7 @@ class VethPair(Resource):
 
     @property
     def peer(self) -> Link:
-        """The end in ``peer_ns``."""
+        """The end in ``peer_ns``. StateError when that is not open here (see `open`)."""
         self._check_live()
         return self._far.link()
 
@@ -242,14 +275,13 @@ class VethPair(Resource):
     def _runtimes(self) -> tuple[Runtime | None, ...]:
         return (self._near.runtime, self._far.runtime)
 
+    def _places(self) -> list[tuple[Runtime, int]]:
+        ends = (self._near, self._far)
+        return [(end.runtime, end.index) for end in ends if end.index and end.runtime is not None]
+
     def _remove(self, teardown: Teardown) -> None:
         # An end in a namespace that is dropped goes with it.
-        places = [
-            (end.runtime, end.index)
-            for end in (self._near, self._far)
-            if end.index and end.runtime is not None and end.runtime.fd >= 0
-            if end.runtime not in teardown.doomed
-        ]
+        places = [each for each in self._places() if each[0].fd >= 0 and each[0] not in teardown.doomed]
         teardown.delete_link(self, places, self._is_mine)
 
     def _is_ours(self, runtime: Runtime, end: End) -> bool:
@@ -276,6 +308,19 @@ class VethPair(Resource):
     def _detach(self) -> None:
         """Leave our group: the link is nobody's then. A group that the user set stays."""
         self._regroup(self._group or 0, 0, "detach")
+
+    def _find(self) -> None:
+        """The pair that is there under these names."""
+        near, far = self._near, self._far
+        assert near.netns is not None  # of what was not opened
+        found, peer = existing_ends(near.netns, near.name, far.netns)
+        if peer.name != far.name:
+            raise kernel_error(
+                f"adopt veth '{near.name}' with peer '{far.name}'", ENODEV, netns=near.netns._called(),
+                hint=f"Its peer is called '{peer.name}'",
+            )  # fmt: skip
+        for end, there in ((near, found), (far, peer)):
+            end.index, end.given_mac, end.runtime = there.index, there.given_mac, there.runtime
 
     def _adopt(self) -> None:
         self._regroup(0, random_group(), "adopt")

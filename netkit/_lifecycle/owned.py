@@ -7,6 +7,7 @@ held by ROOT, which is undone when the interpreter exits.
 from __future__ import annotations
 
 from netkit._runtime import Runtime
+from netkit.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class Owned:
         """The namespaces it is in."""
         return ()
 
+    def _places(self) -> Sequence[tuple[Runtime, int]]:
+        """Where its links are, by namespace and index; a namespace itself is at index 0."""
+        return ()
+
     def _doom(self, doomed: set[Runtime]) -> None:
         """Add the namespaces that end with this object."""
 
@@ -41,6 +46,10 @@ class Owned:
 
     def _outlived(self) -> None:
         """Note that a namespace has ended with which it ends: nobody has to undo it any more."""
+
+    def _leave_in_place(self) -> None:
+        """Stop owning it, and let it be: what `detach` does."""
+        raise NotImplementedError
 
     def _is_alive(self) -> bool:
         """Whether there is something to undo."""
@@ -85,3 +94,11 @@ class Holder:
 
 
 ROOT = Holder()
+
+
+def refuse_second_owner(newcomer: Owned) -> None:
+    """StateError if another object of this process owns what this one is about to adopt."""
+    wanted = set(newcomer._places())
+    for member in ROOT._held_members():
+        if member is not newcomer and member._is_alive() and not wanted.isdisjoint(member._places()):
+            raise StateError(f"{newcomer!r} is owned in this program, as {member!r}: detach() that one first")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from _thread import RLock
 
 from netkit._forks import process
-from netkit._lifecycle.owned import ROOT, Holder, Owned
+from netkit._lifecycle.owned import ROOT, Holder, Owned, refuse_second_owner
 from netkit._lifecycle.steps import take_steps
 from netkit._lifecycle.teardown import Undo, leave_block, undo
 from netkit._runtime import Runtime
@@ -78,6 +78,13 @@ class Resource(Owned):
 
     def _detach(self) -> None:
         """Prepare the kernel object for outliving this process."""
+
+    def _find(self) -> None:
+        """Find the kernel object that is there already; NotFoundError if there is none."""
+        raise StateError(f"{self!r} is {PHRASE[self._state]}: only what is borrowed can be adopted")
+
+    def _lose(self) -> None:
+        """Let go of what was found, for it is not adopted."""
 
     def _adopt(self) -> None:
         """Prepare the kernel object for being deleted by this process."""
@@ -154,13 +161,34 @@ class Resource(Owned):
             self._let_go()
         return self
 
+    def _leave_in_place(self) -> None:
+        self.detach()
+
     def adopt(self) -> Self:
-        """Take ownership of what was borrowed, or detached by this or another process."""
+        """Take ownership of what was borrowed, or detached by this or another process.
+
+        It is deleted then like what was created here: by `delete`, at the end of a ``with`` or of the Scope
+        that owns it, at exit. What was neither created nor opened is found: ``NatRule.masquerade(host,
+        oif="eth0").adopt()`` takes over such a rule that a process has detached.
+
+        Raises StateError for what is owned already or closed; NotFoundError when there is none.
+        """
         with self._guard:
             self._check_process()
-            if self._state != "borrowed":
-                raise StateError(f"{self!r} is {PHRASE[self._state]}: only what is borrowed can be adopted")
-            self._adopt()
+            before = self._state
+            if before in ("owned", "closed"):
+                raise StateError(f"{self!r} is {PHRASE[before]}: only what is borrowed can be adopted")
+            try:
+                if before != "borrowed":
+                    self._find()
+                    self._state = "borrowed"
+                refuse_second_owner(self)
+                self._adopt()
+            except BaseException:
+                if before != "borrowed":
+                    self._lose()
+                self._state = before
+                raise
             self._state = "owned"
             self._keep_open()
             ROOT._hold(self)

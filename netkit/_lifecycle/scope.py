@@ -125,6 +125,18 @@ class Scope(Owned, Holder):
             elif holder is not None:
                 holder._hold(resource)
 
+    def detach(self) -> Self:
+        """Leave all of it in place and stop owning it: it outlives the block and the process.
+
+        Another process takes it over with `adopt`. Raises StateError, and detaches nothing, if an anonymous
+        namespace is among it, which cannot outlive the process.
+        """
+        self._check_own(())
+        # Namespaces first: they are what can refuse.
+        for member in sorted(self._held, key=lambda each: -each._stage):
+            member._leave_in_place()
+        return self
+
     def __enter__(self) -> Self:
         if self._state == "open":
             raise StateError("this Scope is entered already")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from netkit._runtime import Runtime
-from netkit.errors import BackendError, KernelError, NetkitError, SpecError
+from netkit.errors import BackendError, KernelError, NetkitError, NotFoundError, SpecError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         def counters(self, token: Any) -> tuple[int, int]: ...
         def exists(self, token: Any) -> bool: ...
         def detach(self, token: Any) -> Any: ...
+        def find(self, spec: NatSpec) -> Any | None: ...
         def adopt(self, token: Any) -> Any: ...
 
 
@@ -64,8 +65,12 @@ class Nftables:
         return self._rules.detach([token])[0]
 
     def adopt(self, token: Any) -> Any:
-        """Take it from the plain table into ours."""
+        """Take it from the plain table into ours; what is there already is."""
         return self._rules.adopt([token.mark])[0]
+
+    def find(self, spec: NatSpec) -> Any | None:
+        """What a process has detached that does the same."""
+        return self._rules.find(spec)
 
     def close(self) -> None:
         """The table goes with the socket, which the runtime closes."""
@@ -114,6 +119,13 @@ class Iptables:
         """They carry no owner: nothing to change."""
         return token
 
+    def find(self, spec: NatSpec) -> Any | None:
+        """Rules that do the same, whoever made them."""
+        from netkit._nat.iptables_rules import rules_for
+
+        token = rules_for(spec)
+        return token if self.exists(token) else None
+
     def close(self) -> None:
         """End the worker process."""
         self._worker.close()
@@ -148,6 +160,28 @@ def add_rules(runtime: Runtime, name: str | None, specs: Sequence[NatSpec]) -> t
         if problem.errno not in _ABSENT:
             raise
         return _fall_back(runtime, specs, problem)
+
+
+def adopt_rule(runtime: Runtime, name: str | None, spec: NatSpec) -> tuple[Backend, Any]:
+    """Take over a rule that was detached, of the named backend, or of the first one that the kernel has.
+
+    NotFoundError if there is none.
+    """
+    try:
+        backend = named(runtime, name or "nftables")
+        while (found := backend.find(spec)) is not None:
+            try:
+                return backend, backend.adopt(found)
+            except NotFoundError:
+                continue  # another process was faster: there may be a second one
+    except (KernelError, OSError) as problem:
+        if name is not None or problem.errno not in _ABSENT:
+            raise
+        return adopt_rule(runtime, "iptables", spec)
+    raise kernel_error(
+        f"adopt NAT rule '{spec}'", errno.ENOENT, netns=runtime.label,
+        hint=f"No such rule of {backend.name} was detached here, or somebody else has adopted it",
+    )  # fmt: skip
 
 
 def _fall_back(runtime: Runtime, specs: Sequence[NatSpec], refusal: OSError) -> tuple[Backend, list[Any]]:

@@ -16,6 +16,7 @@ from threading import Lock
 
 from netkit._nat import nftables_plain as plain
 from netkit._nat.nftables_compile import compiled
+from netkit._nat.nftables_match import find_equal
 from netkit._nat.nftables_owned import OwnedTable, slices
 from netkit._nat.nftables_rules import (
     RuleId,
@@ -218,6 +219,12 @@ class NftablesBackend:
     def detached(self) -> list[RuleId]:
         """All rules in the plain table, whoever detached them."""
         return [*plain.find(self._socket).values()]
+
+    def find(self, spec: NatSpec) -> RuleId | None:
+        """The oldest detached rules that say what the spec says; None if there are none."""
+        rules = plain.read(self._socket)
+        mark = find_equal(spec, rules)
+        return None if mark is None else by_mark(plain.TABLE, rules).get(mark)
 
     def adopt(self, marks: Sequence[str]) -> list[RuleId]:
         """Move detached rules into our table, by their marks; NotFoundError if one is gone."""

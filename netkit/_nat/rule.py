@@ -8,7 +8,7 @@ from itertools import groupby
 from netkit._known import require_namespace
 from netkit._lifecycle import NAT, Resource, Teardown, Undo
 from netkit._link import require_device
-from netkit._nat.backend import add_rules, check_name
+from netkit._nat.backend import add_rules, adopt_rule, check_name
 from netkit._runtime import Runtime
 from netkit._spec import nat
 from netkit._system.signals import deferred_signals
@@ -257,6 +257,12 @@ class NatRule(Resource):
 
     def _detach(self) -> None:
         self._token = self._live_backend().detach(self._token)
+
+    def _find(self) -> None:
+        """Such a rule that was detached, taken over at once: others may want it, and there may be several."""
+        self._runtime = self._netns._live_runtime()
+        with deferred_signals():
+            self._backend, self._token = adopt_rule(self._runtime, self._wanted, self._spec)
 
     def _adopt(self) -> None:
         self._token = self._live_backend().adopt(self._token)

@@ -383,7 +383,7 @@ def test_an_adopted_one_can_be_detached_again() -> None:
 
 def test_only_a_mount_of_just_this_one_is_adopted() -> None:
     with Namespace("red"):
-        with Namespace.open("red") as again, pytest.raises(StateError, match="symlink"):
+        with Namespace.open("red") as again, pytest.raises(StateError, match="owned in this program"):
             again.adopt()
         assert registered() == ["red"]
     output("ip", "netns", "add", "red")

@@ -91,9 +91,21 @@ def test_a_second_delete_is_a_state_error(lab: Lab, make: Maker) -> None:
 @EACH
 def test_verbs_before_create_are_state_errors(lab: Lab, make: Maker) -> None:
     resource = make(lab)
-    for verb in (resource.delete, resource.detach, resource.adopt):
+    for verb in (resource.delete, resource.detach):
         with pytest.raises(StateError, match="not created yet"):
             verb()
+
+
+@EACH
+def test_adopting_what_is_not_there_changes_nothing(lab: Lab, make: Maker) -> None:
+    resource, before = make(lab), lab.kernel.state()
+    with pytest.raises((NotFoundError, StateError)):
+        resource.adopt()
+    assert lab.kernel.state() == before
+    resource.create().delete()
+    with pytest.raises((NotFoundError, StateError)):
+        resource.adopt()
+    assert lab.kernel.state() == before
 
 
 @EACH

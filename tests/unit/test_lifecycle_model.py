@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 
 from netkit import Bridge, Namespace, Scope, VethPair
 from netkit._lifecycle import Resource
-from netkit.errors import ExistsError, KernelError, StateError
+from netkit.errors import ExistsError, KernelError, NotFoundError, SpecError, StateError
 from netkit.testing import FakeKernel
 
 NAMES = ["one", "two", "three"]
@@ -128,8 +128,11 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(resource=resources)
     def adopt(self, resource: Resource) -> None:
-        if self.state[resource] != "borrowed":
-            assert self._refused(resource.adopt, StateError)
+        there = self.there.get(self.names[resource])
+        if self.state[resource] == "owned" or there is None or self.state[there] == "owned":
+            assert self._refused(resource.adopt, (StateError, SpecError, NotFoundError))
+        elif self.state[resource] != "borrowed":
+            return  # it would take over what another object has detached, which is no more than borrowed then
         elif resource.exists:
             resource.adopt()
             self.state[resource] = "owned"
@@ -197,7 +200,9 @@ class Lifecycle(RuleBasedStateMachine):
         if self.there.get(self.names[resource]) is resource:
             del self.there[self.names[resource]]
 
-    def _refused(self, verb: Callable[[], object], kind: type[Exception]) -> bool:
+    def _refused(
+        self, verb: Callable[[], object], kind: type[Exception] | tuple[type[Exception], ...]
+    ) -> bool:
         before = self.kernel.state()
         try:
             verb()

@@ -1,0 +1,78 @@
+"""AdoptedLink: one link of any kind that is owned, and so deleted at the end."""
+
+from __future__ import annotations
+
+from netkit._lifecycle import LINKS, Resource, Teardown
+from netkit._link import Link
+from netkit._netlink.link import get_link, parse_link, set_link
+from netkit._runtime import Runtime, random_group
+from netkit.errors import NotFoundError, SpecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._netlink.link import LinkRecord
+
+
+class AdoptedLink(Resource):
+    """A link that something else made, owned from now on; `Link.adopt` returns it.
+
+    It has the verbs of everything that netkit creates but ``create``: `delete`, `detach`, `adopt`, ``with``,
+    and `Scope.own` takes it over.
+    """
+
+    _stage = LINKS
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+        self._netns = link.netns
+        self._runtime = link.netns._live_runtime()
+        record = link._read()
+        if record.kind is None:
+            raise SpecError(f"{link!r} is a device of the machine: no program can delete it")
+        self._kind, self._mac = record.kind, record.mac
+        self._state = "borrowed"
+
+    @property
+    def link(self) -> Link:
+        """The link."""
+        self._check_live()
+        return self._link
+
+    def _runtimes(self) -> tuple[Runtime | None, ...]:
+        return (self._runtime,)
+
+    def _places(self) -> list[tuple[Runtime, int]]:
+        return [(self._runtime, self._link.ifindex)]
+
+    def _remove(self, teardown: Teardown) -> None:
+        if self._runtime.fd >= 0 and self._runtime not in teardown.doomed:
+            teardown.delete_link(self, self._places(), self._is_mine)
+
+    def _is_mine(self, record: LinkRecord) -> bool:
+        """Names and indexes are used again: it is the one that was adopted by its group or its MAC."""
+        marked = (self._group and record.group == self._group) or record.mac == self._mac
+        return record.kind == self._kind and bool(marked)
+
+    def _exists(self) -> bool:
+        try:
+            request = get_link(index=self._link.ifindex)
+            return self._is_mine(parse_link(self._runtime.route.get(request)))
+        except NotFoundError:
+            return False
+
+    def _detach(self) -> None:
+        self._regroup(self._group or 0, 0, "detach")
+
+    def _adopt(self) -> None:
+        self._regroup(0, random_group(), "adopt")
+
+    def _regroup(self, before: int, group: int, verb: str) -> None:
+        """Change our group to another; one that the user set stays."""
+        if self._link._read().group == before:
+            operation = f"{verb} {self._link._called}"
+            self._runtime.route.request(set_link(self._link.ifindex, group=group, operation=operation))
+        self._group = group
+
+    def __repr__(self) -> str:
+        return f"<AdoptedLink {self._link._last_name!r} in {self._netns._called()}>"

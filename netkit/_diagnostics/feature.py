@@ -24,18 +24,21 @@ class Feature:
     """`attempt` uses it in a throw-away namespace and raises where the kernel refuses.
 
     `makes` is what loading its module makes in the machine's own namespace: then it isn't tried
-    while the module is not loaded.
+    while the module is not loaded. `loader` is the program without which the kernel does not load it.
     """
 
-    __slots__ = ("attempt", "lost", "makes", "module", "name", "option")
+    __slots__ = ("attempt", "loader", "lost", "makes", "module", "name", "option")
 
-    def __init__(self, name: str, attempt: Try, option: str, module: str, lost: str, makes: str = "") -> None:
+    def __init__(
+        self, name: str, attempt: Try, option: str, module: str, lost: str, makes: str = "", loader: str = ""
+    ) -> None:
         self.name = name
         self.attempt = attempt
         self.option = option
         self.module = module
         self.lost = lost
         self.makes = makes
+        self.loader = loader
 
     def find(self, netns: Namespace, kernel: Kernel) -> Finding:
         """Try it."""
@@ -43,6 +46,10 @@ class Feature:
             return self._finding(
                 "untried",
                 f"there as a module; loading it makes {self.makes} in the machine's own namespace",
+            )
+        if self.loader and kernel.would_load(self.module):
+            return self._finding(
+                "untried", f"there as a module, which {self.loader} loads when root first uses it"
             )
         try:
             self.attempt(netns)

@@ -152,6 +152,7 @@ FEATURES = [
         "CONFIG_IP_NF_NAT",
         "iptable_nat",
         'NatRule(backend="iptables") for IPv4',
+        loader="iptables-legacy",
     ),
     Feature(
         "legacy ip6tables nat",
@@ -159,6 +160,7 @@ FEATURES = [
         "CONFIG_IP6_NF_NAT",
         "ip6table_nat",
         'NatRule(backend="iptables") for IPv6',
+        loader="ip6tables-legacy",
     ),
     Feature("netem", _netem, "CONFIG_NET_SCH_NETEM", "sch_netem", "delay, loss and reordering on a link"),
 ]

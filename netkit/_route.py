@@ -109,7 +109,7 @@ class RouteTable(Owned):
             and (device is None or route.dev == device or any(h.dev == device for h in route.nexthops))
             and (gateway is None or route.via == gateway or any(h.via == gateway for h in route.nexthops))
             and (type is None or route.type == type)
-            and (protocol is None or route.protocol == protocol)
+            and (protocol is None or route.proto == protocol)
         ]
 
     def get(

@@ -49,7 +49,7 @@ class _Column:
         for link in self.netns.links:
             if link not in self.drawn and link.name != "lo":
                 self.add(link)
-        routes = [route for route in self.netns.routes.filter(family=4) if route.protocol != "kernel"]
+        routes = [route for route in self.netns.routes.filter(family=4) if route.proto != "kernel"]
         self.lines += [f"route {route.dst} dev {route.dev}" for route in routes]
 
     def finish(self, height: int) -> None:

@@ -142,11 +142,24 @@ def add_route(
         flags |= NLM_F_APPEND
     elif exclusive:
         flags |= NLM_F_EXCL
-    protocol, scope = protocol_number(route.protocol), scope_number(route.scope)
+    protocol, scope = protocol_number(route.proto), scope_number(route.scope)
     body = _body(route, index, nexthop_indexes, protocol, scope, route_type_number(route.type))
     verb = "replace" if replace else "append" if append else "add"
     what = operation or (verb, " route ", route)
     return Request(RTM_NEWROUTE, flags, body, what, ROUTE_POLICY, _HEADER.size)
+
+
+class _Selector:
+    """What is asked of a deletion, put into words only if it is refused."""
+
+    __slots__ = ("_any_type", "_route")
+
+    def __init__(self, route: Route, any_type: bool) -> None:
+        self._route = route
+        self._any_type = any_type
+
+    def __str__(self) -> str:
+        return self._route.selector(self._any_type)
 
 
 def delete_route(
@@ -167,10 +180,10 @@ def delete_route(
     scope = RT_SCOPE_NOWHERE if route.family == 4 else 0
     protocol = 0
     if exact:
-        scope, protocol = scope_number(route.scope), protocol_number(route.protocol)
+        scope, protocol = scope_number(route.scope), protocol_number(route.proto)
     kind = 0 if any_type else route_type_number(route.type)
     body = _body(route, index, nexthop_indexes, protocol, scope, kind)
-    what = operation or ("delete route ", route)
+    what = operation or ("delete route ", route if exact else _Selector(route, any_type))
     return Request(RTM_DELROUTE, NLM_F_ACK, body, what, ROUTE_POLICY, _HEADER.size, deleting=True)
 
 

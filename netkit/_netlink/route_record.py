@@ -125,7 +125,7 @@ def _made(fields: tuple[Any, ...], names: Names) -> Route:
             src=None if source is None else _address(source, version),
             metric=priority,
             scope=words[0],
-            protocol=words[1],
+            proto=words[1],
             mtu=None if metrics is None else _mtu(metrics),
             onlink=bool(flags & RTNH_F_ONLINK),
             type=words[2],

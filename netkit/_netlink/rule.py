@@ -81,7 +81,7 @@ _U32 = Struct("=I").unpack
 
 def add_rule(rule: Rule, *, operation: str | None = None) -> Request:
     """Add a rule; without a priority the kernel puts it before all but the first. Twin: ``ip rule add``."""
-    body = _body(rule, u8_attribute(FRA_PROTOCOL, protocol_number(rule.protocol)))
+    body = _body(rule, u8_attribute(FRA_PROTOCOL, protocol_number(rule.proto)))
     flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
     what = operation or f"add rule '{rule}'"
     return Request(RTM_NEWRULE, flags, body, what, RULE_POLICY, _HEADER.size)
@@ -92,7 +92,7 @@ def delete_rule(rule: Rule, *, exact: bool = False, operation: str | None = None
 
     With ``exact``, who made it counts too. Twin: ``ip rule del``.
     """
-    body = _body(rule, u8_attribute(FRA_PROTOCOL, protocol_number(rule.protocol)) if exact else b"")
+    body = _body(rule, u8_attribute(FRA_PROTOCOL, protocol_number(rule.proto)) if exact else b"")
     what = operation or f"delete rule '{rule}'"
     return Request(RTM_DELRULE, NLM_F_ACK, body, what, RULE_POLICY, _HEADER.size, deleting=True)
 
@@ -169,7 +169,7 @@ def _rule(message: bytes) -> Rule:
         table=(_number(payloads, FRA_TABLE) or table) if name == "lookup" else 0,
         action=name,
         invert=bool(flags & FIB_RULE_INVERT),
-        protocol=protocol_name(protocol[0] if protocol else 0),
+        proto=protocol_name(protocol[0] if protocol else 0),
     )
 
 

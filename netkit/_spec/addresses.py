@@ -8,7 +8,7 @@ from functools import lru_cache
 from netkit._spec.address import Address as Address
 from netkit._spec.address import plain, plain_address
 from netkit._spec.mac import mac as mac
-from netkit._spec.value import shown
+from netkit._spec.value import shown, type_of
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -111,9 +111,8 @@ def _zero_hint(value: str) -> str:
 
 def _str_or_int(value: object, what: str, wanted: str) -> str | int:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        kind = type(value).__name__
         raise SpecError(
-            f"{what} {shown(value)} is a {kind}: {wanted} is a str, an int or an ipaddress object"
+            f"{what} {shown(value)} is {type_of(value)}: {wanted} is a str, an int or an ipaddress object"
         )
     return value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netkit._spec.value import shown
+from netkit._spec.value import shown, type_of
 from netkit.errors import SpecError
 
 _HEX = frozenset("0123456789abcdef")
@@ -11,7 +11,7 @@ _HEX = frozenset("0123456789abcdef")
 def mac(value: object, what: str = "mac", unicast: bool = True) -> str:
     """A MAC address in lower case with colons, from that, ``-`` separators, or 12 hex digits."""
     if not isinstance(value, str):
-        raise SpecError(f"{what} {shown(value)} is a {type(value).__name__}: a MAC address is a str")
+        raise SpecError(f"{what} {shown(value)} is {type_of(value)}: a MAC address is a str")
     digits = value.lower()
     for separator in ":-":
         if separator in digits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netkit._spec.numbers import U32, integer
-from netkit._spec.value import shown
+from netkit._spec.value import shown, type_of
 from netkit.errors import SpecError
 
 # The protocol byte of the routes, rules and addresses that netkit makes: rt_protos has no other 110.
@@ -60,7 +60,7 @@ _ROUTE_TYPE_NAMES = {number: name for name, number in ROUTE_TYPES.items()}
 
 def _encoded(value: object, what: str) -> bytes:
     if not isinstance(value, str):
-        raise SpecError(f"{what} {shown(value)} is a {type(value).__name__}: a name is a str")
+        raise SpecError(f"{what} {shown(value)} is {type_of(value)}: a name is a str")
     if not value:
         raise SpecError(f"{what} '' is empty")
     try:

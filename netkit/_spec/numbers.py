@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netkit._spec.value import shown
+from netkit._spec.value import shown, type_of
 from netkit.errors import SpecError
 
 U32 = 2**32 - 1
@@ -11,7 +11,7 @@ U32 = 2**32 - 1
 def integer(value: object, what: str, low: int, high: int) -> int:
     """An int from ``low`` to ``high``; bools, floats and strings are refused."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise SpecError(f"{what} {shown(value)} is a {type(value).__name__}: give an int, {low} to {high}")
+        raise SpecError(f"{what} {shown(value)} is {type_of(value)}: give an int, {low} to {high}")
     if not low <= value <= high:
         raise SpecError(f"{what} {shown(value)} is out of range: {low} to {high}")
     return int(value)
@@ -20,7 +20,7 @@ def integer(value: object, what: str, low: int, high: int) -> int:
 def boolean(value: object, what: str) -> bool:
     """True or False and nothing that merely counts as one."""
     if not isinstance(value, bool):
-        raise SpecError(f"{what} {shown(value)} is a {type(value).__name__}: give True or False")
+        raise SpecError(f"{what} {shown(value)} is {type_of(value)}: give True or False")
     return value
 
 
@@ -114,8 +114,7 @@ def bridge_timer(value: object, what: str, stp: bool = False) -> int:
 def seconds(value: object, what: str, low: float = 0, high: float = U32) -> float:
     """A time in seconds, int or float, from ``low`` to ``high``."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        kind = type(value).__name__
-        raise SpecError(f"{what} {shown(value)} is a {kind}: give seconds as an int or a float")
+        raise SpecError(f"{what} {shown(value)} is {type_of(value)}: give seconds as an int or a float")
     if not low <= value <= high:  # a nan fails this too
         raise SpecError(f"{what} {shown(value)} is out of range: {low} to {high} seconds")
     return value

@@ -20,7 +20,7 @@ from netkit._spec.names import (
 from netkit._spec.neighbours import FdbEntry as FdbEntry
 from netkit._spec.neighbours import Neighbour as Neighbour
 from netkit._spec.rules import Rule as Rule
-from netkit._spec.value import Value, shown
+from netkit._spec.value import Value, shown, type_of
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -92,7 +92,7 @@ class Route(Value):
         "src",
         "metric",
         "scope",
-        "protocol",
+        "proto",
         "mtu",
         "onlink",
         "type",
@@ -109,7 +109,7 @@ class Route(Value):
     src: IPAddress | None
     metric: int | None
     scope: str
-    protocol: str
+    proto: str
     mtu: int | None
     onlink: bool
     type: str
@@ -128,7 +128,7 @@ class Route(Value):
         src: IPAddress | None = None,
         metric: int | None = None,
         scope: str = "global",
-        protocol: str = "boot",
+        proto: str = "boot",
         mtu: int | None = None,
         onlink: bool = False,
         type: str = "unicast",
@@ -143,7 +143,7 @@ class Route(Value):
         _set(self, "src", src)
         _set(self, "metric", metric)
         _set(self, "scope", scope)
-        _set(self, "protocol", protocol)
+        _set(self, "proto", proto)
         _set(self, "mtu", mtu)
         _set(self, "onlink", onlink)
         _set(self, "type", type)
@@ -201,7 +201,7 @@ class Route(Value):
             src=prefsrc,
             metric=None if metric is None else numbers.metric(metric) or None,
             scope=_scope(scope, kind, chosen, gateway, hops),
-            protocol="netkit" if proto is None else protocol_name(protocol_number(proto)),
+            proto="netkit" if proto is None else protocol_name(protocol_number(proto)),
             mtu=None if mtu is None else numbers.mtu(mtu, low=68 if chosen == 4 else 1280),
             onlink=onlink,
             type=kind,
@@ -218,13 +218,27 @@ class Route(Value):
         fields["table"] = table
         return Route(**fields)
 
+    def selector(self, any_type: bool) -> str:
+        """The words of ``ip route del`` for it: who made it and its scope do not count."""
+        words = [] if any_type or self.type == "unicast" else [self.type]
+        words += self._way()
+        if self.metric is not None:
+            words += ["metric", str(self.metric)]
+        return " ".join([*words, *self._hops()])
+
+    def _hops(self) -> list[str]:
+        hops = self.nexthops
+        return [
+            word for hop in hops for word in ("nexthop", *_way(hop.via, hop.dev), "weight", str(hop.weight))
+        ]
+
+    def _way(self) -> list[str]:
+        words = [str(self.dst), *_way(self.via, self.dev)]
+        return words if self.table == 254 else [*words, "table", table_name(self.table)]
+
     def __str__(self) -> str:
         words = [] if self.type == "unicast" else [self.type]
-        words.append(str(self.dst))
-        words += _way(self.via, self.dev)
-        if self.table != 254:
-            words += ["table", table_name(self.table)]
-        words += ["proto", self.protocol]
+        words += [*self._way(), "proto", self.proto]
         if self.scope != "global":
             words += ["scope", self.scope]
         for word, value in (("src", self.src), ("metric", self.metric), ("mtu", self.mtu)):
@@ -232,9 +246,7 @@ class Route(Value):
                 words += [word, str(value)]
         if self.onlink:
             words.append("onlink")
-        for hop in self.nexthops:
-            words += ["nexthop", *_way(hop.via, hop.dev), "weight", str(hop.weight)]
-        return " ".join(words)
+        return " ".join([*words, *self._hops()])
 
 
 def _way(via: IPAddress | None, dev: str | None) -> list[str]:
@@ -254,7 +266,7 @@ def _next_hops(nexthops: object) -> tuple[NextHop, ...]:
 
 def _next_hop(hop: object) -> NextHop:
     if not isinstance(hop, NextHop):
-        raise SpecError(f"next hop {shown(hop)} is a {type(hop).__name__}: give NextHop(via=, dev=)")
+        raise SpecError(f"next hop {shown(hop)} is {type_of(hop)}: give NextHop(via=, dev=)")
     return hop
 
 

@@ -23,7 +23,7 @@ U32 = numbers.U32
 
 
 class Rule(Value):
-    """A policy routing rule, frozen; equal by everything but ``protocol``.
+    """A policy routing rule, frozen; equal by everything but ``proto``.
 
     ``Rule(...)`` takes its fields as they are, for what the kernel reported; ``Rule.build(...)``
     checks. ``priority`` None lets the kernel choose. Twin: one line of ``ip rule show``.
@@ -41,7 +41,7 @@ class Rule(Value):
         "action",
         "family",
         "invert",
-        "protocol",
+        "proto",
     )
     _compared = _fields[:-1]
 
@@ -56,7 +56,7 @@ class Rule(Value):
     action: str
     family: int
     invert: bool
-    protocol: str
+    proto: str
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Rule(Value):
         table: int = 254,
         action: str = "lookup",
         invert: bool = False,
-        protocol: str = "netkit",
+        proto: str = "netkit",
     ) -> None:
         _set(self, "family", family)
         _set(self, "src", src)
@@ -85,7 +85,7 @@ class Rule(Value):
         _set(self, "table", table)
         _set(self, "action", action)
         _set(self, "invert", invert)
-        _set(self, "protocol", protocol)
+        _set(self, "proto", proto)
 
     @classmethod
     def build(

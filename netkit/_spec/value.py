@@ -75,5 +75,11 @@ def shown(value: object) -> str:
     try:
         text = repr(value)
     except Exception as error:  # repr of 10**5000 is a ValueError, of a stranger's class anything
-        return f"a {type(value).__name__} (its repr fails: {type(error).__name__})"
+        return f"{type_of(value)} (its repr fails: {type(error).__name__})"
     return text if len(text) <= 100 else text[:97] + "..."
+
+
+def type_of(value: object) -> str:
+    """The name of its type with the article: ``an int``, ``a str``."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"

@@ -6,7 +6,7 @@ import errno
 import os
 from _thread import get_ident
 
-from netkit._spec.value import shown
+from netkit._spec.value import shown, type_of
 from netkit._system.namespace_files import open_current
 from netkit._system.privilege import missing_capability
 from netkit.errors import KernelError, SpecError, kernel_error
@@ -40,7 +40,7 @@ def key_path(key: str) -> str:
     ``net.ipv4.conf.eth0/100.forwarding`` and ``net/ipv4/conf/eth0.100/forwarding`` are the same.
     """
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise SpecError(f"sysctl key {shown(key)} is a {type(key).__name__}: a key is a str")
+        raise SpecError(f"sysctl key {shown(key)} is {type_of(key)}: a key is a str")
     separators = [character for character in key if character in "./"]
     path = key.translate({46: "/", 47: "."}) if separators[:1] == ["."] else key
     for part in path.split("/"):
@@ -63,7 +63,7 @@ def value_text(value: str | int) -> str:
     if isinstance(value, int):
         return str(int(value))
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise SpecError(f"sysctl value {shown(value)} is a {type(value).__name__}: give a str or an int")
+        raise SpecError(f"sysctl value {shown(value)} is {type_of(value)}: give a str or an int")
     text = value.strip()
     if any(character in text for character in "\0\n\r"):
         raise SpecError(f"sysctl value {shown(value)} has more than one line")

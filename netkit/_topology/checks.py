@@ -8,7 +8,7 @@ from netkit._namespace import Namespace
 from netkit._spec import names, numbers
 from netkit._spec.addresses import ip_address, ip_network
 from netkit._spec.addresses import mac as parse_mac
-from netkit._spec.value import shown
+from netkit._spec.value import shown, type_of
 from netkit._system.sysctl import key_path, value_text
 from netkit._topology.addressing import AUTOMATIC
 from netkit._topology.naming import unknown
@@ -95,7 +95,7 @@ def sysctls(value: Mapping[str, str | int] | None) -> tuple[tuple[str, str], ...
 def sysctl(key: object, value: object) -> tuple[str, str]:
     """One of them."""
     if not isinstance(key, str):
-        raise SpecError(f"sysctl {shown(key)} is a {type(key).__name__}: a key is a str")
+        raise SpecError(f"sysctl {shown(key)} is {type_of(key)}: a key is a str")
     key_path(key)
     return key, value_text(value)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 

@@ -167,7 +167,7 @@ class Routing:
     def _add(self, hop: _Hop, dst: Destination) -> None:
         # What a user gave goes first.
         if not self._given or (hop.interface.netns, dst) not in self._given:
-            hop.interface.routes += (Route(dst, self._version, via=hop.gateway, protocol="netkit"),)
+            hop.interface.routes += (Route(dst, self._version, via=hop.gateway, proto="netkit"),)
 
     def _network(self, subnet: Subnet) -> IPv4Network | IPv6Network:
         """The same object each time: a thousand routers have routes to it."""
@@ -199,4 +199,4 @@ def _gateway(via: Address) -> IPv4Address | IPv6Address:
 def route_by(dst: Destination, via: Address) -> Route:
     """A route by a neighbour's address."""
     gateway = _gateway(via)
-    return Route(dst, gateway.version, via=gateway, protocol="netkit")
+    return Route(dst, gateway.version, via=gateway, proto="netkit")

@@ -46,7 +46,7 @@ def _route(dst: str, **keywords: object) -> Route:
 def _rule(**keywords: object) -> Rule:
     built = Rule.build(**keywords)  # type: ignore[arg-type]
     fields = {name: getattr(built, name) for name in Rule._fields}
-    return Rule(**{**fields, "protocol": "boot"})
+    return Rule(**{**fields, "proto": "boot"})
 
 
 _onlink = _route("10.9.0.0/16", via="9.9.9.9", dev="eth0", onlink=True)
@@ -56,7 +56,7 @@ _hops = [
     NextHop(via="10.0.0.9", dev="eth0", weight=256),
 ]
 _marked = _rule(src="10.0.0.0/8", iif="eth0", oif="eth1", fwmark="0x1/0xff", priority=50, table=1000)
-_via_ipv6 = Route(ipaddress.ip_network("10.9.0.0/16"), 4, via=_ip("fe80::1"), dev="eth0", protocol="boot")
+_via_ipv6 = Route(ipaddress.ip_network("10.9.0.0/16"), 4, via=_ip("fe80::1"), dev="eth0", proto="boot")
 _point_to_point = Address(_ip("10.0.0.1").packed, 32, peer=_ip("10.0.0.2").packed)
 
 LINKS: dict[str, Request] = {

@@ -340,9 +340,9 @@ def test_a_route_of_theirs(route: Route) -> None:
         ],
     )
     found = parse_route(reply, NAMES)
-    assert found.protocol == "77"
+    assert found.proto == "77"
     fields = {name: getattr(route, name) for name in Route._fields}
-    assert found == Route(**{**fields, "protocol": "77"})
+    assert found == Route(**{**fields, "proto": "77"})
 
 
 @given(rules())

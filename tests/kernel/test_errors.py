@@ -88,7 +88,7 @@ REFUSALS: dict[str, Refusal] = {
         "Address not found",
     ),
     "no such route": (
-        lambda ns: ns.routes.delete("10.9.0.0/16"), NotFoundError, errno.ESRCH, "there is none such",
+        lambda ns: ns.routes.delete("10.9.0.0/16"), NotFoundError, errno.ESRCH, "delete route 10.9.0.0/16 in",
     ),
     "no such rule": (
         lambda ns: ns.rules.delete(priority=77), NotFoundError, errno.ENOENT, "delete rule '77:",

@@ -147,8 +147,9 @@ def test_twice_is_exists_and_missing_is_not_found(host: Namespace, wired: VethPa
 def test_delete_goes_by_what_is_given(host: Namespace, wired: VethPair, family: int) -> None:
     host.routes.add(NET[family], via=VIA[family], metric=10)
     host.routes.add(NET[family], via=VIA2[family], metric=20)
-    with pytest.raises(NotFoundError):
-        host.routes.delete(NET[family], via=VIA2[family], metric=10)
+    asked = f"delete route {NET[family]} via {VIA2[family]} dev eth0 metric 10 in .*: there is none such"
+    with pytest.raises(NotFoundError, match=asked):
+        host.routes.delete(NET[family], via=VIA2[family], dev="eth0", metric=10)
     host.routes.delete(NET[family], via=VIA2[family])
     assert said(host, family, NET[family])["metric"] == 10
 

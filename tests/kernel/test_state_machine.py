@@ -240,7 +240,7 @@ def _route(route: Route) -> tuple[object, ...]:
     hops = tuple((str(hop.via or ""), hop.dev or "", hop.weight) for hop in route.nexthops)
     return (
         str(route.family), str(route.dst), str(route.via or ""), route.dev or "", str(route.src or ""),
-        route.metric or 0, protocol_number(route.protocol), scope_number(route.scope),
+        route.metric or 0, protocol_number(route.proto), scope_number(route.scope),
         table_name(route.table), route.type, hops,
     )  # fmt: skip
 

@@ -76,7 +76,7 @@ def routes(draw: st.DrawFn) -> Route:
         src=draw(st.none() | hosts(version)),
         metric=draw(st.none() | st.integers(0, U32)),
         scope=draw(st.sampled_from(("global", "site", "link", "host", "nowhere", "17"))),
-        protocol=draw(st.sampled_from(("netkit", "boot", "static", "kernel", "77"))),
+        proto=draw(st.sampled_from(("netkit", "boot", "static", "kernel", "77"))),
         mtu=draw(st.none() | st.integers(68, 65535)),
         onlink=single and draw(st.booleans()),
         type=kind,

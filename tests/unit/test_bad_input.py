@@ -131,7 +131,7 @@ NAMES: list[tuple[object, str]] = [
     ("br%d", "contains '%'"),
     ("a:b", "contains ':'"),
     (None, "is a NoneType"),
-    (7, "is a int"),
+    (7, "is an int"),
     (True, "is a bool"),
     (b"eth0", "is a bytes"),
 ]
@@ -214,7 +214,7 @@ def test_alternative_names(lab: Lab, value: str, rule: str) -> None:
         ("a\0b", "contains NUL"),
         ("a\nb", "contains a newline"),
         ("x" * 256, "has 256 bytes, 255 is the most"),
-        (5, "is a int"),
+        (5, "is an int"),
         (b"red", "is a bytes"),
     ],
 )

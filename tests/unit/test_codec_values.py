@@ -232,7 +232,7 @@ def test_listing_routes() -> None:
 def test_rule(rule: Rule) -> None:
     found = parse_rule(reply(add_rule(rule)))
     assert found == rule
-    assert (found.protocol, str(found)) == ("netkit", str(rule))
+    assert (found.proto, str(found)) == ("netkit", str(rule))
     assert parse_rule(reply(delete_rule(rule, exact=True))) == rule
     assert "FRA_PROTOCOL" not in said(delete_rule(rule))
     assert delete_rule(rule).deleting

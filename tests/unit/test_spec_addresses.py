@@ -186,7 +186,7 @@ def test_macs_round_trip(raw: bytes) -> None:
         ("020:00:00:00:00:1", "no MAC address"),
         ("02000000000g", "no MAC address"),
         ("", "no MAC address"),
-        (2, "is a int"),
+        (2, "is an int"),
         (b"\2\0\0\0\0\1", "is a bytes"),
     ],
 )

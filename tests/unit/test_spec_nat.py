@@ -85,7 +85,7 @@ BAD: list[tuple[Callable[..., NatSpec], dict[str, Any], str]] = [
     (dnat, {"oif": "eth0", "to": "10.0.0.1"}, "oif= with dnat: .* use iif="),
     (redirect, {"oif": "eth0"}, "oif= with redirect: .* use iif="),
     (dnat, {"iif": "eth0", "to": "10.0.0.1", "local": True}, "iif= with local=True"),
-    (dnat, {"to": "10.0.0.1", "local": 1}, "local 1 is a int"),
+    (dnat, {"to": "10.0.0.1", "local": 1}, "local 1 is an int"),
     (dnat, {}, "dnat without a target: give to='ADDRESS'.* redirect"),
     (snat, {}, "snat without a target: .* masquerade"),
     (dnat, {"to": ":80", "proto": "tcp"}, "to ':80' has no address; redirect"),

@@ -104,7 +104,7 @@ def test_the_fields_are_values() -> None:
         ({"dst": "default", "type": "unreachable", "dev": "eth0"}, "type='unreachable' leads nowhere"),
         ({"dst": "default", "type": "local", "dev": "eth0"}, "type 'local' cannot be added: unicast"),
         ({"dst": "default", "via": "10.0.0.1", "onlink": True}, "onlink=True needs via= and dev="),
-        ({"dst": "default", "via": "10.0.0.1", "dev": "eth0", "onlink": 1}, "onlink 1 is a int"),
+        ({"dst": "default", "via": "10.0.0.1", "dev": "eth0", "onlink": 1}, "onlink 1 is an int"),
         ({"dst": "default", "via": "0.0.0.0"}, "unspecified address"),
         ({"dst": "default", "via": "224.0.0.1"}, "multicast address"),
         ({"dst": "default", "via": "10.0.0.1/24"}, "via '10.0.0.1/24' is no IP address: write '10.0.0.1'"),
@@ -198,7 +198,7 @@ def test_rules(arguments: dict[str, Any], text: str, family: int) -> None:
         ({"table": 0}, "table 0 is no table"),
         ({"action": "goto"}, "action 'goto' cannot be added"),
         ({"iif": "a b"}, "iif 'a b' contains a space"),
-        ({"invert": 1}, "invert 1 is a int"),
+        ({"invert": 1}, "invert 1 is an int"),
         ({"family": 5}, "family 5 is neither"),
     ],
 )

@@ -66,4 +66,4 @@ def test_what_a_message_shows_is_short_and_never_raises() -> None:
     assert shown("x") == "'x'"
     assert len(shown("x" * 1000)) == 100
     assert shown(Broken()) == "a Broken (its repr fails: RuntimeError)"
-    assert shown(10**5000).startswith("a int")
+    assert shown(10**5000).startswith("an int")

@@ -201,7 +201,7 @@ WRONG: dict[str, tuple[str, object, str]] = {
         "10.0.0.300/24",
         "links[0].ends[0].address: address '10.0.0.300/24'",
     ),
-    "a MAC": ("links/0/ends/0/mac", 45296, "links[0].ends[0].mac: mac 45296 is a int"),
+    "a MAC": ("links/0/ends/0/mac", 45296, "links[0].ends[0].mac: mac 45296 is an int"),
     "a port's address": (
         "links/0/ends/1",
         {"bridge": "lan", "address": "10.0.0.1/8"},

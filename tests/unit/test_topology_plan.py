@@ -103,9 +103,9 @@ AT_ONCE: dict[str, tuple[Callable[[Topology], object], str]] = {
     "a namespace as a bridge": (lambda t: t.add_bridge("a"), "'a' is taken: the plan has a namespace"),
     "a bridge as a namespace": (lambda t: t.add_namespace("br"), "'br' is taken: the plan has a bridge"),
     "a name with a slash": (lambda t: t.add_namespace("a/b"), "contains '/'"),
-    "a name that is no str": (lambda t: t.add_namespace(3), "namespace name 3 is a int"),  # type: ignore[arg-type]
+    "a name that is no str": (lambda t: t.add_namespace(3), "namespace name 3 is an int"),  # type: ignore[arg-type]
     "a name to register": (lambda t: t.add_namespace("c", named="x y"), "named 'x y' contains a space"),
-    "a bool that is none": (lambda t: t.add_namespace("c", forwarding=1), "forwarding 1 is a int"),  # type: ignore[arg-type]
+    "a bool that is none": (lambda t: t.add_namespace("c", forwarding=1), "forwarding 1 is an int"),  # type: ignore[arg-type]
     "a bridge nowhere": (lambda t: t.add_bridge("br2", "c"), "'c' is no namespace of the plan: there are"),
     "a bridge's MTU": (lambda t: t.add_bridge("br2", mtu=10), "mtu 10 is out of range: 68 to 65535"),
     "a bridge's device": (lambda t: t.add_bridge("br2", device="x" * 16), "has 16 bytes, 15 is the most"),

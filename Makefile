@@ -1,5 +1,5 @@
 # Each target does all of its own set-up: see scripts/setup.
-.PHONY: demo test test-all lint format docs bench clean
+.PHONY: demo test test-all soak lint format docs bench clean
 .NOTPARALLEL:
 
 PYTHON_IN_VENV = $(or $(VENV),.venv)/bin/python
@@ -13,6 +13,9 @@ test: ## make test ARGS="-k bridge -x"
 
 test-all: ## every Python from 3.11 up on this machine
 	@scripts/test-all $(ARGS)
+
+soak: ## every fault test in full, minutes of it; writes docs/reliability.md
+	@scripts/soak $(ARGS)
 
 lint:
 	@scripts/lint

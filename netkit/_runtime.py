@@ -131,7 +131,13 @@ class Runtime:
 
     def sync_carrier(self, name: str) -> None:
         """Let the kernel act on a link's carrier now."""
-        self.opener.sync_carrier(self.route, name)
+        try:
+            self.opener.sync_carrier(self.route, name)
+        except OSError as problem:
+            if isinstance(problem, KernelError):
+                raise
+            operation = f"ask for the carrier of link '{name}'"
+            raise kernel_error(operation, problem.errno or 0, netns=self.label) from None
 
     def index_of(self, name: str) -> int:
         """The index of the link of this name; NotFoundError when there is none."""

@@ -65,6 +65,8 @@ class Registration:
         except FileNotFoundError:
             return  # somebody was quicker
         except OSError as error:
+            if self.mounted and error.errno == errno.EBUSY:
+                return  # unmounted, it was stale for a moment: another process has mounted its own there
             raise nsfs.refused(f"remove the name of namespace '{self.name}'", error, self.path) from None
         finally:
             self.forget()
@@ -122,16 +124,28 @@ def register_mount(name: str, fd: int) -> Registration:
         # The lock also keeps others from taking the file for a stale one before it is mounted on.
         with _LockedDirectory():
             _share_directory()
-            _clear_stale(path)
-            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
-            try:
-                mount(f"/proc/self/fd/{fd}", path, MS_BIND)
-            except OSError:
-                os.unlink(path)
-                raise
+            while not _mounted(fd, path):
+                pass
     except OSError as error:
         raise nsfs.refused(operation, error, path) from None
     return Registration(name, nsfs.identity(fd), -1, "")
+
+
+def _mounted(fd: int, path: str) -> bool:
+    """Make the file and mount on it; False if its last owner took it for his own in between.
+
+    He unmounts, then removes the file, and takes no lock, for that would need a descriptor.
+    """
+    _clear_stale(path)
+    os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+    try:
+        mount(f"/proc/self/fd/{fd}", path, MS_BIND)
+    except OSError as error:
+        if error.errno == errno.ENOENT and not os.path.lexists(path):
+            return False
+        os.unlink(path)
+        raise
+    return True
 
 
 def registration_of(name: str, fd: int) -> Registration:
@@ -185,7 +199,10 @@ class _LockedDirectory:
 def _clear_stale(path: str) -> None:
     """Remove a stale name; whatever else has the path stays, and is met again as EEXIST."""
     if nsfs.is_stale(path):
-        os.unlink(path)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return  # its owner was quicker
 
 
 def _share_directory() -> None:

@@ -40,7 +40,7 @@ class Baseline:
         ]
         after = self._read()
         for kind, before in self._before.items():
-            found += _differences(kind, before, after[kind])
+            found += differences(kind, before, after[kind])
         return found
 
     def close(self) -> None:
@@ -59,7 +59,7 @@ class Baseline:
         return json.loads(answer)
 
 
-def _differences(kind: str, before: dict[str, str], after: dict[str, str]) -> list[str]:
+def differences(kind: str, before: dict[str, str], after: dict[str, str]) -> list[str]:
     lines = [f"{kind}: gone: {before[key]}" for key in before.keys() - after.keys()]
     for key in after:
         if key not in before:

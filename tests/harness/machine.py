@@ -15,6 +15,7 @@ from pathlib import Path
 # Counters and caches that change by themselves, or cost a warning in the kernel log to read.
 _VOLATILE = ("nf_conntrack_count", "stable_secret", "tcp_fastopen_key", "base_reachable_time", "retrans_time")
 _AGES = ("valid_life_time", "preferred_life_time", "expires", "age", "used", "cache")
+_AGES += ("gc_timer", "hello_timer", "tcn_timer", "topology_change_timer")  # a bridge's
 
 
 def read() -> dict[str, dict[str, str]]:

@@ -126,3 +126,13 @@ class Events:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+
+
+def whole_state(ns: HasFd) -> list[str]:
+    """Links, addresses, routes, rules, fixed neighbours and nft's rule set, as lines.
+
+    One look for all of it: for tests that look thousands of times.
+    """
+    asked = "link show\naddress show\nrule show\nroute show table all\nneighbour show nud permanent\n"
+    looks = [f"ip -o -{family} -force -batch - <<'END' 2>&1\n{asked}END" for family in "46"]
+    return run_in(ns, "sh", "-c", "\n".join([*looks, "nft --stateless list ruleset"])).splitlines()

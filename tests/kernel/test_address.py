@@ -101,7 +101,7 @@ def test_replace_adds_and_changes(host: Namespace, eth0: Link) -> None:
 
 
 @pytest.mark.parametrize("value", ["10.0.0.1/24", "fd00::1/64"])
-def test_twice_is_exists_and_missing_is_not_found(host: Namespace, eth0: Link, value: str) -> None:
+def test_F46_twice_is_exists_and_missing_is_not_found(host: Namespace, eth0: Link, value: str) -> None:
     eth0.addresses.add(value)
     with pytest.raises(ExistsError, match=value) as caught:
         eth0.addresses.add(value)
@@ -134,7 +134,7 @@ def test_a_label_for_ipv6_is_refused(host: Namespace, eth0: Link) -> None:
 
 
 @pytest.mark.parametrize("turn", range(10))  # it was one in ten that was not
-def test_an_ipv6_address_is_usable_at_once(host: Namespace, turn: int) -> None:
+def test_F47_an_ipv6_address_is_usable_at_once(host: Namespace, turn: int) -> None:
     with Namespace() as box:
         veth = VethPair(
             host, box, name="eth0", peer_name="eth0", address="fd00::1/64", peer_address="fd00::2/64"
@@ -171,7 +171,7 @@ def test_an_address_added_later_is_usable_at_once(host: Namespace, eth0: Link) -
         sock.bind(("fd00:9::1", 0))
 
 
-def test_ipv6_disabled_names_the_kernels_reason(host: Namespace, eth0: Link) -> None:
+def test_F47_ipv6_disabled_names_the_kernels_reason(host: Namespace, eth0: Link) -> None:
     run_in(host, "sysctl", "-qw", "net.ipv6.conf.eth0.disable_ipv6=1")
     with pytest.raises(KernelError, match="IPv6 is disabled") as caught:
         eth0.addresses.add("fd00::1/64")

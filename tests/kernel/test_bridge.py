@@ -63,7 +63,7 @@ def fdb(ns: Namespace, *words: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("mtu", [1400, 1500, 9000])
-def test_a_given_mtu_stays_when_a_smaller_port_joins(host: Namespace, mtu: int) -> None:
+def test_F48_a_given_mtu_stays_when_a_smaller_port_joins(host: Namespace, mtu: int) -> None:
     with Namespace() as box, Bridge(host, "br0", mtu=mtu) as bridge:
         bridge.connect(box, name="veth0", mtu=1300)
         assert link(host, "br0")["mtu"] == mtu
@@ -109,7 +109,7 @@ def test_defaults(host: Namespace) -> None:
         assert data(host)["mcast_snooping"] == 1
 
 
-def test_a_port_forwards_at_once(host: Namespace, box: Namespace) -> None:
+def test_F52_a_port_forwards_at_once(host: Namespace, box: Namespace) -> None:
     with Bridge(host, "br0", address=["10.0.0.1/24", "fd00::1/64"]) as bridge:
         bridge.connect(box, name="veth0", peer_address=["10.0.0.2/24", "fd00::2/64"])
         assert port_data(host, "veth0")["state"] == "forwarding"
@@ -118,7 +118,7 @@ def test_a_port_forwards_at_once(host: Namespace, box: Namespace) -> None:
             assert box.ping(near, timeout=0.5).loss == 0
 
 
-def test_the_mac_is_pinned(host: Namespace, box: Namespace, other: Namespace) -> None:
+def test_F52_the_mac_is_pinned(host: Namespace, box: Namespace, other: Namespace) -> None:
     """Its own choice would be the lowest MAC of its ports, which changes with them."""
     with Bridge(host, "br0") as bridge:
         pinned = link(host, "br0")["address"]
@@ -129,7 +129,7 @@ def test_the_mac_is_pinned(host: Namespace, box: Namespace, other: Namespace) ->
         assert link(host, "br0")["address"] == pinned == bridge.link.mac
 
 
-def test_vlan_filtering_or_what_this_kernel_lacks(host: Namespace) -> None:
+def test_F49_vlan_filtering_or_what_this_kernel_lacks(host: Namespace) -> None:
     bridge = Bridge(host, "br0", vlan_filtering=True)
     # What `ip` gets without netkit: the kernel's own answer.
     if succeeds(host, "ip", "link", "add", "probe", "type", "bridge", "vlan_filtering", "1"):
@@ -550,7 +550,7 @@ def test_deleted_by_others(host: Namespace, box: Namespace) -> None:
     assert names(host) == names(box) == ["lo"]
 
 
-def test_name_and_index_reused_by_a_stranger_are_left_alone(host: Namespace) -> None:
+def test_F43_name_and_index_reused_by_a_stranger_are_left_alone(host: Namespace) -> None:
     with Bridge(host, "br0") as bridge:
         index = bridge.link.ifindex
         run_in(host, "ip", "link", "del", "br0")

@@ -30,6 +30,7 @@ from netkit import (
     UnsupportedError,
     VethPair,
 )
+from netkit._known import runtime_of
 from netkit._netlink.link import new_link, set_link, veth
 from netkit._netlink.nft import NFPROTO_INET, delete_table, transaction
 from netkit._netlink.socket import NetlinkSocket
@@ -160,7 +161,7 @@ def _moved(ns: Namespace) -> None:
 
 
 @pytest.mark.parametrize("case", REFUSALS)
-def test_refusals(named: Namespace, case: str) -> None:
+def test_F18_refusals(named: Namespace, case: str) -> None:
     call, kind, number, words = REFUSALS[case]
     before = ip(named, "address", "show"), ip(named, "route", "show"), ip(named, "rule", "show")
     with pytest.raises(KernelError) as caught:
@@ -177,7 +178,7 @@ def test_refusals(named: Namespace, case: str) -> None:
     assert isinstance(problem, (NetkitError, OSError))
 
 
-def test_the_offending_attribute_has_its_name(named: Namespace) -> None:
+def test_F18_the_offending_attribute_has_its_name(named: Namespace) -> None:
     """NLMSGERR_ATTR_OFFS points at it; the table of attributes gives it its name."""
     request = new_link("a-name-that-is-longer-than-15", "bridge")
     with pytest.raises(KernelError, match=r"IFLA_IFNAME") as caught:
@@ -256,7 +257,7 @@ def without_capabilities(function: Callable[[], object]) -> BaseException | None
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_no_permission_names_the_capability(named: Namespace, change: str) -> None:
+def test_F27_no_permission_names_the_capability(named: Namespace, change: str) -> None:
     with NatRule.masquerade(named, oif="eth1"):  # opens the netfilter socket while that is allowed
         before = run_in(named, "ip", "link"), run_in(named, "ip", "route", "show", "table", "all"), nft(named)
         problem = without_capabilities(lambda: CHANGES[change](named))
@@ -370,3 +371,10 @@ def test_a_gone_namespace(named: Namespace) -> None:
     ns.delete()
     with pytest.raises(StateError, match="deleted"):
         ns.links["lo"]
+
+
+def test_a_link_deleted_while_its_carrier_is_asked_for(host: Namespace) -> None:
+    """By somebody else, between its creation and the look: an error of ours, not the ioctl's bare one."""
+    runtime = runtime_of(host)
+    with pytest.raises(NotFoundError, match="carrier of link 'gone'"):
+        runtime.sync_carrier("gone")

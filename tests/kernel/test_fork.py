@@ -119,7 +119,7 @@ def test_a_child_holds_nothing_of_the_parents(host: Namespace) -> None:
         in_child(child)
 
 
-def test_what_the_parent_ends_is_gone_while_the_child_lives(host: Namespace) -> None:
+def test_F07_what_the_parent_ends_is_gone_while_the_child_lives(host: Namespace) -> None:
     """F07: the child has no socket that keeps the owner table, no descriptor that keeps the namespace."""
     reading, writing = os.pipe()
     scope = Scope().__enter__()
@@ -162,7 +162,7 @@ def test_a_child_opens_the_namespace_again(host: Namespace) -> None:
         assert names(host) == ["a", "b", "lo"]
 
 
-def test_parent_and_children_read_at_the_same_time(host: Namespace) -> None:
+def test_F11_parent_and_children_read_at_the_same_time(host: Namespace) -> None:
     """F11"""
     with Namespace("box") as box:
         pids = []
@@ -239,7 +239,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_childs_end_takes_nothing_along(host: Namespace, end: str) -> None:
+def test_F07_a_childs_end_takes_nothing_along(host: Namespace, end: str) -> None:
     child, fork = ENDS[end]
     code = PROGRAM.format(child=child, fork=fork)
     said = run_in(host, sys.executable, "-W", "ignore", "-c", code)
@@ -248,7 +248,7 @@ def test_a_childs_end_takes_nothing_along(host: Namespace, end: str) -> None:
     assert names(host) == ["lo"]
 
 
-def test_a_program_started_in_the_block_inherits_nothing(host: Namespace) -> None:
+def test_F08_a_program_started_in_the_block_inherits_nothing(host: Namespace) -> None:
     """F08"""
     with Namespace("box") as box, VethPair(host, box, name="v0", peer_name="eth0"):
         list(host.links)

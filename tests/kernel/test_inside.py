@@ -86,7 +86,7 @@ def test_the_keywords_are_those_of_subprocess(box: Namespace, tmp_path: Path) ->
         assert out.read() == "out\nerr\n"
 
 
-def test_descriptors_are_passed_only_when_asked(box: Namespace) -> None:
+def test_F08_descriptors_are_passed_only_when_asked(box: Namespace) -> None:
     """F08"""
     reading, writing = os.pipe()
     try:

@@ -145,7 +145,9 @@ WORKS = {"alone": network, "together": together, "a topology": topology}
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*<socket:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGALRM])
 @pytest.mark.parametrize("work", WORKS)
-def test_an_interrupt_at_a_random_moment(host: Namespace, state: State, work: str, number: int) -> None:
+def test_F02_F03_F04_an_interrupt_at_a_random_moment(
+    host: Namespace, state: State, work: str, number: int
+) -> None:
     """F02, F03, F04. A handler of SIGALRM that raises is how timeouts are made; it also passes SIGINT on."""
     chance = random.Random(int.from_bytes(os.urandom(4), "little"))
     hits = 0
@@ -168,7 +170,7 @@ def test_an_interrupt_at_a_random_moment(host: Namespace, state: State, work: st
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_same_object_is_used_after_an_interrupt(host: Namespace, seed: int) -> None:
+def test_F04_the_same_object_is_used_after_an_interrupt(host: Namespace, seed: int) -> None:
     """F04: answers that were not read are nobody's."""
     for number in range(30):
         run_in(host, *f"ip link add v{number} type veth peer name p{number}".split())
@@ -214,7 +216,7 @@ def test_create_can_be_called_again_after_an_interrupt(host: Namespace) -> None:
 # -- other signals -----------------------------------------------------------------
 
 
-def test_signals_that_return_disturb_nothing(host: Namespace, state: State) -> None:
+def test_F05_signals_that_return_disturb_nothing(host: Namespace, state: State) -> None:
     """F05: EINTR everywhere, each millisecond."""
     seen: list[int] = []
     with timer(lambda number, frame: seen.append(number)) as after:
@@ -226,7 +228,7 @@ def test_signals_that_return_disturb_nothing(host: Namespace, state: State) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM])
-def test_a_signal_in_a_teardown_waits_for_its_end(host: Namespace, state: State, number: int) -> None:
+def test_F03_a_signal_in_a_teardown_waits_for_its_end(host: Namespace, state: State, number: int) -> None:
     class Ended(BaseException):
         pass
 
@@ -279,7 +281,7 @@ with Scope() as scope:
 # -- limits ------------------------------------------------------------------------
 
 
-def test_without_descriptors_half_way(host: Namespace, state: State) -> None:
+def test_F37_without_descriptors_half_way(host: Namespace, state: State) -> None:
     """F37: an error that names the limit, nothing left, and a teardown that needs no new one."""
 
     def several() -> None:
@@ -311,7 +313,7 @@ def test_without_descriptors_half_way(host: Namespace, state: State) -> None:
     state.check()
 
 
-def test_a_teardown_needs_no_new_descriptor(host: Namespace, state: State) -> None:
+def test_F37_a_teardown_needs_no_new_descriptor(host: Namespace, state: State) -> None:
     _, hard = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     scope = Scope().__enter__()
     box = scope.own(Namespace("inner"))
@@ -381,7 +383,7 @@ thread.join()
 
 
 @pytest.mark.parametrize("how", EXITS)
-def test_an_exit_undoes_what_is_still_owned(host: Namespace, how: str) -> None:
+def test_F06_an_exit_undoes_what_is_still_owned(host: Namespace, how: str) -> None:
     """F06"""
     fd = host.fileno()
     done = subprocess.run(
@@ -394,7 +396,7 @@ def test_an_exit_undoes_what_is_still_owned(host: Namespace, how: str) -> None:
     assert os.listdir("/run/netns") == []
 
 
-def test_what_was_forgotten_is_named(host: Namespace) -> None:
+def test_F06_what_was_forgotten_is_named(host: Namespace) -> None:
     code = BUILD + "scope = Scope().__enter__(); build(scope)"
     fd = host.fileno()
     done = subprocess.run(
@@ -441,7 +443,7 @@ def program(host: Namespace, code: str) -> Iterator[subprocess.Popen[str]]:
 
 @needs("nft")
 @pytest.mark.parametrize("name", [None, "killed"])
-def test_killed_its_links_and_rules_are_gone(host: Namespace, name: str | None) -> None:
+def test_F01_killed_its_links_and_rules_are_gone(host: Namespace, name: str | None) -> None:
     """F01: without a clean-up pass."""
     code = f"""
 import signal

@@ -217,7 +217,7 @@ def test_insert_goes_first(net: Net) -> None:
     assert command_text(first).startswith("iptables-legacy -t nat -I POSTROUTING -s")
 
 
-def test_two_namespaces_do_not_mix(make_net: Callable[[], Net]) -> None:
+def test_F53_two_namespaces_do_not_mix(make_net: Callable[[], Net]) -> None:
     one, two = make_net(), make_net()
     one.worker.transaction(add=[MASQUERADE])
     two.worker.transaction(add=[DNAT])
@@ -226,7 +226,7 @@ def test_two_namespaces_do_not_mix(make_net: Callable[[], Net]) -> None:
     assert two.shown() == [rule_text(DNAT)]
 
 
-def test_no_update_of_another_program_is_lost(net: Net) -> None:
+def test_F55_F56_no_update_of_another_program_is_lost(net: Net) -> None:
     net.worker.transaction(add=[MASQUERADE])
     net.iptables("-t nat -A POSTROUTING -o between -j MASQUERADE")
     net.worker.transaction(add=[DNAT])
@@ -235,7 +235,7 @@ def test_no_update_of_another_program_is_lost(net: Net) -> None:
     assert net.shown() == [rule_text(MASQUERADE), "-A POSTROUTING -o changed -j ACCEPT"]
 
 
-def test_refused_rule_is_an_error_and_changes_nothing(net: Net) -> None:
+def test_F54_refused_rule_is_an_error_and_changes_nothing(net: Net) -> None:
     wrong: Rule = {**MASQUERADE, "table": "filter", "chain": "FORWARD"}
     with pytest.raises(KernelError) as caught:
         net.worker.transaction(add=[MASQUERADE, wrong])
@@ -315,7 +315,7 @@ def test_list_shows_rules_of_others(net: Net) -> None:
     assert net.worker.list() == net.shown()
 
 
-def test_lock_held_by_another_process(net: Net) -> None:
+def test_F57_lock_held_by_another_process(net: Net) -> None:
     assert net.worker.list() == []  # started; and reading takes no lock
     with _holding(net.lock) as pid:
         with pytest.raises(BusyError) as caught:
@@ -367,7 +367,7 @@ def _wait_for_lock_waiter(lock: Path, thread: threading.Thread) -> None:
             return
 
 
-def test_four_workers_at_once_lose_nothing(net: Net) -> None:
+def test_F55_four_workers_at_once_lose_nothing(net: Net) -> None:
     workers = [IptablesWorker(net.spawn) for _ in range(4)]
     errors: list[BaseException] = []
 
@@ -390,7 +390,7 @@ def test_four_workers_at_once_lose_nothing(net: Net) -> None:
     assert len(set(net.shown())) == 40
 
 
-def test_one_worker_from_many_threads(net: Net) -> None:
+def test_F58_one_worker_from_many_threads(net: Net) -> None:
     rules = [rules_for(dnat(proto="tcp", dport=port, to="172.18.0.2:80"))[0] for port in range(1, 41)]
     threads = [
         threading.Thread(target=lambda part=rules[start::4]: [net.worker.transaction(add=[r]) for r in part])
@@ -477,7 +477,7 @@ def test_the_worker_survives_ctrl_c_and_ends_with_its_parent(net: Net) -> None:
         net.worker.list()
 
 
-def test_close_ends_the_process_and_lets_the_namespace_go(make_net: Callable[[], Net]) -> None:
+def test_F34_close_ends_the_process_and_lets_the_namespace_go(make_net: Callable[[], Net]) -> None:
     net = make_net()
     net.worker.transaction(add=[MASQUERADE])
     net.worker.close()

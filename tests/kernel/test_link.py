@@ -163,7 +163,7 @@ def test_rename_and_the_handle_follows(host: Namespace, eth0: Link) -> None:
             eth0.rename("lan1")
 
 
-def test_move_and_the_handle_follows(host: Namespace, eth0: Link) -> None:
+def test_F44_move_and_the_handle_follows(host: Namespace, eth0: Link) -> None:
     with Namespace() as box:
         run_in(box, "ip", "link", "add", "x", "index", str(eth0.ifindex), "type", "bridge")
         assert eth0.move(box) is eth0
@@ -186,7 +186,7 @@ def test_delete_takes_both_ends(host: Namespace, eth0: Link) -> None:
 # -- behind our back (F42, F43) ------------------------------------------------------
 
 
-def test_a_rename_by_others_is_followed(host: Namespace, eth0: Link) -> None:
+def test_F42_a_rename_by_others_is_followed(host: Namespace, eth0: Link) -> None:
     run_in(host, "ip", "link", "set", "eth0", "name", "wan0")
     assert eth0.name == "wan0"
     assert eth0.set(mtu=1290).mtu == link(host, "wan0")["mtu"] == 1290
@@ -226,7 +226,7 @@ def test_a_borrowed_namespace_that_is_closed(host: Namespace, eth0: Link) -> Non
 # -- what the kernel refuses ------------------------------------------------------------
 
 
-def test_refusals_carry_the_kernels_words(host: Namespace, eth0: Link) -> None:
+def test_F48_refusals_carry_the_kernels_words(host: Namespace, eth0: Link) -> None:
     with pytest.raises(ExistsError, match="eth1"):
         eth0.rename("eth1")
     run_in(host, "ip", "link", "add", "t0", "type", "vxlan", "id", "9", "dstport", "4789", "dev", "eth0")
@@ -251,7 +251,7 @@ def test_a_failed_change_changes_nothing(host: Namespace, eth0: Link) -> None:
     assert link(host, "eth0") == before
 
 
-def test_down_keeps_ipv4_addresses_and_up_settles(host: Namespace, eth0: Link) -> None:
+def test_F45_down_keeps_ipv4_addresses_and_up_settles(host: Namespace, eth0: Link) -> None:
     eth0.addresses.add("10.0.0.1/24")
     host.links["eth1"].up()
     eth0.up()

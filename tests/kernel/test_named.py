@@ -63,7 +63,7 @@ def test_others_find_it(persistent: bool) -> None:
     assert registered() == []
 
 
-def test_a_symlink_leads_to_a_high_descriptor_of_ours() -> None:
+def test_F70_a_symlink_leads_to_a_high_descriptor_of_ours() -> None:
     with Namespace("red") as red:
         target = os.readlink("/run/netns/red")
         found = re.fullmatch(rf"/proc/{os.getpid()}/fd/(\d+)", target)
@@ -134,7 +134,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)
-def test_hostile_names_are_refused_before_anything_happens(name: str) -> None:
+def test_F25_hostile_names_are_refused_before_anything_happens(name: str) -> None:
     before = sorted(os.listdir("/proc/self/fd")), sorted(os.listdir("/tmp"))
     with pytest.raises(SpecError) as caught:
         Namespace(name)
@@ -217,7 +217,7 @@ def _killed(path: Path) -> None:
 
 @both
 @pytest.mark.parametrize("leave", [_dangling, _reused, _placeholder, _killed])
-def test_a_stale_name_is_told_and_repaired(leave: Callable[[Path], None], persistent: bool) -> None:
+def test_F24_a_stale_name_is_told_and_repaired(leave: Callable[[Path], None], persistent: bool) -> None:
     leave(DIRECTORY / "red")
     for given in ("red", "/run/netns/red", DIRECTORY / "red"):
         with pytest.raises(NotFoundError, match="stale"):
@@ -236,7 +236,7 @@ def test_a_missing_name(tmp_path: Path) -> None:
 
 
 @both
-def test_what_is_no_namespace_is_neither_opened_nor_replaced(tmp_path: Path, persistent: bool) -> None:
+def test_F25_what_is_no_namespace_is_neither_opened_nor_replaced(tmp_path: Path, persistent: bool) -> None:
     ordinary = tmp_path / "file"
     ordinary.write_text("kept")
     with pytest.raises(SpecError, match="no network namespace"):
@@ -255,7 +255,7 @@ def test_what_is_no_namespace_is_neither_opened_nor_replaced(tmp_path: Path, per
 
 
 @both
-def test_taken_away_by_others_is_success(persistent: bool) -> None:
+def test_F21_taken_away_by_others_is_success(persistent: bool) -> None:
     """F21: what is held goes on, and the end is no error."""
     with Namespace("red", persistent=persistent) as red:
         if persistent:
@@ -268,7 +268,7 @@ def test_taken_away_by_others_is_success(persistent: bool) -> None:
 
 
 @both
-def test_made_anew_by_others_is_theirs(persistent: bool) -> None:
+def test_F22_made_anew_by_others_is_theirs(persistent: bool) -> None:
     """F22"""
     with Namespace("red", persistent=persistent) as red:
         if persistent:
@@ -282,7 +282,7 @@ def test_made_anew_by_others_is_theirs(persistent: bool) -> None:
 
 
 @both
-def test_the_directory_is_made_when_it_is_missing(persistent: bool) -> None:
+def test_F26_the_directory_is_made_when_it_is_missing(persistent: bool) -> None:
     DIRECTORY.rmdir()
     try:
         with Namespace() as ns:  # needs none

@@ -392,7 +392,7 @@ def test_a_missing_link_is_not_found_in_words(host: Namespace) -> None:
     assert "lo" in host.links
 
 
-def test_sockets_opened_on_use_are_in_the_right_namespace(host: Namespace) -> None:
+def test_F13_sockets_opened_on_use_are_in_the_right_namespace(host: Namespace) -> None:
     """F13: first used by a thread that is elsewhere."""
     run_in(host, "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
     with Namespace() as other, Namespace.from_fd(host.fileno()) as handle:
@@ -430,7 +430,7 @@ assert not os.path.lexists("/run/netns/red")
 """
 
 
-def test_without_the_capability_it_is_named(host: Namespace) -> None:
+def test_F27_without_the_capability_it_is_named(host: Namespace) -> None:
     command = sys.executable, "-c", REFUSED
     said = run_in(host, "env", "NETKIT_ROOTLESS=0", "setpriv", "--bounding-set=-sys_admin", *command)
     for line in said.splitlines():
@@ -440,7 +440,7 @@ def test_without_the_capability_it_is_named(host: Namespace) -> None:
     assert len(said.splitlines()) == 2
 
 
-def test_the_limit_of_namespaces_is_named(host: Namespace) -> None:
+def test_F38_the_limit_of_namespaces_is_named(host: Namespace) -> None:
     """F38: ENOSPC is no disk."""
     script = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$0" -c "$1"'
     said = run_in(host, "unshare", "-Ur", "sh", "-c", script, sys.executable, REFUSED)

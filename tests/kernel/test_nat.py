@@ -172,7 +172,7 @@ def test_a_rule_of_both_families_is_one_rule(host: Namespace) -> None:
         assert "tcp dport 80 counter dnat ip to 10.0.0.2" in lines(host)
 
 
-def test_others_cannot_touch_our_table(host: Namespace) -> None:
+def test_F61_others_cannot_touch_our_table(host: Namespace) -> None:
     with NatRule.masquerade(host, oif="eth0") as rule:
         before = nft_text(host)
         run_in(host, "nft", "flush", "ruleset")
@@ -205,7 +205,7 @@ def test_our_rules_die_with_the_process(host: Namespace) -> None:
     assert nft(host) == []
 
 
-def test_both_backends_side_by_side(host: Namespace) -> None:
+def test_F59_both_backends_side_by_side(host: Namespace) -> None:
     if not IPTABLES:
         pytest.skip("needs iptables and python-iptables")
     with (
@@ -219,7 +219,7 @@ def test_both_backends_side_by_side(host: Namespace) -> None:
         assert "(iptables)" in repr(other)
 
 
-def test_the_backend_is_asked_for_or_found(host: Namespace) -> None:
+def test_F59_the_backend_is_asked_for_or_found(host: Namespace) -> None:
     rule = NatRule.masquerade(host, oif="eth0")
     assert rule.backend is None
     assert "backend by probing" in repr(rule)
@@ -427,7 +427,7 @@ def delete_by_nft_in_plain(host: Namespace) -> None:
 
 
 @needs_iptables
-def test_a_foreign_flush_of_iptables(host: Namespace) -> None:
+def test_F61_a_foreign_flush_of_iptables(host: Namespace) -> None:
     rules = [NatRule.masquerade(host, oif=f"eth{number}", backend="iptables").create() for number in range(3)]
     iptables(host, "-F")
     iptables(host, "-A POSTROUTING -o theirs -j MASQUERADE")

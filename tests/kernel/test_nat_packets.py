@@ -223,7 +223,7 @@ def test_dnat_of_all_to_an_address(world: World, backend: Any, family: int) -> N
 @backends
 @families
 @protocols
-def test_dnat_of_a_range_keeps_the_offset(world: World, backend: Any, family: int, proto: str) -> None:
+def test_F65_dnat_of_a_range_keeps_the_offset(world: World, backend: Any, family: int, proto: str) -> None:
     """F65: nf_nat alone does not map 9001 to 101."""
     net = NET[family]
     rule = NatRule.dnat(world.host, proto=proto, dport="9000-9002", to=net.to("100-102"), backend=backend)

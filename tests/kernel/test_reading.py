@@ -94,7 +94,7 @@ def test_it_is_a_value(lab: Namespace) -> None:
         one.speed  # type: ignore[attr-defined] # noqa: B018
 
 
-def test_two_questions_however_many_links(lab: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_F39_two_questions_however_many_links(lab: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     exchange = NetlinkSocket._exchange
 

@@ -430,7 +430,7 @@ def test_deleted_by_hand_is_not_deleted_again(host: Namespace, wired: VethPair) 
     assert said(host, 4, "10.9.0.0/16", "100")["gateway"] == "10.0.0.2"
 
 
-def test_routes_without_a_device_outlive_it_and_are_removed(host: Namespace) -> None:
+def test_F50_routes_without_a_device_outlive_it_and_are_removed(host: Namespace) -> None:
     """F50: a blackhole is nobody's when the devices go."""
     with RouteTable(host, 100) as table:
         table.add("10.9.0.0/16", type="blackhole")
@@ -494,7 +494,7 @@ def test_all_dumped_routes_of_main_can_be_added_to_another_table(host: Namespace
 # -- what is refused ------------------------------------------------------------------------------------
 
 
-def test_refusals_carry_the_kernels_words(host: Namespace, wired: VethPair) -> None:
+def test_F51_refusals_carry_the_kernels_words(host: Namespace, wired: VethPair) -> None:
     with pytest.raises(KernelError, match="Nexthop has invalid gateway") as caught:
         host.routes.add("10.9.0.0/16", via="192.0.2.1")
     assert caught.value.errno == 101

@@ -229,7 +229,7 @@ def test_reverse_order(host: Namespace, box: Namespace, sends: Sends) -> None:
     assert "10.1." in removals[2].operation
 
 
-def test_names_are_free_at_once_fifty_times(host: Namespace) -> None:
+def test_F35_names_are_free_at_once_fifty_times(host: Namespace) -> None:
     """F35: `ip netns del` lets the host's end linger for 2 to 54 ms."""
     for _ in range(50):
         with Scope() as scope:

@@ -255,7 +255,7 @@ def test_a_snapshot_leaves_no_socket_open(host: Namespace) -> None:
 # -- on the simulated kernel: what is hard to bring about ----------------------------------------
 
 
-def test_lost_events_count_as_a_change() -> None:
+def test_F09_lost_events_count_as_a_change() -> None:
     with FakeKernel() as kernel:
         host = kernel.namespace()
         kernel.before(4, lambda: kernel.overrun(host))

@@ -43,7 +43,7 @@ def read_only() -> Iterator[None]:
 # -- reading and writing -----------------------------------------------------------
 
 
-def test_values_are_those_inside(host: Namespace) -> None:
+def test_F36_values_are_those_inside(host: Namespace) -> None:
     with Namespace() as box:
         assert box.sysctl[FORWARD] == said(box, FORWARD) == "0"
         box.sysctl[FORWARD] = 1
@@ -154,7 +154,7 @@ def test_a_refused_value_says_what_it_is(host: Namespace) -> None:
     assert said(host, TTL) == "64"
 
 
-def test_read_only_names_wanted_and_present_value(host: Namespace) -> None:
+def test_F69_read_only_names_wanted_and_present_value(host: Namespace) -> None:
     with read_only():
         host.sysctl[TTL] = 64  # as it is: fine
         with pytest.raises(KernelError, match=r"ip_default_ttl to '65'.*EROFS.*It is '64'"):
@@ -368,7 +368,7 @@ def other() -> Iterator[Other]:
     made.process.communicate()
 
 
-def test_two_processes_are_counted(other: Other) -> None:
+def test_F68_two_processes_are_counted(other: Other) -> None:
     """A 0 to 1, B finds 1, A ends: B still has 1; B ends: 0."""
     with Namespace("box") as box:
         mine = box.sysctl.override(FORWARD, 1).create()
@@ -385,7 +385,7 @@ def test_two_processes_are_counted(other: Other) -> None:
         assert said(box, FORWARD) == "0"
 
 
-def test_a_killed_process_counts_no_longer(other: Other) -> None:
+def test_F68_a_killed_process_counts_no_longer(other: Other) -> None:
     with Namespace("box") as box:
         mine = box.sysctl.override(FORWARD, 1).create()
         other.do("create")

@@ -135,6 +135,46 @@ def test_a_name_taken_away_by_another_is_no_error(register: Register, fd: int) -
     name.remove()
 
 
+def test_the_last_owner_removes_the_file_while_the_next_one_mounts(
+    fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unmounted, the file is stale for a moment: the next owner makes it anew, and it goes once more."""
+    real = registration.mount
+    tries: list[str] = []
+
+    def mount(source: str, target: str, flags: int) -> None:
+        if target == "/run/netns/red":
+            tries.append(target)
+            if len(tries) == 1:
+                os.unlink(target)
+        real(source, target, flags)
+
+    monkeypatch.setattr(registration, "mount", mount)
+    name = register_mount("red", fd)
+    assert len(tries) == 2
+    assert opened("red") == identity(fd)
+    name.remove()
+
+
+def test_the_next_owner_mounts_before_the_last_one_removes_the_file(
+    fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, _ = worker.create_namespace(lambda: None)
+    names = [register_mount("red", fd)]
+    real = registration.umount2
+
+    def umount2(path: str, flags: int) -> None:
+        real(path, flags)
+        names.append(register_mount("red", other))
+
+    monkeypatch.setattr(registration, "umount2", umount2)
+    names[0].remove()
+    monkeypatch.undo()
+    assert opened("red") == identity(other)
+    names[1].remove()
+    os.close(other)
+
+
 def test_a_symlink_has_a_high_random_descriptor_that_goes_with_it(fd: int) -> None:
     names = [register_symlink(f"n{number}", fd) for number in range(8)]
     numbers = [int(os.readlink(name.path).rpartition("/")[2]) for name in names]
@@ -175,7 +215,7 @@ def test_a_mount_can_be_taken_over_by_who_holds_the_namespace(fd: int) -> None:
 
 @both
 @pytest.mark.parametrize("stale", [False, True])
-def test_of_several_processes_exactly_one_gets_a_name(register: Register, stale: bool, fd: int) -> None:
+def test_F23_of_several_processes_exactly_one_gets_a_name(register: Register, stale: bool, fd: int) -> None:
     for _ in range(15):
         if stale:
             _dangling(DIRECTORY / "red")
@@ -276,7 +316,7 @@ def test_a_descriptor_is_duplicated_and_checked(fd: int) -> None:
         nsfs.open_descriptor(True)
 
 
-def test_a_directory_that_cannot_be_written_is_named(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_F26_a_directory_that_cannot_be_written_is_named(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", "/run/netns"], check=True)
     try:
         for register in (register_symlink, register_mount):

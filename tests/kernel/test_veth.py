@@ -122,7 +122,7 @@ def test_the_peer_has_the_same_mtu_when_only_one_is_given(host: Namespace, box: 
         assert link(host, "a")["mtu"] == link(box, "b")["mtu"] == 9000
 
 
-def test_random_macs_are_local_unicast_and_differ(host: Namespace, box: Namespace) -> None:
+def test_F71_random_macs_are_local_unicast_and_differ(host: Namespace, box: Namespace) -> None:
     with VethPair(host, box, name="a", peer_name="b") as veth:
         assert veth.link.mac != veth.peer.mac
         for end in veth:
@@ -192,7 +192,7 @@ def test_nothing_is_made_elsewhere_and_moved(
 
 
 @pytest.mark.parametrize("where", ["near", "far"])
-def test_a_taken_name_says_which_and_where(where: str) -> None:
+def test_F40_a_taken_name_says_which_and_where(where: str) -> None:
     with Namespace("host") as host, Namespace("box") as box:
         taken = host if where == "near" else box
         run_in(taken, "ip", "link", "add", "eth0", "type", "bridge")
@@ -258,7 +258,7 @@ def test_deleted_by_others_is_no_error(host: Namespace, box: Namespace) -> None:
         run_in(host, "ip", "link", "del", "eth0")
 
 
-def test_name_and_index_reused_by_a_stranger_are_left_alone(host: Namespace, box: Namespace) -> None:
+def test_F43_name_and_index_reused_by_a_stranger_are_left_alone(host: Namespace, box: Namespace) -> None:
     with the_pair(host, box) as veth:
         index, far = veth.link.ifindex, veth.peer.ifindex
         run_in(host, "ip", "link", "del", "eth0")
@@ -272,7 +272,7 @@ def test_name_and_index_reused_by_a_stranger_are_left_alone(host: Namespace, box
     assert (link(host, "eth0"), link(box, "eth0")) == before
 
 
-def test_renamed_by_others_still_goes(host: Namespace, box: Namespace) -> None:
+def test_F42_renamed_by_others_still_goes(host: Namespace, box: Namespace) -> None:
     with the_pair(host, box) as veth:
         run_in(host, "ip", "link", "set", "eth0", "down")  # what is up has no other name before Linux 6.2
         run_in(host, "ip", "link", "set", "eth0", "name", "lan0")
@@ -281,7 +281,7 @@ def test_renamed_by_others_still_goes(host: Namespace, box: Namespace) -> None:
     assert names(host) == names(box) == ["lo"]
 
 
-def test_an_end_moved_away_by_others_still_goes(host: Namespace, box: Namespace) -> None:
+def test_F42_an_end_moved_away_by_others_still_goes(host: Namespace, box: Namespace) -> None:
     with Namespace("third") as third:
         with the_pair(host, box) as veth:
             run_in(host, "ip", "link", "set", "eth0", "netns", third.path)
@@ -296,7 +296,7 @@ def test_names_are_free_when_the_block_ends(host: Namespace) -> None:
         assert names(host) == ["lo"]
 
 
-def test_names_are_free_when_only_the_other_namespace_goes(host: Namespace) -> None:
+def test_F35_names_are_free_when_only_the_other_namespace_goes(host: Namespace) -> None:
     for _ in range(3):
         with Scope() as lab:
             lab.own(the_pair(host, lab.own(Namespace())))

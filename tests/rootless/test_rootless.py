@@ -18,7 +18,7 @@ pair = VethPair(a, b, name="e", peer_name="e", address=["10.0.0.1/24", "fd00::1/
 """
 
 
-def test_two_namespaces_and_a_cable(nobody: Ordinary) -> None:
+def test_F28_two_namespaces_and_a_cable(nobody: Ordinary) -> None:
     text = f"""
 with open("/proc/self/status") as file:
     print(os.geteuid(), file.read().split("CapEff:")[1].split()[0])

@@ -154,7 +154,7 @@ NAMED: dict[str, Callable[[Lab, Any], object]] = {
 
 @pytest.mark.parametrize(("value", "rule"), NAMES, ids=[repr(value) for value, _ in NAMES])
 @pytest.mark.parametrize("where", NAMED)
-def test_device_names(lab: Lab, where: str, value: Any, rule: str) -> None:
+def test_F41_device_names(lab: Lab, where: str, value: Any, rule: str) -> None:
     message = refusal(lab, lambda lab: NAMED[where](lab, value), SpecError)
     if where.endswith("dev") and not isinstance(value, str):
         assert "is no device: give its name or a Link" in message
@@ -275,7 +275,7 @@ def test_addresses(lab: Lab, where: str, value: Any, words: list[str]) -> None:
     assert all(word in message for word in words), message
 
 
-def test_an_address_given_twice(lab: Lab) -> None:
+def test_F46_an_address_given_twice(lab: Lab) -> None:
     twice = ["10.0.0.1/24", "10.0.0.1/24"]
     assert "given twice" in refusal(lab, lambda lab: Bridge(lab.host, "b", address=twice), SpecError)
 
@@ -612,7 +612,7 @@ COMBINATIONS: dict[str, Case] = {
 }  # fmt: skip
 
 
-def _Hop(lab: Lab) -> NextHop:  # noqa: N802
+def _Hop(lab: Lab) -> NextHop:
     """A next hop by a Link, built without looking the name up again."""
     global _seen
     asked, _seen = _seen, None
@@ -745,7 +745,7 @@ UNKNOWN: dict[str, Callable[[Lab], object]] = {
 
 
 @pytest.mark.parametrize("where", UNKNOWN)
-def test_unknown_keywords(lab: Lab, where: str) -> None:
+def test_F20_unknown_keywords(lab: Lab, where: str) -> None:
     message = refusal(lab, UNKNOWN[where], TypeError)
     assert "unexpected keyword argument 'colour'" in message
 
@@ -799,7 +799,7 @@ def test_used_before_create(lab: Lab, kind: str, use: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "use"), [(kind, use) for kind in USES for use in USES[kind] if kind != "nat"]
 )
-def test_used_after_delete(lab: Lab, kind: str, use: str) -> None:
+def test_F19_used_after_delete(lab: Lab, kind: str, use: str) -> None:
     resource = RESOURCES[kind](lab).create()
     resource.delete()
     message = refusal(lab, lambda lab: USES[kind][use](resource), StateError)

@@ -131,7 +131,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("kind", "number", "text", "expected", "message"), FAILURES)
-def test_failures_keep_the_words(
+def test_F60_failures_keep_the_words(
     scripted: Scripted, kind: str, number: int, text: str, expected: type[Exception], message: str
 ) -> None:
     worker = scripted(f"answer(id=r['id'], error={kind!r}, errno={number}, text={text!r}, missing=None)")

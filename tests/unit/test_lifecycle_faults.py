@@ -156,7 +156,7 @@ def test_an_outcome_that_was_lost_is_undone(lab: Lab, make: Maker) -> None:
 
 @BLOCKS
 @pytest.mark.parametrize("number", ERRNOS[:-1], ids=errno.errorcode.get)  # ENODEV means "gone already"
-def test_a_block_that_fails_anywhere_leaves_nothing(
+def test_F02_a_block_that_fails_anywhere_leaves_nothing(
     lab: Lab, work: Callable[[Lab], object], number: int
 ) -> None:
     """A refused request of the teardown may leave its object, but then it is said so."""
@@ -180,7 +180,7 @@ def test_a_block_that_fails_anywhere_leaves_nothing(
 
 @BLOCKS
 @pytest.mark.parametrize("where", ["send", "receive"])
-def test_an_interrupt_anywhere_in_a_block_leaves_nothing(
+def test_F02_F03_an_interrupt_anywhere_in_a_block_leaves_nothing(
     lab: Lab, work: Callable[[Lab], object], where: str
 ) -> None:
     """In the teardown too: the step is done again, the rest goes on, and then the interrupt takes effect."""

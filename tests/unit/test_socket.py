@@ -66,7 +66,7 @@ def names(route: NetlinkSocket) -> list[str]:
 # -- whose answer it is (F14, F15) ---------------------------------------------------
 
 
-def test_an_answer_to_an_older_request_is_skipped(kernel: FakeKernel, route: NetlinkSocket) -> None:
+def test_F15_an_answer_to_an_older_request_is_skipped(kernel: FakeKernel, route: NetlinkSocket) -> None:
     kernel.stale(1)
     route.request(set_link(1, mtu=1000))
     kernel.stale(1)
@@ -76,14 +76,16 @@ def test_an_answer_to_an_older_request_is_skipped(kernel: FakeKernel, route: Net
     assert kernel.pending_faults == 0
 
 
-def test_what_another_process_sends_is_dropped(kernel: FakeKernel, route: NetlinkSocket) -> None:
+def test_F14_what_another_process_sends_is_dropped(kernel: FakeKernel, route: NetlinkSocket) -> None:
     forged = HEADER.pack(20, NLMSG_DONE, NLM_F_MULTI, 0, 0) + bytes(4)
     for datagram in (forged, b"", b"short", bytes(5000)):
         kernel.inject(1, datagram, sender=4711)
     assert names(route) == NAMES
 
 
-def test_another_process_cannot_forge_an_acknowledgement(kernel: FakeKernel, route: NetlinkSocket) -> None:
+def test_F14_another_process_cannot_forge_an_acknowledgement(
+    kernel: FakeKernel, route: NetlinkSocket
+) -> None:
     sequence = route._sequence
     success = HEADER.pack(36, NLMSG_ERROR, 0, sequence, 0) + bytes(4) + HEADER.pack(16, 16, 0, sequence, 0)
     kernel.inject(1, success, sender=4711)
@@ -94,14 +96,14 @@ def test_another_process_cannot_forge_an_acknowledgement(kernel: FakeKernel, rou
 # -- reads that must be done again (F09, F10, F16) -------------------------------------
 
 
-def test_a_dump_that_was_interrupted_is_read_again(kernel: FakeKernel, route: NetlinkSocket) -> None:
+def test_F10_a_dump_that_was_interrupted_is_read_again(kernel: FakeKernel, route: NetlinkSocket) -> None:
     kernel.disturb(1)
     kernel.disturb(2)
     assert names(route) == NAMES
     assert len(kernel.sent("RTM_GETLINK")) == 3
 
 
-def test_a_dump_that_is_always_interrupted_is_busy(kernel: FakeKernel, route: NetlinkSocket) -> None:
+def test_F10_a_dump_that_is_always_interrupted_is_busy(kernel: FakeKernel, route: NetlinkSocket) -> None:
     for n in range(1, 50):
         kernel.disturb(n)
     with pytest.raises(BusyError, match=r"list links.*NLM_F_DUMP_INTR") as caught:
@@ -110,7 +112,7 @@ def test_a_dump_that_is_always_interrupted_is_busy(kernel: FakeKernel, route: Ne
     assert 2 < len(kernel.sent("RTM_GETLINK")) < 20
 
 
-def test_a_dump_of_which_parts_are_lost_is_read_again(kernel: FakeKernel, route: NetlinkSocket) -> None:
+def test_F09_a_dump_of_which_parts_are_lost_is_read_again(kernel: FakeKernel, route: NetlinkSocket) -> None:
     kernel.lose(1)
     assert names(route) == NAMES
     assert len(kernel.sent("RTM_GETLINK")) == 2
@@ -144,7 +146,7 @@ def test_a_change_whose_answer_is_lost_is_not_done_again(kernel: FakeKernel, rou
     assert parse_link(route.get(get_link(name="lo"))).mtu == 1000
 
 
-def test_an_answer_that_does_not_fit_makes_the_buffer_grow(
+def test_F16_an_answer_that_does_not_fit_makes_the_buffer_grow(
     route: NetlinkSocket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     buffers = [bytearray(512)]
@@ -153,7 +155,7 @@ def test_an_answer_that_does_not_fit_makes_the_buffer_grow(
     assert len(buffers[0]) > 512
 
 
-def test_a_kernel_that_does_not_answer_is_a_timeout(kernel: FakeKernel, route: NetlinkSocket) -> None:
+def test_F17_a_kernel_that_does_not_answer_is_a_timeout(kernel: FakeKernel, route: NetlinkSocket) -> None:
     change = set_link(1, mtu=1000, operation="be silent")
     change.flags &= ~NLM_F_ACK
     with pytest.raises(WaitTimeout, match="no answer to 'be silent'"):
@@ -165,7 +167,7 @@ def test_a_kernel_that_does_not_answer_is_a_timeout(kernel: FakeKernel, route: N
 
 @pytest.mark.parametrize("exception", [KeyboardInterrupt(), MemoryError(), GeneratorExit()])
 @pytest.mark.parametrize("where", ["send", "receive"])
-def test_an_interrupted_request_does_not_spoil_the_next(
+def test_F04_an_interrupted_request_does_not_spoil_the_next(
     kernel: FakeKernel, route: NetlinkSocket, exception: BaseException, where: str
 ) -> None:
     for ask in (
@@ -269,7 +271,7 @@ def test_a_refused_dump_is_an_exception(kernel: FakeKernel, route: NetlinkSocket
 # -- life: close, fork, threads (F11, F12, F19) -----------------------------------------
 
 
-def test_a_closed_socket_says_so(route: NetlinkSocket) -> None:
+def test_F19_a_closed_socket_says_so(route: NetlinkSocket) -> None:
     route.close()
     route.close()
     assert route.closed
@@ -380,7 +382,7 @@ def test_hostile_bytes_are_a_netkit_error_and_never_a_hang(datagrams: list[bytes
 
 
 @given(st.integers(0, 400), st.sampled_from(["dump", "get", "request"]))
-def test_an_answer_cut_anywhere_is_a_netkit_error(size: int, way: str) -> None:
+def test_F16_an_answer_cut_anywhere_is_a_netkit_error(size: int, way: str) -> None:
     with FakeKernel() as kernel:
         netns = kernel.namespace("host")
         route = netns._live_runtime().route

@@ -1,0 +1,198 @@
+"""A program: one object made and deleted many times; what the process and the kernel hold before and after.
+
+    python -m tests.harness.growth OBJECT CYCLES
+
+Prints one JSON object: what grew. The first cycles are not counted, for they load modules and fill caches.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import netkit
+from netkit import Bridge, Namespace, NatRule, RouteTable, Scope, Topology, VethPair
+from tests.harness.storm import held, held_in_time
+
+MEMORY = 400  # kB: an arena of Python's is 256 (1024 from 3.13 on, which are taken when they are needed)
+_libc = ctypes.CDLL(None)
+
+
+def namespace() -> None:
+    with Namespace():
+        pass
+
+
+def named_namespace() -> None:
+    with Namespace("named"):
+        pass
+
+
+def persistent_namespace() -> None:
+    with Namespace("kept", persistent=True):
+        pass
+
+
+def veth() -> None:
+    host = Namespace.current()
+    with VethPair(host, host, name="v0", peer_name="v1", address=["10.1.0.1/24", "fd00::1/64"]):
+        pass
+
+
+def bridge() -> None:
+    with Bridge(Namespace.current(), "br0", address="10.1.0.1/24"):
+        pass
+
+
+def connected() -> None:
+    with Scope() as lab:
+        box = lab.own(Namespace())
+        bridge = lab.own(Bridge(Namespace.current(), "br0", address="10.1.0.1/24"))
+        bridge.connect(box, name="v0", peer_name="eth0", peer_address="10.1.0.2/24", default_route=True)
+        assert box.ping("10.1.0.1", timeout=5).loss == 0
+
+
+def routes() -> None:
+    with RouteTable(Namespace.current(), 100) as table:
+        table.add("10.9.0.0/16", type="blackhole")
+        table.replace("10.9.0.0/16", dev="lo")
+
+
+def rule() -> None:
+    host = Namespace.current()
+    host.rules.delete(host.rules.add(src="10.0.0.0/8", table=100))
+
+
+def neighbour() -> None:
+    host = Namespace.current()
+    with VethPair(host, host, name="v0", peer_name="v1"):
+        host.neighbours.add("10.1.0.9", mac="02:00:00:00:00:09", dev="v0")
+
+
+def nat() -> None:
+    host = Namespace.current()
+    with (
+        NatRule.masquerade(host, saddr="10.0.0.0/8", oif="v9"),
+        NatRule.dnat(host, proto="tcp", dport=80, to="10.0.0.2:80"),
+    ):
+        pass
+
+
+def iptables() -> None:
+    with NatRule.masquerade(Namespace.current(), saddr="10.0.0.0/8", oif="v9", backend="iptables"):
+        pass
+
+
+def sysctl() -> None:
+    with Namespace.current().sysctl.override("net.ipv4.ip_forward", 1):
+        pass
+
+
+def inside() -> None:
+    """What runs in a namespace: a program, a function, a socket, a snapshot."""
+    with Namespace() as box:
+        assert box.run(["true"]).returncode == 0
+        assert box.call(os.getpid) == os.getpid()
+        box.socket().close()
+        assert box.snapshot() == box.snapshot()
+
+
+def star() -> None:
+    with Topology.star(3, forwarding=True):
+        pass
+
+
+def translated() -> None:
+    """A packet through masquerade, so that connection tracking has an entry."""
+    with Scope() as lab:
+        host, box, outside = Namespace.current(), lab.own(Namespace()), lab.own(Namespace())
+        lab.own(VethPair(host, box, name="v0", peer_name="eth0", address="10.1.0.1/24",
+                         peer_address="10.1.0.2/24"))  # fmt: skip
+        lab.own(VethPair(host, outside, name="v1", peer_name="eth0", address="10.2.0.1/24",
+                         peer_address="10.2.0.2/24"))  # fmt: skip
+        box.routes.add("default", via="10.1.0.1")
+        lab.own(host.sysctl.override("net.ipv4.ip_forward", 1))
+        lab.own(NatRule.masquerade(host, saddr="10.1.0.0/24", oif="v1"))
+        assert box.ping("10.2.0.2", timeout=5).loss == 0
+
+
+OBJECTS: dict[str, Callable[[], None]] = {
+    each.__name__: each
+    for each in (
+        namespace, named_namespace, persistent_namespace, veth, bridge, connected, routes, rule, neighbour,
+        nat, iptables, sysctl, inside, star, translated,
+    )
+}  # fmt: skip
+
+
+def kernel() -> dict[str, int]:
+    """How many there are of each kind in the host, its namespaces' names, mounts and tracked connections."""
+    looks = {
+        "links": "ip -o link", "addresses": "ip -o address", "routes": "ip route show table all",
+        "routes of IPv6": "ip -6 route show table all", "rules": "ip rule", "neighbours": "ip neighbour",
+        "nft": "nft list ruleset", "iptables": "iptables-legacy -w -t nat -S", "connections": "conntrack -L",
+        "names": "ls /run/netns", "mounts": "cat /proc/self/mountinfo", "files": "find /run -type f",
+    }  # fmt: skip
+    return {what: _lines(look) for what, look in looks.items()}
+
+
+def _lines(command: str) -> int:
+    told = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    return len(told.stdout.splitlines())
+
+
+def kernel_in_time(wanted: dict[str, int]) -> dict[str, int]:
+    """The same when what the kernel does later is done."""
+    until = time.monotonic() + 5
+    while (found := kernel()) != wanted and time.monotonic() < until:
+        pass
+    return found
+
+
+def memory() -> int:
+    """kB that are this process's own and its helpers', after all that can be freed is."""
+    gc.collect()
+    _libc.malloc_trim(0)
+    with open("/proc/thread-self/children") as file:
+        processes = ["self", *file.read().split()]
+    return sum(_private(process) for process in processes)
+
+
+def _private(process: str) -> int:
+    with open(f"/proc/{process}/smaps_rollup") as file:
+        return sum(int(line.split()[1]) for line in file if line.startswith("Private"))
+
+
+def main() -> None:
+    from tests.harness.isolation import isolate
+
+    reason = isolate()
+    if reason:
+        sys.exit(reason)
+    name, cycles = sys.argv[1], int(sys.argv[2])
+    work = OBJECTS[name]
+    for _ in range(max(20, cycles // 10)):
+        work()
+    gc.collect()
+    before, there, size = held_in_time(held()), kernel(), memory()
+    begun = time.monotonic()
+    for _ in range(cycles):
+        work()
+    seconds = time.monotonic() - begun
+    grown = {what: f"{n} was {before[what]}" for what, n in held_in_time(before).items() if n > before[what]}
+    grown |= {what: f"{n} was {there[what]}" for what, n in kernel_in_time(there).items() if n != there[what]}
+    growth = memory() - size
+    if growth > MEMORY:
+        grown["memory"] = f"{growth} kB more than {size}"
+    netkit.shutdown()
+    print(json.dumps({"cycles": cycles, "seconds": round(seconds, 1), "grown": grown, "memory": growth}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""A program: build and tear down a network, killed at the n-th system call that changes kernel state.
+
+    python -m tests.harness.killing SCENARIO --points 1,2,3      (or from:FIRST:STEP)
+
+Prints one JSON object a line: first what the whole run takes, then one per point with what is not as before
+two seconds after the kill. It ends after a point that left something; the caller goes on behind it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.harness import machine, processes
+from tests.harness.baseline import differences
+from tests.harness.syscall_stops import Stop, Watched, watched
+
+PATIENCE = 2.0  # seconds after the kill, as promised
+_STUCK = 60.0  # a run that makes no call for so long hangs
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+class Found(dict[str, object]):
+    """What a point showed, to be printed."""
+
+
+def state() -> dict[str, dict[str, str]]:
+    """All that the promise names, of the namespaces this process is in."""
+    read = machine.read()
+    read["file"] = _files("/run")
+    return read
+
+
+def _files(directory: str) -> dict[str, str]:
+    """Every file below, for /run/netkit has directories."""
+    paths = [os.path.join(where, name) for where, _, names in os.walk(directory) for name in names]
+    return {path: path for path in paths}
+
+
+def be_subreaper() -> None:
+    """Orphans become our children, so that none is out of sight."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def reap() -> None:
+    """Let go of children that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+class Run:
+    """One run of a scenario, killed at the n-th call, or not at all."""
+
+    def __init__(self, scenario: Callable[[], object], n: int | None) -> None:
+        self.calls = 0
+        self.where: Stop | None = None
+        self.alive: list[str] = []
+        with watched(scenario) as child:
+            try:
+                self._go(child, n)
+            except TimeoutError:
+                self.alive = self._end_those_left(child)
+            self.said = child.ended()
+            if not self.where and child.status and not self.said:
+                self.said = f"status {child.status}"
+        self.killed_at = child.killed_at
+
+    def _go(self, child: Watched, n: int | None) -> None:
+        for stop in child.stops(_STUCK, PATIENCE):
+            if self.where is None:
+                self.calls += 1
+                if self.calls == n:
+                    child.kill()
+                    self.where = stop
+
+    def _end_those_left(self, child: Watched) -> list[str]:
+        """Who still runs though the child is dead; ended here, so that the next point is not theirs."""
+        if not child.killed_at:
+            child.kill()
+            return [f"no call and no end within {_STUCK} seconds"]
+        left = {pid: line for pid, line in processes.children().items() if pid != child.pid}
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        return [f"process: {pid} {line}" for pid, line in left.items()]
+
+
+def settle(before: dict[str, dict[str, str]], until: float) -> tuple[float, list[str]]:
+    """When all is as before, or what is not when the time is up."""
+    return settle_by(state, before, until)
+
+
+def settle_by(
+    look: Callable[[], dict[str, dict[str, str]]], before: dict[str, dict[str, str]], until: float
+) -> tuple[float, list[str]]:
+    """The same for any look at the machine."""
+    while True:
+        reap()
+        after = look()
+        now = time.monotonic()
+        found = [line for kind, was in before.items() for line in differences(kind, was, after[kind])]
+        if not found or now > until:
+            return now, found
+        select.select([], [], [], 0.005)  # between two looks; the kernel's clean-up has no event of its own
+
+
+def point(scenario: Callable[[], object], n: int, before: dict[str, dict[str, str]]) -> Found:
+    """Kill at the n-th call and look."""
+    run = Run(scenario, n)
+    if run.where is None:
+        _, found = settle(before, time.monotonic() + PATIENCE)
+        said = [run.said] if run.said else []
+        return Found(n=n, end=True, calls=run.calls, left=[*run.alive, *said, *found], seconds=0.0)
+    seen, found = settle(before, run.killed_at + PATIENCE)
+    seconds = round(seen - run.killed_at, 4)
+    return Found(n=n, call=run.where.name, left=[*run.alive, *found], seconds=seconds)
+
+
+def main() -> None:
+    """Run the points asked for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("scenario")
+    parser.add_argument("--points", default="from:1:1")
+    asked = parser.parse_args()
+    from tests.harness.isolation import isolate
+
+    reason = isolate()
+    if reason:
+        sys.exit(reason)
+    import tests.harness.networks as networks
+
+    be_subreaper()
+    scenario: Callable[[], object] = getattr(networks, asked.scenario)
+    networks.prepare()
+    fresh = state()
+    whole = Run(scenario, None)  # modules, tables and directories that stay are there now
+    if whole.said or whole.alive:
+        sys.exit(f"{whole.said} {whole.alive}")
+    stays = ("sysctl", "file", "journal")
+    lasting = {kind: fresh[kind] for kind in fresh if kind not in stays}
+    _, left = settle(lasting, time.monotonic() + PATIENCE)
+    before = state()
+    show(Found(calls=whole.calls, left=left))
+    for n in chosen(asked.points, whole.calls):
+        found = point(scenario, n, before)
+        show(found)
+        if found["left"] or found.get("end"):
+            return
+
+
+def chosen(points: str, count: int) -> Iterator[int]:
+    """The numbers of the calls to kill at."""
+    if points.startswith("from:"):
+        first, step = map(int, points[5:].split(":"))
+        yield from range(first, 100 * count, step)  # until a run comes to its end
+    elif points:
+        yield from map(int, points.split(","))
+
+
+def show(found: Found) -> None:
+    print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    Path("/proc/self/comm").write_text("killing")
+    main()

@@ -1,0 +1,129 @@
+"""What the fault tests build: the demo's network, and things in a host namespace that the kernel keeps."""
+
+from __future__ import annotations
+
+import subprocess
+
+import netkit
+from netkit import Bridge, Namespace, NatRule, RouteTable, Scope, Topology, VethPair
+from netkit._demo import scenes
+
+
+def prepare() -> None:
+    """What stays of the first use for good: `ip netns add` makes /run/netns a mount of its own."""
+    for verb in ("add", "delete"):
+        subprocess.run(["ip", "netns", verb, "first"], check=True)
+
+
+def demo(lab: Scope) -> None:
+    """The demo's network, whole, in namespaces of its own."""
+    host, _, _ = scenes.route_table(lab)
+    scenes.masquerade(lab, host, "nftables")
+    scenes.dnat(lab, host, "nftables")
+
+
+def by_the_kernel() -> None:
+    """What the kernel cleans up by itself: the demo, a named namespace, a veth to it, an nft rule."""
+    host = Namespace.current()
+    with Scope() as lab:
+        demo(lab)
+        box = lab.own(Namespace())
+        lab.own(VethPair(host, box, name="v0", peer_name="eth0", address="10.1.0.1/24"))
+        lab.own(NatRule.masquerade(host, saddr="10.1.0.0/24", oif="v9"))
+    netkit.shutdown()
+
+
+def bridged(lab: Scope) -> None:
+    """A bridge with a named namespace behind it."""
+    bridge = lab.own(Bridge(Namespace.current(), "br0", address="172.19.0.1/24"))
+    box = lab.own(Namespace("box"))
+    bridge.connect(box, name="v0", peer_name="eth0", peer_address="172.19.0.2/24", default_route=True)
+
+
+def both_ends(lab: Scope) -> None:
+    """A pair that no namespace of ours takes along."""
+    host = Namespace.current()
+    lab.own(VethPair(host, host, name="both0", peer_name="both1", address="10.2.0.1/24"))
+
+
+def routed(lab: Scope) -> None:
+    """Routes that hang on no device of ours."""
+    table = lab.own(RouteTable(Namespace.current(), 100))
+    table.add("10.9.0.0/16", dev="lo")
+    table.add("10.8.0.0/16", type="blackhole")
+
+
+def kept(lab: Scope) -> None:
+    """A mount in the namespace directory."""
+    lab.own(Namespace("kept", persistent=True))
+
+
+def forwarding(lab: Scope) -> None:
+    """A sysctl, and those that the kernel resets along with it."""
+    lab.own(Namespace.current().sysctl.override("net.ipv4.ip_forward", 1))
+
+
+def nftables(lab: Scope) -> None:
+    """A rule in our own table."""
+    lab.own(NatRule.masquerade(Namespace.current(), saddr="172.19.0.0/24", oif="v9"))
+
+
+def iptables(lab: Scope) -> None:
+    """A rule in a table that all share."""
+    lab.own(NatRule.masquerade(Namespace.current(), saddr="172.19.0.0/24", oif="v8", backend="iptables"))
+
+
+IN_THE_HOST = [bridged, both_ends, routed, kept, forwarding, nftables]
+
+
+def whole() -> None:
+    """The demo's network and a bit of everything in the host, built and torn down."""
+    host = Namespace.current()
+    with Scope() as lab:
+        demo(lab)
+        for part in (*IN_THE_HOST, iptables):
+            part(lab)
+        rule = host.rules.add(src="10.9.0.0/16", table=100, priority=1000)
+        host.rules.delete(rule)
+    netkit.shutdown()
+
+
+def in_the_host() -> None:
+    """Things in a borrowed host, one after the other, a program and a packet."""
+    with Scope() as lab:
+        for part in IN_THE_HOST:
+            part(lab)
+        box = lab.own(Namespace("pinged"))
+        lab.own(VethPair(Namespace.current(), box, name="v1", peer_name="eth0", address="10.3.0.1/24",
+                         peer_address="10.3.0.2/24"))  # fmt: skip
+        assert box.ping("10.3.0.1", timeout=5).loss == 0
+        assert box.run(["true"]).returncode == 0
+
+
+def together() -> None:
+    """Several created by one call."""
+    host = Namespace.current()
+    boxes = [Namespace("one"), Namespace(), Namespace()]
+    bridge = Bridge(host, "br0", address=["10.0.0.1/24", "fd00::1/64"])
+    pairs = [
+        bridge.pair(box, name=f"v{n}", peer_address=[f"10.0.0.{n}/24", f"fd00::{n}/64"], default_route=True)
+        for n, box in enumerate(boxes, 2)
+    ]
+    with Scope() as lab:
+        lab.own(*boxes, bridge, *pairs, RouteTable(host, 100), host.sysctl.override("net.ipv4.ip_forward", 1),
+                NatRule.masquerade(host, saddr="10.0.0.0/24", oif="v9"))  # fmt: skip
+
+
+def star() -> None:
+    """A topology."""
+    with Topology.star(3, named=True, forwarding=True, subnet=["10.1.0.0/24", "fd00:1::/64"]) as net:
+        assert net["box1"].ping(net.address("box3"), timeout=5).loss == 0
+
+
+def the_demo() -> None:
+    """The demo's network in namespaces of its own."""
+    with Scope() as lab:
+        demo(lab)
+
+
+WORKS = {"in the host": in_the_host, "together": together, "star": star, "demo": the_demo}

@@ -1,0 +1,88 @@
+"""Run tests.harness.killing over many points, on as many processes as there are processors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+_SECONDS_PER_POINT = 20.0
+
+
+@dataclass
+class Sweep:
+    """What all points showed."""
+
+    scenario: str
+    calls: int = 0
+    points: int = 0
+    slowest: float = 0.0
+    left: list[str] = field(default_factory=list[str])
+
+    def note(self, line: dict[str, Any]) -> None:
+        if "n" not in line:
+            self.calls = max(self.calls, line["calls"])
+        elif not line.get("end"):
+            self.points += 1
+            self.slowest = max(self.slowest, line["seconds"])
+        where = f"{line['n']} ({line.get('call', 'to the end')})" if "n" in line else "a whole run"
+        self.left += [f"{where}: {text}" for text in line["left"]]
+
+
+def sweep(scenario: str, seed: int, most: int | None = None) -> Sweep:
+    """Kill at every call, or at about `most` of them, evenly, the first by the seed."""
+    found = Sweep(scenario)
+    jobs = min(2, os.cpu_count() or 1)
+    step = 1
+    if most is not None:
+        only_counts = _program(scenario, "")
+        found.note(json.loads(only_counts.communicate(timeout=60)[0]))
+        step = max(1, found.calls // most)
+    begin = 1 + seed % step
+    threads = [
+        threading.Thread(target=_series, args=(scenario, begin + job * step, step * jobs, found))
+        for job in range(jobs)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def _series(scenario: str, n: int, step: int, found: Sweep) -> None:
+    """Every step-th point; a program that met a difference is followed by a fresh one, in a fresh host."""
+    while True:
+        with _program(scenario, f"from:{n}:{step}") as program:
+            assert program.stdout is not None
+            ended = False
+            for text in iter(lambda: _line(program), ""):
+                line = json.loads(text)
+                found.note(line)
+                if "n" in line:
+                    n = line["n"] + step
+                    ended = bool(line.get("end"))
+        if ended:
+            return
+        if program.returncode:
+            found.left.append(f"at {n}: the program ended with status {program.returncode}")
+            return
+
+
+def _line(program: subprocess.Popen[str]) -> str:
+    assert program.stdout is not None
+    late = threading.Timer(_SECONDS_PER_POINT, program.kill)
+    late.start()
+    try:
+        return program.stdout.readline()
+    finally:
+        late.cancel()
+
+
+def _program(scenario: str, points: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.harness.killing", scenario, "--points", points]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from netkit._lifecycle import LINKS, Resource, Teardown
 from netkit._link import Link
-from netkit._netlink.link import get_link, parse_link, set_link
-from netkit._runtime import Runtime, random_group
+from netkit._marks import adopt_links, release_links
+from netkit._netlink.link import get_link, parse_link
+from netkit._runtime import Runtime
 from netkit.errors import NotFoundError, SpecError
 
 TYPE_CHECKING = False
@@ -62,17 +63,11 @@ class AdoptedLink(Resource):
             return False
 
     def _detach(self) -> None:
-        self._regroup(self._group or 0, 0, "detach")
+        release_links([(self._runtime, self._link._read())], self._group)
+        self._group = 0
 
     def _adopt(self) -> None:
-        self._regroup(0, random_group(), "adopt")
-
-    def _regroup(self, before: int, group: int, verb: str) -> None:
-        """Change our group to another; one that the user set stays."""
-        if self._link._read().group == before:
-            operation = f"{verb} {self._link._called}"
-            self._runtime.route.request(set_link(self._link.ifindex, group=group, operation=operation))
-        self._group = group
+        self._group = adopt_links(self, [(self._runtime, self._link._read())])
 
     def __repr__(self) -> str:
         return f"<AdoptedLink {self._link._last_name!r} in {self._netns._called()}>"

@@ -9,7 +9,8 @@ from netkit._gateway import Gateways
 from netkit._known import require_namespace
 from netkit._lifecycle import LINKS, PHRASE, Holder, Resource, Teardown, raise_first
 from netkit._link import Link, link_by_name
-from netkit._netlink.link import delete_link, get_link, parse_link, set_link
+from netkit._marks import adopt_links, note_link, release_links, tag_request
+from netkit._netlink.link import delete_link, get_link, parse_link
 from netkit._ports import Ports, port_requests
 from netkit._readiness import wait_until_heard
 from netkit._runtime import Runtime, random_group
@@ -232,6 +233,9 @@ class Bridge(Resource, Ports, Holder):
         self._group = self._group or random_group()
         self._given_mac = self._options.chosen_mac()
         self._index = runtime.new_index()
+        survives = note_link(
+            self, "bridge", self._group, [(runtime, self._index, self._name)], [self._given_mac]
+        )
         addresses = add_requests(self._index, self._name, self._addresses)
         # Elsewhere a stranger may get our index, and what follows would be done to his link.
         more = self._options.mtu_requests(self._index)
@@ -242,8 +246,11 @@ class Bridge(Resource, Ports, Holder):
             take_back_addresses(runtime, self._index, self._addresses, outcomes)
             raise self._options.explained(first)
         raise_first(outcomes)
-        if more and not rest:
-            raise_first((yield [(runtime, more)]))
+        later = [] if rest else more
+        if survives:
+            later = [*later, tag_request(self._index, self._name, self._group)]
+        if later:
+            raise_first((yield [(runtime, later)]))
 
     _ends_last = True  # see BridgeOptions.loud_requests
 
@@ -297,7 +304,8 @@ class Bridge(Resource, Ports, Holder):
         return self._runtime is not None and self._is_ours(self._runtime)
 
     def _detach(self) -> None:
-        self._regroup(self._group or 0, 0, "detach")
+        release_links([(self._open(), self.link._read())], self._group)
+        self._group = 0
 
     def _find(self) -> None:
         name = self._name
@@ -312,15 +320,9 @@ class Bridge(Resource, Ports, Holder):
         self._index, self._runtime = 0, None
 
     def _adopt(self) -> None:
-        self._given_mac = self.link.mac
-        self._regroup(0, random_group(), "adopt")
-
-    def _regroup(self, before: int, group: int, verb: str) -> None:
-        """Change our group to another; one that the user set stays."""
-        if self.link.group == before:
-            operation = f"{verb} bridge '{self._name}'"
-            self._open().route.request(set_link(self._index, group=group, operation=operation))
-        self._group = group
+        record = self.link._read()
+        self._given_mac = record.mac
+        self._group = adopt_links(self, [(self._open(), record)])
 
     def _open(self) -> Runtime:
         assert self._runtime is not None  # _check_live() came first

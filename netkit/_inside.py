@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from netkit._spec.addresses import AddressLike
     from netkit._sysctl import Sysctls
     from netkit._system.icmp import PingResult
-    from netkit._system.process import Argument, Command, Directory, Environment, Processes, Stream
+    from netkit._system.process import Argument, Command, Directory, Environment, Fresh, Processes, Stream
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -82,7 +82,7 @@ class Inside:
         from netkit._system import process
 
         return process.run(
-            self._live_runtime().starter(), argv, self._processes(),
+            self._starter(), argv, self._processes(),
             input=input, capture_output=capture_output,
             timeout=timeout, check=check, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env,
             text=text,
@@ -125,7 +125,7 @@ class Inside:
         from netkit._system import process
 
         return process.popen(
-            self._live_runtime().starter(), argv, self._processes(),
+            self._starter(), argv, self._processes(),
             stdin=stdin, stdout=stdout, stderr=stderr,
             cwd=cwd, env=env, text=text, encoding=encoding, errors=errors, bufsize=bufsize,
             executable=executable, shell=shell,
@@ -188,6 +188,11 @@ class Inside:
             numbers.seconds(timeout, "timeout", 0.0),
             numbers.integer(size, "size", 0, 65_000),
         )
+
+    def _starter(self) -> Fresh:
+        runtime = self._live_runtime()
+        runtime.note_members()
+        return runtime.starter()
 
     def _processes(self) -> Processes:
         from netkit._system.process import Processes

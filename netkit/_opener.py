@@ -12,7 +12,7 @@ from netkit._netlink.transport import NETLINK_ROUTE
 from netkit._spec import names
 from netkit._system import nsfs
 from netkit._system.mode import is_rootless
-from netkit._system.privilege import missing_capability
+from netkit._system.privilege import effective_capabilities, missing_capability
 from netkit._system.sysctl_files import skip_duplicate_detection
 from netkit._system.worker import create_namespace, entered, fresh, inside, run_fresh
 from netkit.errors import kernel_error
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     class Opener(Protocol):
         """How namespaces are made and entered: by our threads, by the broker, or by a simulated kernel."""
 
+        @property
+        def guarded(self) -> bool: ...
         def create(self) -> tuple[int, NetlinkSocket]: ...
         def create_many(
             self, count: int, progress: Callable[[int], object], detects_duplicates: bool
@@ -58,12 +60,18 @@ if TYPE_CHECKING:
         @property
         def path(self) -> str: ...
         def remove(self) -> None: ...
+        def disown(self) -> None: ...
         def forget(self) -> None: ...
         def give_descriptor(self) -> int: ...
 
 
 class ThreadOpener:
     """The privileged way: threads of ours enter the namespace."""
+
+    @property
+    def guarded(self) -> bool:
+        """Whether what is made in a namespace that others hold can outlive us: if we may make anything."""
+        return not is_rootless() or "CAP_NET_ADMIN" in effective_capabilities()
 
     def create(self) -> tuple[int, NetlinkSocket]:
         """Make a namespace and its rtnetlink socket."""

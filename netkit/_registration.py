@@ -67,6 +67,9 @@ class Registration:
             self.remove()
             self._registered = runtime.opener.register(self.name, runtime.check(), True)
             self.persistent = True
+        if self._registered is not None:
+            self._registered.disown()
+        runtime.disown()
 
     def take_over(self, runtime: Runtime, called: str) -> None:
         """Own a name that is there already."""
@@ -74,6 +77,5 @@ class Registration:
             raise StateError(
                 f"{called} has no name by which it could be deleted: only a named one can be adopted"
             )
-        if self._registered is None:
-            self._registered = runtime.opener.registered(self.name, runtime.check())
+        self._registered = runtime.opener.registered(self.name, runtime.check())
         self.persistent = True

@@ -41,6 +41,8 @@ _NOT_SUPPORTED = 95  # EOPNOTSUPP
 class BrokerOpener:
     """The way without root: the broker makes namespaces, and enters them for us."""
 
+    guarded = False  # the broker ends with this process, and with it all that is its own
+
     def __init__(self) -> None:
         self.broker = broker.broker()
 

@@ -230,7 +230,7 @@ class RouteTable(Owned):
         """
         self._check_scope("adopt a route")
         route = self._present(dst, metric)
-        self._changes.adopt(route)
+        self._changes.adopt(self._runtime, route)
         return route
 
     def detach(self, dst: NetworkLike | Route | None = None, *, metric: int | None = None) -> RouteTable:

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from netkit._route_requests import add, addition, delete
+from netkit._route_requests import add, addition, delete, deletion
 from netkit._runtime import Runtime
 from netkit._spec.routes import Route
 from netkit.errors import KernelError, NotFoundError
+
+
+class Change:
+    """A route that was added, those that it replaced, and its number in the journal."""
+
+    __slots__ = ("before", "noted", "route")
+
+    def __init__(self, route: Route, before: tuple[Route, ...], noted: int) -> None:
+        self.route = route
+        self.before = before
+        self.noted = noted
+
+    def strike(self) -> None:
+        """It needs no undoing any more."""
+        noted, self.noted = self.noted, 0
+        if noted:
+            from netkit._system.journal import strike
+
+            strike(noted)
 
 
 class Changes:
@@ -14,34 +33,40 @@ class Changes:
     __slots__ = ("_made",)
 
     def __init__(self) -> None:
-        self._made: list[tuple[Route, tuple[Route, ...]]] = []
+        self._made: list[Change] = []
 
     def add(
         self, runtime: Runtime, route: Route, index: int | None, *, replace: bool, before: tuple[Route, ...]
     ) -> Route:
         """Add a route and note it; ``before`` are the routes that it replaces."""
         request = addition(runtime, route, index, replace=replace, echo=True)
-        self._made.append((route, before))  # first, or an interrupt could come in between
+        noted = _note(runtime, route, index, before) if runtime.survives else 0
+        change = Change(route, before, noted)
+        self._made.append(change)  # first, or an interrupt could come in between
         try:
-            made = add(runtime, route, request)
+            change.route = add(runtime, route, request)
         except KernelError:
-            self._made.pop()
+            self._made.remove(change)
+            change.strike()
             raise
-        self._made[-1] = (made, before)
-        return made
+        return change.route
 
-    def adopt(self, route: Route) -> None:
+    def adopt(self, runtime: Runtime, route: Route) -> None:
         """Undo this one too, which something else has added: delete it."""
         self.forget(route)
-        self._made.append((route, ()))
+        noted = _note(runtime, route, None, ()) if runtime.survives else 0
+        self._made.append(Change(route, (), noted))
 
     def forget(self, route: Route) -> None:
         """The route was deleted, or is to stay: it is not undone any more."""
-        if self._made:
-            self._made = [change for change in self._made if not same_key(change[0], route)]
+        for change in [each for each in self._made if same_key(each.route, route)]:
+            change.strike()
+            self._made.remove(change)
 
     def clear(self) -> None:
         """All of them are gone with their namespace, or are to stay."""
+        for change in self._made:
+            change.strike()
         self._made.clear()
 
     def undo(self, runtime: Runtime) -> list[Exception]:
@@ -49,7 +74,7 @@ class Changes:
         errors: list[Exception] = []
         kept: list[Route] = []
         for change in self._made[::-1]:
-            route, before = change
+            route, before = change.route, change.before
             if any(same_key(route, newer) for newer in kept):
                 continue  # what was done to this route later must be undone first
             try:
@@ -61,8 +86,20 @@ class Changes:
                 errors.append(problem)
                 kept.append(route)  # it stays in the list, and is tried again the next time
                 continue
+            change.strike()
             self._made.remove(change)
         return errors
+
+
+def _note(runtime: Runtime, route: Route, index: int | None, before: tuple[Route, ...]) -> int:
+    """In the journal: the message that deletes just this route, and those that bring back what was there."""
+    from netkit._system.entries import MESSAGES, message_word
+    from netkit._system.journal import note
+
+    requests = [deletion(runtime, route, index)]
+    requests += [addition(runtime, old, replace=False) for old in before]
+    words = [message_word(each.kind, each.flags, each.body) for each in requests]
+    return note(MESSAGES, runtime.place, f"route {route}", *words)
 
 
 def _undo(runtime: Runtime, route: Route, before: tuple[Route, ...]) -> None:

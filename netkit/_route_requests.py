@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_DEFAULT_METRIC = 1024  # IP6_RT_PRIO_USER
+
 
 def read_routes(runtime: Runtime, table: int, families: Iterable[int]) -> list[Route]:
     """The routes of one table."""
@@ -51,6 +53,17 @@ def add(runtime: Runtime, route: Route, request: Request) -> Route:
         if reply[0] == RTM_NEWROUTE:
             return parse_route(reply, runtime.name_of)
     return route
+
+
+def deletion(runtime: Runtime, route: Route, index: int | None = None) -> Request:
+    """The message that deletes just this route, as whoever made it: another one to there stays."""
+    if index is None and route.dev is not None:
+        index = runtime.index_of(route.dev)
+    hops = _hops(runtime, route) if route.nexthops else ()
+    if route.metric is None and route.family == 6:  # without one, any would match
+        fields = {name: getattr(route, name) for name in Route._fields}
+        route = Route(**{**fields, "metric": _DEFAULT_METRIC})
+    return delete_route(route, index, hops, exact=True)
 
 
 def delete(runtime: Runtime, route: Route, index: int | None = None, *, any_type: bool = False) -> None:

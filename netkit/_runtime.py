@@ -53,11 +53,47 @@ class Runtime:
         self._lock = RLock()
         self._sockets: dict[int, NetlinkSocket] = {}
         self._kept: dict[str, Closable] = {}
+        self._place = ""
+        self._noted = 0
         # A stranger's links have small indexes; in a namespace that is not ours, ours are
         # also unlikely to be those of another program that chooses them.
         self._indexes = _own_indexes if ours else count(_random_index())
         if route is not None:
             self._sockets[NETLINK_ROUTE] = self._called(route, NETLINK_ROUTE)
+
+    @property
+    def survives(self) -> bool:
+        """Whether it goes on without us, with what we make in it: that is noted in the journal."""
+        return not self.ours and self.opener.guarded
+
+    @property
+    def place(self) -> str:
+        """How the journal calls it."""
+        if not self._place:
+            from netkit._system.places import cookie_of, place
+
+            self._place = place(self.identity, cookie_of(self.route.fileno()))
+        return self._place
+
+    def note_members(self) -> None:
+        """Programs are about to be started in this namespace of ours, which would keep it alive."""
+        if self.ours and not self._noted and self.opener.guarded:
+            from netkit._system.entries import MEMBERS
+            from netkit._system.journal import note
+
+            self._noted = note(MEMBERS, self.place, self.label)
+
+    def disown(self) -> None:
+        """It goes on without us from now on, and so do the programs in it."""
+        self.ours = False
+        self._strike_members()
+
+    def _strike_members(self) -> None:
+        noted, self._noted = self._noted, 0
+        if noted:
+            from netkit._system.journal import strike
+
+            strike(noted)
 
     def move_to(self, fd: int) -> None:
         """Hold the namespace by another descriptor of it, which is the runtime's from now on."""
@@ -199,6 +235,7 @@ class Runtime:
                     problem = problem or raised
             if fd >= 0:
                 os.close(fd)
+        self._strike_members()
         if problem is not None:
             raise problem
 
@@ -287,6 +324,7 @@ def _after_fork() -> None:
             os.close(runtime.fd)
             runtime.fd = -1
         runtime._kept.clear()
+        runtime._noted = 0
     _registry.clear()
 
 

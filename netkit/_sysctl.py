@@ -125,7 +125,12 @@ class SysctlOverride(Resource):
         # No other process finds an anonymous namespace of ours: it needs no record in /run.
         alone = runtime.ours and self._netns.name is None
         self._override = system.Override(
-            runtime.identity, runtime.inside, self._path, self._text, alone=alone
+            runtime.identity,
+            runtime.inside,
+            self._path,
+            self._text,
+            alone=alone,
+            place="" if alone or not runtime.opener.guarded else runtime.place,
         )
         return self._override
 

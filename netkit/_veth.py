@@ -10,6 +10,7 @@ from netkit._existing_pair import existing_ends
 from netkit._known import require_namespace
 from netkit._lifecycle import LINKS, Resource, Teardown, raise_first
 from netkit._link import Link, require_link
+from netkit._marks import adopt_links, ends_of, note_link, release_links, tag_request
 from netkit._netlink.link import delete_link, get_link, parse_link, set_link, veth
 from netkit._netlink.wire import Request
 from netkit._readiness import wait_until_heard
@@ -184,6 +185,8 @@ class VethPair(Resource):
         near.index, far.index = here.new_index(), there.new_index()
         near.given_mac, far.given_mac = near.mac or random_mac(), far.mac or random_mac()
         self._group = self._group or random_group()
+        ends = ends_of(near, far)
+        survives = note_link(self, "veth", self._group, ends, [near.given_mac, far.given_mac])
         near.master = None if self._master is None else _index_of(self._master)
         message = self._message(here, there)
         addresses = add_requests(near.index, near.name, near.addresses)
@@ -195,9 +198,14 @@ class VethPair(Resource):
             self._give_up(here, outcomes)
             raise self._name_the_taken(first)
         raise_first(outcomes)
-        if options and not rest:
-            raise_first((yield [(here, options)]))
+        later = [] if rest else options
+        if survives:
+            later = [*later, tag_request(near.index, near.name, self._group)]
+        if later:
+            raise_first((yield [(here, later)]))
         requests = self._far_requests()
+        if survives:
+            requests = [*requests, tag_request(far.index, far.name, self._group)]
         if requests:
             raise_first((yield [(there, requests)]))
 
@@ -307,7 +315,8 @@ class VethPair(Resource):
 
     def _detach(self) -> None:
         """Leave our group: the link is nobody's then. A group that the user set stays."""
-        self._regroup(self._group or 0, 0, "detach")
+        release_links(self._present("detach"), self._group)
+        self._group = 0
 
     def _find(self) -> None:
         """The pair that is there under these names."""
@@ -323,19 +332,19 @@ class VethPair(Resource):
             end.index, end.given_mac, end.runtime = there.index, there.given_mac, there.runtime
 
     def _adopt(self) -> None:
-        self._regroup(0, random_group(), "adopt")
+        self._group = adopt_links(self, self._present("adopt"))
 
-    def _regroup(self, before: int, group: int, verb: str) -> None:
+    def _present(self, verb: str) -> list[tuple[Runtime, LinkRecord]]:
+        """Both ends as they are now; NotFoundError if one is not what was made."""
+        found: list[tuple[Runtime, LinkRecord]] = []
         for end in (self._near, self._far):
             if end.runtime is None:
                 continue
-            operation = f"{verb} link '{end.name}'"
             record = self._read(end.runtime, end)
             if record is None:
-                raise kernel_error(operation, ENODEV, netns=end.runtime.label)
-            if record.group == before:
-                end.runtime.route.request(set_link(end.index, group=group, operation=operation))
-        self._group = group
+                raise kernel_error(f"{verb} link '{end.name}'", ENODEV, netns=end.runtime.label)
+            found.append((end.runtime, record))
+        return found
 
     def __repr__(self) -> str:
         near, far = self._near, self._far

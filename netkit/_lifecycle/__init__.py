@@ -5,6 +5,9 @@ resource.py  Resource: create / delete / detach / adopt / exists, and `with`
 steps.py     what is made by messages, and how those of many share a send
 together.py  several resources at once: all of them, or none
 scope.py     Scope: a block of resources, undone in reverse; the undo at interpreter exit
+groups.py    links that are deleted as a group
+reclaim.py   undoing what a dead process has left, by its journal; claims.py reads the journals
+guard_program.py  the guard, which does that as soon as its owner is dead
 teardown.py  Undo (of one half-made resource) and Teardown (of many)
 """
 
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 from netkit._lifecycle.owned import LINKS, NAMESPACES, NAT, ROOT, ROUTES, Holder, Owned
 from netkit._lifecycle.resource import PHRASE, Resource
-from netkit._lifecycle.scope import Scope, undo_all
+from netkit._lifecycle.scope import Scope, end_guard, undo_all
 from netkit._lifecycle.steps import raise_first, take_steps
 from netkit._lifecycle.teardown import Teardown, Undo, leave_block, undo
 
@@ -29,6 +32,7 @@ __all__ = [
     "Scope",
     "Teardown",
     "Undo",
+    "end_guard",
     "leave_block",
     "raise_first",
     "take_steps",

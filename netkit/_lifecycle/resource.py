@@ -117,8 +117,9 @@ class Resource(Owned):
             self._made()
         except BaseException as problem:
             self._state = before
-            steps.run(problem)
-            self._release()
+            if steps.run(problem):
+                self._strike()
+            self._let_go_of_namespaces()
             self._let_go()
             raise
 
@@ -282,7 +283,27 @@ class Resource(Owned):
         for runtime in self._needed:
             runtime.users += 1
 
+    _entries: tuple[int, ...] = ()  # what the journal says of it; see _system/journal.py
+
+    def _note(self, kind: str, *words: str | int) -> None:
+        """Before it is made: what is to be removed if this process is killed."""
+        from netkit._system.journal import note
+
+        self._entries += (note(kind, *words),)
+
+    def _strike(self) -> None:
+        entries, self._entries = self._entries, ()
+        if entries:
+            from netkit._system.journal import strike
+
+            for each in entries:
+                strike(each)
+
     def _release(self) -> None:
+        self._strike()
+        self._let_go_of_namespaces()
+
+    def _let_go_of_namespaces(self) -> None:
         needed, self._needed = self._needed, []
         for runtime in needed:
             runtime.release()

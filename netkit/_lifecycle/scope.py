@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 
 from netkit._forks import process
 from netkit._lifecycle.owned import ROOT, Holder, Owned
@@ -222,5 +223,18 @@ def _forget() -> None:
     ROOT._held.clear()
 
 
-atexit.register(undo_all)
+def _at_exit() -> None:
+    try:
+        undo_all()
+    finally:
+        end_guard()
+
+
+def end_guard() -> bool:
+    """End the guard, if there is one and it has nothing to guard any more; whether there is none now."""
+    loaded = sys.modules.get("netkit._system.journal")
+    return loaded is None or bool(loaded.journal.end())
+
+
+atexit.register(_at_exit)
 os.register_at_fork(after_in_child=_forget)

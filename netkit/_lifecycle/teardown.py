@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from errno import EMFILE
 
+from netkit._lifecycle.groups import common_group
 from netkit._lifecycle.owned import LINKS, NAMESPACES, ROOT, Owned
 from netkit._netlink.link import delete_group, delete_link, get_link, list_links, parse_link
 from netkit._progress import Progress
@@ -39,8 +40,9 @@ class Undo:
         """Drop the last step: what it would take back was not made."""
         self._steps.pop()
 
-    def run(self, cause: BaseException) -> None:
-        """Take everything back, last first; what can't be is noted on the cause."""
+    def run(self, cause: BaseException) -> bool:
+        """Take everything back, last first; what can't be is noted on the cause. Whether all of it could."""
+        clean = True
         with deferred_signals():
             while self._steps:
                 try:
@@ -48,9 +50,12 @@ class Undo:
                 except NotFoundError:
                     continue
                 except _InterruptedError as problem:
+                    clean = False
                     cause.add_note(f"netkit was interrupted while it took back what was made: {problem}")
                 except BaseException as problem:
+                    clean = False
                     cause.add_note(f"netkit could not take back: {problem!r}")
+        return clean
 
 
 def _uninterrupted(step: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
@@ -208,7 +213,7 @@ class Teardown:
             found.update(dict.fromkeys(here, link.owner))
             if not here:
                 missing.append(link)
-        group = _common_group(present, set(found)) if len(set(found.values())) > 1 else None
+        group = common_group(present, set(found)) if len(set(found.values())) > 1 else None
         if group is not None:
             _delete_whole_group(runtime, group)
             return missing
@@ -269,20 +274,6 @@ def _delete_whole_group(runtime: Runtime, group: int) -> None:
         runtime.route.request(delete_group(group))
     except NotFoundError:
         return  # all of them are gone since the look
-
-
-def _common_group(present: dict[int, LinkRecord], indexes: set[int]) -> int | None:
-    """The link group that has exactly these members and no stranger in it.
-
-    One message deletes a group in the time of one link (the kernel waits once).
-    """
-    groups: dict[int, set[int]] = {}
-    for record in present.values():
-        groups.setdefault(record.group, set()).add(record.index)
-    for group, members in groups.items():
-        if group != 0 and indexes <= members:
-            return group if indexes == members else None
-    return None
 
 
 def undo(members: list[Owned], wait: bool = True) -> list[Exception]:

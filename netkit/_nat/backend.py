@@ -88,19 +88,30 @@ class Iptables:
         def spawn(argv: list[str], env: dict[str, str]) -> Any:
             return spawn_helper(runtime.starter(), argv, env)
 
+        self._runtime = runtime
         self._worker = IptablesWorker(spawn, netns=runtime.label)
 
     def add(self, specs: Sequence[NatSpec]) -> list[Any]:
         """Add all rules of the specs, in one commit under the xtables lock."""
+        from netkit._nat.iptables_noted import NotedRules
         from netkit._nat.iptables_rules import rules_for
 
-        tokens = [rules_for(spec) for spec in specs]
-        self._worker.transaction(add=[rule for rules in tokens for rule in rules])
+        tokens = [NotedRules(rules_for(spec)) for spec in specs]
+        if self._runtime.survives:
+            for token in tokens:
+                token.note(self._runtime.place, self._worker.list)
+        try:
+            self._worker.transaction(add=[rule for rules in tokens for rule in rules])
+        except KernelError:  # of a BackendError it is not known whether they are there
+            for token in tokens:
+                token.strike()
+            raise
         return [*tokens]
 
     def remove(self, token: Any) -> None:
         """Remove; gone already is success."""
-        self._worker.transaction(remove=token)
+        self._worker.transaction(remove=[*token])
+        token.strike()
 
     def counters(self, token: Any) -> tuple[int, int]:
         """Packets and bytes, over all its rules."""
@@ -113,17 +124,21 @@ class Iptables:
 
     def detach(self, token: Any) -> Any:
         """Legacy rules outlive us anyway."""
+        token.strike()
         return token
 
     def adopt(self, token: Any) -> Any:
         """They carry no owner: nothing to change."""
+        if self._runtime.survives:
+            token.note(self._runtime.place, None)
         return token
 
     def find(self, spec: NatSpec) -> Any | None:
         """Rules that do the same, whoever made them."""
+        from netkit._nat.iptables_noted import NotedRules
         from netkit._nat.iptables_rules import rules_for
 
-        token = rules_for(spec)
+        token = NotedRules(rules_for(spec))
         return token if self.exists(token) else None
 
     def close(self) -> None:

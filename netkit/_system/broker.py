@@ -120,7 +120,7 @@ def _spawn(control: int) -> int:
     """The supervisor's pid; nothing is inherited but the socket, and the pidfd of this process."""
     caller = os.pidfd_open(os.getpid())
     try:
-        return spawn_helper("broker_server", [control, caller], "rootless namespaces")
+        return spawn_helper("_system.broker_server", [control, caller], "rootless namespaces")
     finally:
         os.close(caller)
 
@@ -182,6 +182,9 @@ class RemoteRegistration:
             self._broker.request("unregister", name=self.name)
         except StateError:
             return  # it went with the broker
+
+    def disown(self) -> None:
+        """It ends with the broker all the same."""
 
     def forget(self) -> None:
         """Nothing is held here."""

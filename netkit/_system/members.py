@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import signal
+import sys
 import time
 
 from netkit._system import namespace_files as nsfs
@@ -67,20 +68,27 @@ def kill_members(identity: tuple[int, int], timeout: float = 10.0) -> set[int]:
             raise StateError(f"the namespace is that of process {pid}: netkit does not end its processes")
     deadline = time.monotonic() + timeout
     killed: set[int] = set()
-    while members := _members(identity):
+    while members := members_of(identity):
         if time.monotonic() > deadline:
             raise _too_late(members, timeout)
         killed.update(_kill(members, identity, deadline))
     return killed
 
 
-def _members(identity: tuple[int, int]) -> list[int]:
-    own = os.readlink("/proc/self")
+def members_of(identity: tuple[int, int]) -> list[int]:
+    """The processes in a network namespace, by their main threads; never this one."""
+    spared = {os.readlink("/proc/self"), _guard()}
     return [
         int(entry)
         for entry in os.listdir("/proc")
-        if entry.isdigit() and entry != own and _is_member(int(entry), identity)
+        if entry.isdigit() and entry not in spared and _is_member(int(entry), identity)
     ]
+
+
+def _guard() -> str:
+    """Our guard: for a moment it is where the thread was that started it."""
+    loaded = sys.modules.get("netkit._system.journal")
+    return "" if loaded is None else str(loaded.journal.guard_pid)
 
 
 def _is_member(pid: int, identity: tuple[int, int]) -> bool:

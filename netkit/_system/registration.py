@@ -12,7 +12,7 @@ import os
 
 from netkit._system import namespace_files as nsfs
 from netkit._system.syscalls import MNT_DETACH, MS_BIND, MS_REC, MS_SHARED, mount, umount2
-from netkit.errors import StateError, kernel_error
+from netkit.errors import KernelError, StateError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,15 +29,16 @@ _FIRST_FD, _RANDOM_FD, _RANDOM_FDS = 300, 512, 512
 class Registration:
     """A name in /run/netns that this process made, or took over."""
 
-    __slots__ = ("_fd", "_target", "identity", "mounted", "name", "path")
+    __slots__ = ("_fd", "_noted", "_target", "identity", "mounted", "name", "path")
 
-    def __init__(self, name: str, identity: tuple[int, int], fd: int, target: str) -> None:
+    def __init__(self, name: str, identity: tuple[int, int], fd: int, target: str, noted: int = 0) -> None:
         self.name: Final = name
         self.path: Final = nsfs.registered_path(name)
         self.identity: Final = identity
         self.mounted: Final = fd < 0
         self._fd = fd
         self._target = target
+        self._noted = noted
 
     def __repr__(self) -> str:
         return f"<Registration {self.path} {'mount' if self.mounted else '-> ' + self._target}>"
@@ -63,13 +64,19 @@ class Registration:
                     umount2(self.path, MNT_DETACH)
                 os.unlink(self.path)
         except FileNotFoundError:
-            return  # somebody was quicker
+            pass  # somebody was quicker
         except OSError as error:
             if self.mounted and error.errno == errno.EBUSY:
                 return  # unmounted, it was stale for a moment: another process has mounted its own there
             raise nsfs.refused(f"remove the name of namespace '{self.name}'", error, self.path) from None
         finally:
             self.forget()
+        self.disown()
+
+    def disown(self) -> None:
+        """Leave the name for good: it does not end with this process."""
+        noted, self._noted = self._noted, 0
+        _strike(noted)
 
     def give_descriptor(self) -> int:
         """The descriptor that the symlink leads to, which is the caller's from now on; -1 for a mount.
@@ -96,10 +103,12 @@ def register_symlink(name: str, fd: int) -> Registration:
     """
     path, operation = nsfs.registered_path(name), f"create namespace '{name}'"
     held = _high_duplicate(fd, operation)
+    noted = 0
     try:
         # Not getpid(): /proc may belong to another pid namespace than ours.
         target = f"/proc/{os.readlink('/proc/self')}/fd/{held}"
         _make_directory()
+        noted = _note(name, fd, 0, target)
         try:
             os.symlink(target, path)
         except FileExistsError:
@@ -108,9 +117,12 @@ def register_symlink(name: str, fd: int) -> Registration:
                 os.symlink(target, path)
     except OSError as error:
         os.close(held)
+        _strike(noted)
+        if isinstance(error, KernelError):  # of the journal
+            raise
         raise nsfs.refused(operation, error, path) from None
     _held.add(held)
-    return Registration(name, nsfs.identity(fd), held, target)
+    return Registration(name, nsfs.identity(fd), held, target, noted)
 
 
 def register_mount(name: str, fd: int) -> Registration:
@@ -119,16 +131,21 @@ def register_mount(name: str, fd: int) -> Registration:
     A live name is ExistsError, a stale one is repaired. Needs CAP_SYS_ADMIN (mount(2)).
     """
     path, operation = nsfs.registered_path(name), f"create namespace '{name}'"
+    noted = 0
     try:
         _make_directory()
+        noted = _note_mount(name, fd)
         # The lock also keeps others from taking the file for a stale one before it is mounted on.
         with _LockedDirectory():
             _share_directory()
             while not _mounted(fd, path):
                 pass
     except OSError as error:
+        _strike(noted)
+        if isinstance(error, KernelError):  # of the journal
+            raise
         raise nsfs.refused(operation, error, path) from None
-    return Registration(name, nsfs.identity(fd), -1, "")
+    return Registration(name, nsfs.identity(fd), -1, "", noted)
 
 
 def _mounted(fd: int, path: str) -> bool:
@@ -159,7 +176,60 @@ def registration_of(name: str, fd: int) -> Registration:
         raise StateError(f"cannot {operation}: {path} is a symlink into the process that owns it")
     if not found.holds:
         raise kernel_error(operation, errno.ENOENT, hint=f"{path} does not name this namespace (any more)")
+    found._noted = _note_mount(name, fd)  # ours now
     return found
+
+
+def _note_mount(name: str, fd: int) -> int:
+    from netkit._system.places import cookie_here
+    from netkit._system.worker import inside
+
+    return _note(name, fd, inside(fd, cookie_here), "")
+
+
+def _note(name: str, fd: int, cookie: int, target: str) -> int:
+    from netkit._system.entries import NAME
+    from netkit._system.journal import note
+    from netkit._system.places import place
+
+    return note(NAME, place(nsfs.identity(fd), cookie), name, target)
+
+
+def _strike(noted: int) -> None:
+    if noted:
+        from netkit._system.journal import strike
+
+        strike(noted)
+
+
+def remove_name(name: str, target: str, identity: tuple[int, int] | None, dry_run: bool = False) -> bool:
+    """Remove the name that a dead process has left; whether it was there.
+
+    It is the symlink to ``target``, or without one the mount of the namespace that ``identity`` is; None
+    if that is gone. StateError if the name stands for something else now.
+    """
+    path = nsfs.registered_path(name)
+    try:
+        with _LockedDirectory():
+            if target:
+                mounted = False
+                ours = os.readlink(path) == target
+            else:
+                mounted = identity is not None and nsfs.path_identity(path) == identity
+                ours = mounted or (nsfs.is_stale(path) and not os.path.islink(path))
+            if not ours and os.path.lexists(path):
+                raise StateError(f"{path} names something else now")
+            if ours and not dry_run:
+                if mounted:
+                    umount2(path, MNT_DETACH)
+                os.unlink(path)
+            return ours
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # readlink: it is no symlink any more
+            raise StateError(f"{path} names something else now") from None
+        raise nsfs.refused(f"remove the name of namespace '{name}'", error, path) from None
 
 
 def _high_duplicate(fd: int, operation: str) -> int:

@@ -66,6 +66,15 @@ def umount2(target: str, flags: int) -> None:
     _call("umount2", os.fsencode(target), flags)
 
 
+def load() -> None:
+    """Load what the functions here need, for a program that may find no files later."""
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True)
+    if sys.version_info < (3, 12):
+        _load()
+
+
 def _call(name: str, *arguments: int | bytes | None) -> None:
     import ctypes  # milliseconds, and only persistent names need it
 

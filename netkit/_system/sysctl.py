@@ -7,7 +7,7 @@ flock each holds on a file in /run/netkit/sysctl. Only the last user restores, a
 from __future__ import annotations
 
 import os
-from threading import RLock
+from _thread import RLock
 
 from netkit._system import sysctl_lock
 from netkit._system.sysctl_files import key_of, key_path, names_in, present, read, value_text, write
@@ -39,13 +39,22 @@ class Override:
 
     ``inside(function)`` runs a function in the namespace whose (device, inode) is ``identity``;
     with ``lambda function: function()`` it is the calling thread's own. ``alone=True`` is for a
-    namespace that no other process overrides sysctls in: then no file is used.
+    namespace that no other process overrides sysctls in: then no file is used. With ``place``, how the
+    journal calls the namespace, the override is undone even if this process is killed.
     """
 
     def __init__(
-        self, identity: tuple[int, int], inside: Inside, path: str, text: str, *, alone: bool = False
+        self,
+        identity: tuple[int, int],
+        inside: Inside,
+        path: str,
+        text: str,
+        *,
+        alone: bool = False,
+        place: str = "",
     ) -> None:
         self.text = text
+        self._place = place
         self._inside = inside
         self._alone = alone
         self._given = key_of(path)
@@ -60,7 +69,7 @@ class Override:
         with _lock:
             if self._shared is not None:
                 raise StateError(f"the override of {key_of(self._key[1])} has begun already")
-            shared = _shared.get(self._key) or _Shared(*self._key, self._alone)
+            shared = _shared.get(self._key) or _Shared(*self._key, self._alone, self._place)
             shared.users.append(self)
             _shared[self._key] = self._shared = shared
             try:
@@ -126,16 +135,15 @@ class Override:
 class _Shared:
     """What the users of one key in this process have in common."""
 
-    def __init__(self, identity: tuple[int, int], path: str, alone: bool) -> None:
+    def __init__(self, identity: tuple[int, int], path: str, alone: bool, place: str) -> None:
         self.path = path
         self.users: list[Override] = []
-        self.lock = SharedRecord(identity, path, alone)
+        self.lock = SharedRecord(identity, path, alone, place)
 
     def begin(self, text: str, inside: Inside, key: str) -> None:
         first = self.lock.enter() and len(self.users) == 1
         try:
-            change(self.path, text, self.lock.record, first, inside, key)
-            self.lock.save()
+            change(self.path, text, self.lock, first, inside, key)
         finally:
             self.lock.release()
 
@@ -143,27 +151,52 @@ class _Shared:
         """A nested user ends: the value of the one before it holds again."""
         self.lock.load()
         if text.split() != other.split() and inside(lambda: read(self.path)).split() == text.split():
-            change(self.path, other, self.lock.record, False, inside)
-            self.lock.save()
+            change(self.path, other, self.lock, False, inside)
 
 
-def change(path: str, text: str, record: Record, first: bool, inside: Inside, key: str | None = None) -> None:
-    """Write the value, and note in the record what it and all that the write resets were."""
+def change(
+    path: str, text: str, lock: SharedRecord, first: bool, inside: Inside, key: str | None = None
+) -> None:
+    """Write the value, and note in the record what it and all that the write resets were.
+
+    Before the write the record says what it is to make, for it may be the last thing this process does.
+    """
+    record = lock.record
 
     def there() -> None:
         # The record is filled here, on the thread that also ends when the caller is interrupted.
         before = _values(path)
         if first:
             record.before, record.after = before, {}
-        changed = write(path, text, key, before[path])
+        known = {**record.after}
+        if lock.is_read and before[path].split() != text.split():
+            _expect(record, path, text, before)
+            lock.save()
+        try:
+            changed = write(path, text, key, before[path])
+        except BaseException:
+            record.after = known
+            lock.save()
+            raise
+        record.after = known
         record.after[path] = read(path) if changed else before[path]
         reset = _reset_values(path, record.after[path]) if changed else {}
         for each, value in reset.items():
             if each in before and before[each] != value:
                 record.before.setdefault(each, before[each])
                 record.after[each] = value
+        lock.save()
 
     inside(there)
+
+
+def _expect(record: Record, path: str, text: str, before: dict[str, str]) -> None:
+    """Say what a write is going to make."""
+    for each, value in _reset_values(path, text).items():
+        if before.get(each, value) != value:
+            record.before.setdefault(each, before[each])
+            record.after[each] = value
+    record.after[path] = text
 
 
 def restore(path: str, record: Record, inside: Inside) -> None:
@@ -174,7 +207,7 @@ def restore(path: str, record: Record, inside: Inside) -> None:
     """
 
     def there() -> None:
-        if path not in record.after or read(path) != record.after[path]:
+        if path not in record.after or read(path).split() != record.after[path].split():
             return
         now = _values(path)
         wanted = {
@@ -189,6 +222,31 @@ def restore(path: str, record: Record, inside: Inside) -> None:
                 _write_if_there(each, wanted[each])
 
     inside(there)
+
+
+def reclaim(identity: tuple[int, int], path: str, text: str, dry_run: bool = False) -> bool:
+    """Give back what a dead process has overridden, here, unless living ones override it too.
+
+    ``text`` is its record, where no file has it. Whether there was something to give back.
+    """
+    lock = SharedRecord(identity, path, alone=bool(text))
+    try:
+        if not lock.enter():
+            return False
+        if text:
+            lock.record.read(text.encode(errors="surrogateescape"))
+        after = lock.record.after.get(path)
+        found = after is not None and read(path).split() == after.split()
+        if not dry_run:
+            restore(path, lock.record, lambda function: function())
+            lock.remove()
+        return found
+    except NotFoundError:
+        lock.remove()
+        return False
+    finally:
+        lock.release()
+        lock.drop()
 
 
 def _write_if_there(path: str, text: str) -> None:

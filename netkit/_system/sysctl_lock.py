@@ -43,9 +43,11 @@ class SharedRecord:
     /run/netkit cannot be written, the record is this process's own.
     """
 
-    def __init__(self, identity: tuple[int, int], path: str, alone: bool) -> None:
+    def __init__(self, identity: tuple[int, int], path: str, alone: bool, place: str = "") -> None:
         device, inode = identity
         self.record = Record()
+        self._key, self._place = path, place
+        self._noted = 0
         self._path = f"{DIRECTORY}/{device}-{inode}-{path.replace('/', '%')}"
         self._shares = not alone
         self._file = -1
@@ -59,8 +61,18 @@ class SharedRecord:
             self._file = self._open()
             alone = self._is_alone()
             fcntl.flock(self._file, fcntl.LOCK_SH)
+            self._note("")  # what was before is in the file
         self.load()
         return alone
+
+    def _note(self, text: str) -> None:
+        """In the journal: who reads it gives the old values back."""
+        if self._place:
+            from netkit._system.entries import SYSCTL
+            from netkit._system.journal import note, strike
+
+            before, self._noted = self._noted, note(SYSCTL, self._place, self._key, text)
+            strike(before)
 
     def load(self) -> None:
         """Lock the directory and read what the others have written."""
@@ -71,9 +83,16 @@ class SharedRecord:
         if text:
             self.record.read(text)
 
+    @property
+    def is_read(self) -> bool:
+        """Whether others read the record, or whoever cleans up behind this process."""
+        return self._file >= 0 or bool(self._place)
+
     def save(self) -> None:
         """Write the record for the others; who reads it has locked the directory."""
         if self._file < 0:
+            if self._place:
+                self._note(self.record.text().decode(errors="surrogateescape"))
             return
         text = self.record.text()
         os.ftruncate(self._file, 0)
@@ -105,6 +124,11 @@ class SharedRecord:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+        noted, self._noted = self._noted, 0
+        if noted:
+            from netkit._system.journal import strike
+
+            strike(noted)
 
     def _open(self) -> int:
         try:

@@ -30,6 +30,8 @@ class FakeOpener:
     """Namespaces are pipes: the write end stands for the namespace, and when the last copy of it is
     closed the read end tells, as the kernel ends a namespace that nobody holds."""
 
+    guarded = False
+
     def __init__(self, faults: Faults, seen: Callable[[bool, FakeNetns, Message], None]) -> None:
         self.faults = faults
         self._seen = seen
@@ -182,6 +184,9 @@ class FakeRegistration:
         if self._opener.names.get(self.name) is self:
             del self._opener.names[self.name]
         self.forget()
+
+    def disown(self) -> None:
+        """Nothing is noted here."""
 
     def give_descriptor(self) -> int:
         """A simulated name leads to no descriptor."""

@@ -1,0 +1,72 @@
+"""What living processes have noted in their journals, so that it is not taken for a dead one's."""
+
+from __future__ import annotations
+
+import os
+from fcntl import LOCK_EX, LOCK_NB, flock
+
+from netkit._system.entries import MESSAGES, MessagesEntry
+from netkit._system.journal import DIRECTORY
+from netkit._system.journal_lines import Contents, read
+from netkit.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def read_whole(file: int) -> bytes:
+    """All of a journal, without moving anybody's position in it."""
+    return os.pread(file, os.fstat(file).st_size, 0)
+
+
+def journals() -> Iterator[tuple[str, int, bool]]:
+    """Each journal: its path, a descriptor, and whether its owner is dead: then it is locked for us.
+
+    The descriptor is closed when the next one is asked for. Only files of this user count.
+    """
+    try:
+        names = sorted(os.listdir(DIRECTORY))
+    except OSError:
+        return
+    for name in names:
+        path = f"{DIRECTORY}/{name}"
+        try:
+            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            if os.fstat(file).st_uid == os.geteuid():
+                yield path, file, _lock(file)
+        finally:
+            os.close(file)
+
+
+def _lock(file: int) -> bool:
+    try:
+        flock(file, LOCK_EX | LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def contents(file: int) -> Contents | None:
+    """What a journal says; None if it is empty or no journal."""
+    try:
+        return read(read_whole(file))
+    except ProtocolError:
+        return None
+
+
+def living_claims(owner: str) -> frozenset[tuple[str, bytes]]:
+    """The undo messages in the journals of living processes other than ``owner``."""
+    found: set[tuple[str, bytes]] = set()
+    for _, file, dead in journals():
+        said = None if dead else contents(file)
+        if said is None or said.owner == owner:
+            continue
+        for entry in said.entries.values():
+            if entry.kind == MESSAGES:
+                noted = MessagesEntry(entry)
+                found.add((noted.at, noted.delete[2]))
+    return frozenset(found)

@@ -1,0 +1,59 @@
+"""The guard's program: wait for the owner's end, undo what its journal says, end. See _system/guard.py."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from functools import cache
+
+from netkit._lifecycle.claims import living_claims, read_whole
+from netkit._lifecycle.reclaim import Finding, Reclaiming
+from netkit._system import sysctl as sysctl  # loaded now: when it is needed, the files may be gone
+from netkit._system.guard import JOURNAL, OWNER
+from netkit._system.journal_lines import read, strike_line
+from netkit._system.syscalls import CLONE_NEWNET, load, setns
+
+
+def main() -> None:
+    """What `_system.guard.start` runs; its argument is the journal's name, or empty."""
+    path = sys.argv[2]
+    load()
+    _go_to_neutral_ground()
+    _wait()
+    said = read(read_whole(JOURNAL))
+    left = False
+    if said is not None:
+
+        def settled(finding: Finding) -> None:
+            nonlocal left
+            left = left or not finding.settled
+            if finding.settled:
+                os.write(JOURNAL, strike_line(finding.entry.number))
+
+        claims = cache(lambda: living_claims(said.owner))
+        Reclaiming(claims).run([*said.entries.values()], settled)
+    if path and not left:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+
+
+def _go_to_neutral_ground() -> None:
+    """Not to keep alive the namespace of the thread that has started us: that of process 1 never ends."""
+    try:
+        fd = os.open("/proc/1/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            setns(fd, CLONE_NEWNET)
+        finally:
+            os.close(fd)
+    except OSError:
+        return  # without the capability, only the owner's own namespace can be changed, and we are there
+
+
+def _wait() -> None:
+    poll = select.poll()
+    poll.register(OWNER, select.POLLIN)
+    while not poll.poll():
+        continue

@@ -1,0 +1,319 @@
+"""After SIGKILL: the guard undoes what the kernel does not, within a second, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import netkit
+from netkit import Bridge, Namespace, VethPair
+from netkit._system.journal import journal
+from tests.harness.killed import doomed, said
+from tests.kernel.test_nat import needs_iptables
+
+# What may differ after a death is none of this.
+LOOKS = (
+    "ip -o link", "ip -o -4 address", "ip -4 route show table all", "ip -6 rule", "ip rule", "ls /run/netns",
+    "ls /run/netkit/journal", "ls /run/netkit/sysctl", "sysctl -a 2>/dev/null | grep 'net.ipv4.*forwarding'",
+    "grep nsfs /proc/self/mountinfo",
+)  # fmt: skip
+BUILDS = {
+    "a bridge": 'own(Bridge(host, "br-a", address="10.91.0.1/24"))',
+    "several bridges": 'for n in range(9): own(Bridge(host, f"br-{n}"))',
+    "a veth within the host": 'own(VethPair(host, host, name="va", peer_name="vb", address="10.91.0.1/24"))',
+    "a named namespace": 'own(Namespace("box"))',
+    "a persistent namespace": 'own(Namespace("box", persistent=True))',
+    "a persistent namespace with a veth": """
+box = own(Namespace("box", persistent=True))
+own(VethPair(host, box, name="v-a", peer_name="eth0", address="10.91.0.1/24"))""",
+    "a route": 'own(RouteTable(host, 191)).add("10.92.0.0/16", type="blackhole")',
+    "routes of both families": """
+own(Bridge(host, "br-a", address=["10.91.0.1/24", "fd91::1/64"]))
+table = own(RouteTable(host))
+table.add("10.92.0.0/16", via="10.91.0.2", metric=7)
+table.add("fd92::/64", via="fd91::2")""",
+    "a sysctl": 'own(host.sysctl.override("net.ipv4.conf.all.forwarding", FORWARDING))',
+    "programs": 'own(Namespace()).popen(["sleep", "1000"])',
+    "all of it": """
+br = own(Bridge(host, "br-a", address="10.91.0.1/24"))
+for name in ("one", "two"):
+    br.connect(own(Namespace(name)), name=f"v-{name}", peer_address="10.91.0.2/24", default_route=True)
+own(Namespace("three", persistent=True)).popen(["sleep", "1000"])
+own(host.sysctl.override("net.ipv4.conf.all.forwarding", FORWARDING))
+own(RouteTable(host, 191)).add("10.92.0.0/16", via="10.91.0.2")
+own(NatRule.masquerade(host, saddr="10.91.0.0/24"))""",
+}
+
+
+@pytest.fixture
+def outside() -> Iterator[Namespace]:
+    """The session's own namespace, which survives; warmed up so that nothing is new in it."""
+    (Path("/proc/sys/net/ipv4/conf/all/forwarding")).read_text()
+    with Namespace.current() as ns:
+        yield ns
+    netkit.shutdown()
+
+
+def _forwarding() -> str:
+    now = Path("/proc/sys/net/ipv4/conf/all/forwarding").read_text().strip()
+    return f"FORWARDING = {1 - int(now)}\n"
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_F01_nothing_is_left_by_a_killed_process(outside: Namespace, build: str) -> None:
+    before = said(*LOOKS)
+    with doomed(_forwarding() + BUILDS[build]) as process:
+        if build != "programs":
+            assert said(*LOOKS) != before
+        assert process.guard
+        took = process.kill()
+    assert took < 2.0
+    wait_for_the_kernel(outside)
+    assert said(*LOOKS) == before
+    assert not said("pgrep -f '^sleep 1000$'")["pgrep -f '^sleep 1000$'"]
+
+
+def wait_for_the_kernel(outside: Namespace) -> None:
+    """Veths whose other end was in a namespace that died go some 30 ms later (F35)."""
+    from tests.harness.oracle import Events
+
+    with Events(outside) as events:
+        events.wait_until(lambda: "v-" not in said("ip -o link")["ip -o link"])
+
+
+@needs_iptables
+def test_F01_iptables_rules_go_and_an_equal_one_of_others_stays(outside: Namespace) -> None:
+    rule = "POSTROUTING -s 10.91.0.0/24 -j MASQUERADE"
+    listing = "iptables-legacy -w -t nat -S POSTROUTING"
+    said(f"iptables-legacy -w -t nat -A {rule}")
+    try:
+        before = said(listing)
+        with doomed('own(NatRule.masquerade(host, saddr="10.91.0.0/24", backend="iptables"))') as process:
+            assert said(listing)[listing].count(rule) == 2
+            process.kill()
+        assert said(listing) == before
+    finally:
+        said(f"iptables-legacy -w -t nat -D {rule}")
+
+
+def test_F01_what_a_route_replaced_comes_back(outside: Namespace) -> None:
+    said("ip route add blackhole 10.92.0.0/16 table 191")
+    try:
+        before = said(*LOOKS)
+        with doomed('own(RouteTable(host, 191)).replace("10.92.0.0/16", type="prohibit")') as process:
+            assert "prohibit 10.92" in said("ip route show table 191")["ip route show table 191"]
+            process.kill()
+        assert said(*LOOKS) == before
+    finally:
+        said("ip route flush table 191")
+
+
+def test_F42_a_renamed_link_is_found_again(outside: Namespace) -> None:
+    before = said(*LOOKS)
+    with doomed('own(Bridge(host, "br-a"))') as process:
+        said("ip link set br-a down", "ip link set br-a name other")
+        process.kill()
+    assert said(*LOOKS) == before
+
+
+def test_F43_a_link_that_took_our_index_and_name_stays(outside: Namespace) -> None:
+    with doomed('own(Bridge(host, "br-a"))') as process:
+        index = outside.links["br-a"].ifindex
+        said(f"ip link del br-a; ip link add br-a index {index} type bridge")
+        process.kill()
+        assert process.journal.exists()  # something is left that cannot be judged: `netkit gc` says so
+    assert outside.links["br-a"].ifindex == index
+    said("ip link del br-a")
+    process.journal.unlink()
+
+
+def test_F22_a_name_made_anew_by_others_stays(outside: Namespace) -> None:
+    with doomed('own(Namespace("box", persistent=True))') as process:
+        said("ip netns del box; ip netns add box")
+        process.kill()
+    assert "box" in os.listdir("/run/netns")
+    said("ip netns del box")
+    process.journal.unlink(missing_ok=True)
+
+
+def test_F68_a_sysctl_that_others_hold_is_left_to_them(outside: Namespace) -> None:
+    key = "net.ipv4.conf.all.forwarding"
+    before = outside.sysctl[key]
+    other = 1 - int(before)
+    program = f'own(host.sysctl.override("{key}", {other}))'
+    with doomed(program) as process:
+        with outside.sysctl.override(key, other):
+            process.kill()
+            assert outside.sysctl[key] == str(other)
+        assert outside.sysctl[key] == before
+
+
+def test_what_was_detached_outlives_its_process(outside: Namespace) -> None:
+    with doomed("""
+bridge, box = own(Bridge(host, "br-a")), own(Namespace("box"))
+bridge.detach(), box.detach()
+pair = own(VethPair(host, box, name="va", peer_name="eth0"))
+pair.detach()""") as process:
+        process.kill()
+    here = said("ip -d link show group default")["ip -d link show group default"]
+    assert "br-a" in here
+    assert "va@" in here
+    assert "alias" not in here
+    with Namespace.open("box") as box:
+        box.adopt()
+        Bridge.open(outside, "br-a").adopt().delete()
+        box.delete()
+    assert "br-a" not in outside.links
+    assert not os.path.lexists("/run/netns/box")
+
+
+def test_what_was_adopted_goes_with_its_new_owner(outside: Namespace) -> None:
+    said("ip link add br-a type bridge; ip netns add box")
+    with doomed('Bridge.open(host, "br-a").adopt(); Namespace.open("box").adopt()') as process:
+        assert outside.links["br-a"].group != 0
+        process.kill()
+    assert "br-a" not in outside.links
+    assert not os.path.lexists("/run/netns/box")
+
+
+def test_what_is_borrowed_stays(outside: Namespace) -> None:
+    said("ip link add br-a type bridge; ip netns add box")
+    program = 'Bridge.open(host, "br-a"); Namespace.open("box"); own(Bridge(host, "br-b"))'
+    with doomed(program) as process:
+        process.kill()
+    assert "br-a" in outside.links
+    assert "br-b" not in outside.links
+    assert os.path.lexists("/run/netns/box")
+    said("ip link del br-a; ip netns del box")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_signals_to_the_process_group_pass_the_guard_by(outside: Namespace, number: signal.Signals) -> None:
+    before = said(*LOOKS)
+    with doomed('own(Bridge(host, "br-a"))', start_new_session=True) as process:
+        assert os.getsid(process.guard) == process.guard
+        os.kill(process.guard, number)
+        os.killpg(process.pid, number)
+        process.kill()
+    assert said(*LOOKS) == before
+
+
+def test_a_forked_child_that_lives_on_does_not_hold_the_guard_back(outside: Namespace) -> None:
+    before = said(*LOOKS)
+    program = """
+import os
+own(Bridge(host, "br-a"))
+if os.fork() == 0:
+    sys.stdin.read()
+    os._exit(0)"""
+    with doomed(program) as process:
+        process.kill()
+        assert said(*LOOKS) == before
+
+
+def test_nothing_is_written_and_no_guard_started_for_what_the_kernel_cleans() -> None:
+    program = """
+red, blue = own(Namespace()), own(Namespace())
+bridge = own(Bridge(red, "br0", address="10.0.0.1/24"))
+bridge.connect(blue, name="v", peer_address="10.0.0.2/24", default_route=True)
+own(VethPair(host, blue, name="v-host", peer_name="host"))
+own(red.sysctl.override("net.ipv4.ip_forward", 1))
+own(RouteTable(red, 100)).add("10.1.0.0/16", via="10.0.0.2")
+own(NatRule.masquerade(red, saddr="10.0.0.0/24"))
+red.ping("10.0.0.2"), red.call(print, file=sys.stderr)"""
+    with doomed(program) as process:
+        assert process.guard == 0
+        process.kill()
+    with Namespace.current() as ns:
+        wait_for_the_kernel(ns)
+
+
+def test_the_guard_is_small(outside: Namespace) -> None:
+    with doomed('own(Bridge(host, "br-a"))') as process:
+        # When it waits for the owner's end, it has loaded all that it needs.
+        program = f"import select; p = select.poll(); open('/proc/{process.guard}/status')"
+        subprocess.run([sys.executable, "-c", program], check=True)
+        rollup = Path(f"/proc/{process.guard}/smaps_rollup").read_text()
+        kilobytes = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+        process.kill()
+    assert kilobytes < 8192
+
+
+def test_shutdown_ends_the_guard_and_removes_the_journal(outside: Namespace) -> None:
+    Bridge(outside, "br-a").create()
+    pid, path = journal.guard_pid, journal.path
+    assert pid
+    assert os.path.exists(path)
+    with pytest.warns(ResourceWarning, match="br-a"):
+        netkit.shutdown()
+    assert journal.guard_pid is None
+    assert not os.path.exists(path)
+    assert not os.path.exists(f"/proc/{pid}")
+    with Bridge(outside, "br-b"):  # and netkit can be used again
+        assert journal.guard_pid
+
+
+def test_what_ended_is_struck_out(outside: Namespace) -> None:
+    with Bridge(outside, "br-a"), Namespace("box"), VethPair(outside, outside, name="va", peer_name="vb"):
+        assert journal.noted == 3
+        with pytest.raises(netkit.ExistsError):
+            Bridge(outside, "br-a").create()
+        with pytest.raises(netkit.ExistsError):
+            Namespace("box").create()
+        assert journal.noted == 3
+    assert journal.noted == 0
+
+
+def test_a_long_life_does_not_make_a_long_journal(
+    outside: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netkit._system.journal._LARGEST", 2000)
+    before = said(*LOOKS)
+    with Bridge(outside, "br-a"):
+        first = journal.guard_pid
+        for _ in range(60):
+            Namespace("box").create().delete()
+        assert os.path.getsize(journal.path) < 4000
+        assert "br-a" in Path(journal.path).read_text()
+        assert journal.guard_pid != first
+        assert len(os.listdir("/run/netkit/journal")) == 1
+    netkit.shutdown()
+    assert said(*LOOKS) == before
+
+
+def test_without_a_writable_run_the_guard_has_a_journal_without_a_name(outside: Namespace) -> None:
+    before = said(*LOOKS)
+    program = """
+import netkit._system.journal as module
+module.DIRECTORY = "/proc/no/such/place"
+own(Bridge(host, "br-a"))"""
+    with doomed(program) as process:
+        assert process.guard
+        assert not process.journal.is_absolute()
+        process.kill()
+    assert said(*LOOKS) == before
+
+
+def test_a_full_run_refuses_before_anything_is_made(outside: Namespace) -> None:
+    program = """
+import os
+import netkit._system.journal as module
+def full(file, data): raise OSError(28, "full")
+own(Bridge(host, "br-a"))
+module.os = type(sys)("os"); module.os.__dict__.update(os.__dict__); module.os.write = full
+try:
+    own(Bridge(host, "br-b"))
+except KernelError as problem:
+    assert problem.errno == 28 and "journal" in str(problem), problem
+else:
+    raise AssertionError
+assert "br-b" not in host.links"""
+    with doomed(program) as process:
+        process.kill()
+    assert "br-a" not in outside.links

@@ -16,6 +16,7 @@ from netkit._demo.leftovers import MARK, Machine, count, described, together
 from netkit._demo.screen import Screen
 from netkit._demo.source import body
 from netkit._diagnostics.software import which
+from netkit._lifecycle import end_guard
 from netkit._system import broker, mode
 from netkit.errors import KernelError
 
@@ -264,6 +265,7 @@ class Demo:
 
 def _what_is_left(before: Machine, mark: str) -> dict[str, list[str]]:
     """What the scenes left, and what the end of the helper process did, where there is one."""
+    end_guard()  # which it does only if there is nothing to guard
     left = _settled(before, mark)
     if broker.running() is None:
         return left

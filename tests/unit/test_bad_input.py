@@ -21,6 +21,7 @@ from netkit import (
     Namespace,
     NatRule,
     NextHop,
+    NotFoundError,
     RouteTable,
     Scope,
     SpecError,
@@ -809,7 +810,7 @@ def test_F19_used_after_delete(lab: Lab, kind: str, use: str) -> None:
 @pytest.mark.parametrize("kind", RESOURCES)
 def test_verbs_before_create(lab: Lab, kind: str) -> None:
     resource = RESOURCES[kind](lab)
-    for verb in ("delete", "detach", "adopt"):
+    for verb in ("delete", "detach"):
         assert "not created yet" in refusal(lab, lambda lab, verb=verb: getattr(resource, verb)(), StateError)
     assert resource.exists is False
 
@@ -819,9 +820,24 @@ def test_verbs_twice(lab: Lab, kind: str) -> None:
     resource = RESOURCES[kind](lab).create()
     assert "created already" in refusal(lab, lambda lab: resource.create(), StateError)
     resource.delete()
-    for verb in ("delete", "detach", "adopt"):
+    for verb in ("delete", "detach"):
         assert "deleted" in refusal(lab, lambda lab, verb=verb: getattr(resource, verb)(), StateError)
     assert resource.exists is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [("namespace", StateError), ("veth", NotFoundError), ("bridge", NotFoundError)],
+)
+def test_adopt_where_nothing_is(lab: Lab, kind: str, problem: type[Exception]) -> None:
+    """It looks for what the description says; nothing tells an anonymous namespace from others."""
+    resource = RESOURCES[kind](lab)
+    for _ in ("before create", "after delete"):
+        before = lab.kernel.state()
+        with pytest.raises(problem):
+            resource.adopt()
+        assert lab.kernel.state() == before
+        resource.create().delete()
 
 
 def test_resources_in_a_namespace_that_is_not_created(lab: Lab) -> None:

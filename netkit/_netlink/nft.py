@@ -51,6 +51,7 @@ TABLE_FLAG_OWNER = 2
 HOOK_PREROUTING = 0
 HOOK_OUTPUT = 3
 HOOK_POSTROUTING = 4
+PRIORITY_RAW = -300
 PRIORITY_DSTNAT = -100
 PRIORITY_SRCNAT = 100
 
@@ -59,11 +60,11 @@ NLM_F_ECHO = 0x08
 _SUBSYSTEM = 10
 _BATCH_BEGIN = 0x10
 _BATCH_END = 0x11
-_TYPE = _SUBSYSTEM << 8
-_NEW_TABLE, _GET_TABLE, _DELETE_TABLE = _TYPE, _TYPE + 1, _TYPE + 2
-_NEW_CHAIN, _GET_CHAIN, _DELETE_CHAIN = _TYPE + 3, _TYPE + 4, _TYPE + 5
-_NEW_RULE, _GET_RULE, _DELETE_RULE = _TYPE + 6, _TYPE + 7, _TYPE + 8
-_GET_GENERATION = _TYPE + 16
+NFTABLES = _SUBSYSTEM << 8  # with a number of enum nf_tables_msg_types, the type of a message
+_NEW_TABLE, _GET_TABLE, _DELETE_TABLE = NFTABLES, NFTABLES + 1, NFTABLES + 2
+_NEW_CHAIN, _GET_CHAIN, _DELETE_CHAIN = NFTABLES + 3, NFTABLES + 4, NFTABLES + 5
+_NEW_RULE, _GET_RULE, _DELETE_RULE = NFTABLES + 6, NFTABLES + 7, NFTABLES + 8
+_GET_GENERATION = NFTABLES + 16
 
 _HEADER_SIZE = 4  # struct nfgenmsg: family, version, resource id
 _ACCEPT = 1
@@ -133,12 +134,12 @@ def rehearsal(requests: Sequence[Request], generation: int | None = None) -> lis
 
 def get_generation() -> Request:
     """Ask for the number that each transaction of anybody in the namespace raises."""
-    return _request(_GET_GENERATION, 0, NFPROTO_UNSPEC, b"", "read the generation of nf_tables")
+    return nft_request(_GET_GENERATION, 0, NFPROTO_UNSPEC, b"", "read the generation of nf_tables")
 
 
 def parse_generation(reply: Reply) -> int:
     """Read the answer to get_generation."""
-    value = _decode(GENERATION_POLICY, reply).get("NFTA_GEN_ID")
+    value = nft_values(GENERATION_POLICY, reply).get("NFTA_GEN_ID")
     if not isinstance(value, int):
         raise ProtocolError("the generation of nf_tables came without NFTA_GEN_ID")
     return value
@@ -151,13 +152,15 @@ def _header(family: int, resource: int = 0) -> bytes:
 _BATCH_HEADER = _header(NFPROTO_UNSPEC, _SUBSYSTEM)
 
 
-def _request(
+def nft_request(
     kind: int, flags: int, family: int, body: bytes, operation: str, policy: Policy | None = None
 ) -> Request:
+    """A message of nf_tables; ``kind`` begins with NFTABLES."""
     return Request(kind, flags, _header(family) + body, operation, policy, _HEADER_SIZE)
 
 
-def _decode(policy: Policy, reply: Reply) -> dict[str, object]:
+def nft_values(policy: Policy, reply: Reply) -> dict[str, object]:
+    """The attributes of a message of nf_tables, by their kernel names."""
     _, data, start, end = reply
     if end - start < _HEADER_SIZE:
         raise ProtocolError(f"a message of nf_tables has {end - start} bytes, too few for its header")
@@ -174,38 +177,44 @@ def new_table(family: int, name: str, *, owner: bool = False, exclusive: bool = 
     """
     flags = NLM_F_CREATE | (NLM_F_EXCL if exclusive else 0)
     body = text(1, name) + be32(2, TABLE_FLAG_OWNER if owner else 0)
-    return _request(
-        _NEW_TABLE, flags, family, body, f"create nft table '{_table(family, name)}'", TABLE_POLICY
+    return nft_request(
+        _NEW_TABLE, flags, family, body, f"create nft table '{table_words(family, name)}'", TABLE_POLICY
     )
 
 
 def delete_table(family: int, name: str, *, only_empty: bool = False) -> Request:
     """``nft delete table``; with ``only_empty`` BusyError while it has chains or sets."""
-    words = f"delete nft table '{_table(family, name)}'"
+    words = f"delete nft table '{table_words(family, name)}'"
     flags = NLM_F_NONREC if only_empty else 0
-    return _request(_DELETE_TABLE, flags, family, text(1, name), words, TABLE_POLICY)
+    return nft_request(_DELETE_TABLE, flags, family, text(1, name), words, TABLE_POLICY)
 
 
 def new_nat_chain(family: int, table: str, name: str, hook: int, priority: int) -> Request:
     """``nft add chain ... { type nat hook HOOK priority PRIORITY; policy accept; }``."""
-    body = (
-        text(1, table)
-        + text(3, name)
-        + nested(4, be32(1, hook), be32(2, priority))
-        + be32(5, _ACCEPT)
-        + text(7, "nat")
-    )
-    words = f"create nft chain '{_table(family, table)} {name}'"
-    return _request(_NEW_CHAIN, NLM_F_CREATE, family, body, words, CHAIN_POLICY)
+    return new_chain(family, table, name, hook=(hook, priority), kind="nat")
+
+
+def new_chain(
+    family: int, table: str, name: str, *, hook: tuple[int, int] | None = None, kind: str = "filter"
+) -> Request:
+    """``nft add chain``; with ``hook`` (and its priority) packets come by, without it by jumps only."""
+    body = text(1, table) + text(3, name)
+    if hook is not None:
+        body += nested(4, be32(1, hook[0]), be32(2, hook[1])) + be32(5, _ACCEPT) + text(7, kind)
+    words = f"create nft chain '{table_words(family, table)} {name}'"
+    return nft_request(_NEW_CHAIN, NLM_F_CREATE, family, body, words, CHAIN_POLICY)
 
 
 def delete_chain(family: int, table: str, name: str) -> Request:
     """``nft delete chain``; BusyError while it has rules."""
-    words = f"delete nft chain '{_table(family, table)} {name}'"
-    return _request(_DELETE_CHAIN, NLM_F_NONREC, family, text(1, table) + text(3, name), words, CHAIN_POLICY)
+    words = f"delete nft chain '{table_words(family, table)} {name}'"
+    return nft_request(
+        _DELETE_CHAIN, NLM_F_NONREC, family, text(1, table) + text(3, name), words, CHAIN_POLICY
+    )
 
 
-def _table(family: int, name: str) -> str:
+def table_words(family: int, name: str) -> str:
+    """A table as nft writes it, for the words of an operation."""
     return f"{FAMILY_NAMES.get(family, family)} {name}"
 
 
@@ -227,26 +236,26 @@ def new_rule(
     if userdata:
         body += attribute(7, userdata)
     flags = NLM_F_CREATE | NLM_F_APPEND | (NLM_F_ECHO if echo else 0)
-    return _request(_NEW_RULE, flags, family, body, operation, RULE_POLICY)
+    return nft_request(_NEW_RULE, flags, family, body, operation, RULE_POLICY)
 
 
 def delete_rule(family: int, table: str, chain: str, handle: int) -> Request:
     """``nft delete rule FAMILY TABLE CHAIN handle HANDLE``."""
-    words = f"delete nft rule '{_table(family, table)} {chain} handle {handle}'"
-    return _request(_DELETE_RULE, 0, family, _rule_body(table, chain, handle), words, RULE_POLICY)
+    words = f"delete nft rule '{table_words(family, table)} {chain} handle {handle}'"
+    return nft_request(_DELETE_RULE, 0, family, _rule_body(table, chain, handle), words, RULE_POLICY)
 
 
 def get_rule(family: int, table: str, chain: str, handle: int) -> Request:
     """Ask for one rule."""
-    words = f"read nft rule '{_table(family, table)} {chain} handle {handle}'"
-    return _request(_GET_RULE, 0, family, _rule_body(table, chain, handle), words, RULE_POLICY)
+    words = f"read nft rule '{table_words(family, table)} {chain} handle {handle}'"
+    return nft_request(_GET_RULE, 0, family, _rule_body(table, chain, handle), words, RULE_POLICY)
 
 
 def dump_rules(family: int = NFPROTO_UNSPEC, table: str | None = None) -> Request:
     """Ask for all rules, or those of one family, or of one table of one family."""
-    words = "list nft rules" if table is None else f"list rules of nft table '{_table(family, table)}'"
+    words = "list nft rules" if table is None else f"list rules of nft table '{table_words(family, table)}'"
     body = b"" if table is None else text(1, table)
-    return _request(_GET_RULE, 0, family, body, words, RULE_POLICY)
+    return nft_request(_GET_RULE, 0, family, body, words, RULE_POLICY)
 
 
 def _rule_body(table: str, chain: str, handle: int) -> bytes:
@@ -258,7 +267,7 @@ def parse_rule(reply: Reply) -> Rule | None:
     kind, data, start, _ = reply
     if kind != _NEW_RULE:
         return None
-    values = _decode(RULE_POLICY, reply)
+    values = nft_values(RULE_POLICY, reply)
     table, chain, handle = (values.get(f"NFTA_RULE_{name}") for name in ("TABLE", "CHAIN", "HANDLE"))
     if not (isinstance(table, str) and isinstance(chain, str) and isinstance(handle, int)):
         raise ProtocolError("a rule came without table, chain or handle")

@@ -26,6 +26,15 @@ META_L4PROTO = 16
 CT_STATE = 0
 CT_STATUS = 2
 
+CT_STATUS_DNAT = 0x20  # IPS_DST_NAT
+
+# Results and flags of fib, and a kind of address.
+FIB_OIF, FIB_OIFNAME, FIB_TYPE = 1, 2, 3
+FIB_SADDR, FIB_DADDR = 1, 2
+TYPE_LOCAL = 2  # RTN_LOCAL
+
+_LOOKUP_INVERTED = 1
+
 # Operators of cmp; range knows the first two.
 EQ, NEQ, LT, LTE, GT, GTE = range(6)
 
@@ -36,11 +45,14 @@ DNAT = 1
 # Verdicts.
 DROP = 0
 ACCEPT = 1
+JUMP = -3
 RETURN = -5
 
 # A register of 16 bytes each; register 0 is the verdict.
 VERDICT_REGISTER = 0
 REGISTER_1, REGISTER_2, REGISTER_3 = 1, 2, 3
+# The same room in registers of 4 bytes, four of which are one of those: the fields of a concatenation.
+_REGISTER32_00 = 8
 
 NAT_RANGE_PROTO_SPECIFIED = 2
 
@@ -53,6 +65,16 @@ _INTERFACE_NAME_SIZE = 16
 
 
 _HEADERS_OF_8 = [ATTRIBUTE.pack(8, kind) for kind in range(16)]
+
+
+def field_registers(*sizes: int) -> list[int]:
+    """Where fields of so many bytes stand, one after the other from register 1 on, as nft numbers them."""
+    found: list[int] = []
+    quarters = 0
+    for size in sizes:
+        found.append(_REGISTER32_00 + quarters if quarters % 4 else REGISTER_1 + quarters // 4)
+        quarters += (size + 3) // 4
+    return found
 
 
 def be32(kind: int, value: int) -> bytes:
@@ -144,6 +166,31 @@ def counter() -> bytes:
 
 
 _COUNTER = expression("counter", be64(1, 0), be64(2, 0))
+
+
+@cache
+def lookup(
+    name: str,
+    register: int = REGISTER_1,
+    result: int | None = None,
+    *,
+    number: int = 0,
+    negated: bool = False,
+) -> bytes:
+    """Go on only if what begins in the register is in the set; of a map, load its data into ``result``.
+
+    ``result`` VERDICT_REGISTER makes it a map of verdicts. ``number`` is that of a set of the same
+    transaction, which has no name yet.
+    """
+    loaded = b"" if result is None else be32(3, result)
+    flags = be32(5, _LOOKUP_INVERTED) if negated else b""
+    return expression("lookup", be32(2, register), loaded, text(1, name), be32(4, number), flags)
+
+
+@cache
+def fib(result: int, flags: int, register: int = REGISTER_1) -> bytes:
+    """Ask the routing tables about the packet: with FIB_TYPE what kind of address one of its own is."""
+    return expression("fib", be32(3, flags), be32(2, result), be32(1, register))
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from netkit._netlink.policy import Attribute, Policy, be32, be64, binary, decode, nest, text, u8
 from netkit._netlink.wire import attributes
 from netkit.errors import ProtocolError
@@ -9,6 +11,9 @@ from netkit.errors import ProtocolError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Expression = tuple[str, dict[str, object]]
+
+    # Key, data, and packets and bytes of the counter.
+    ElementValues = tuple[bytes | None, bytes | None, tuple[int, int]]
 
 GENERATION_POLICY: Policy = {
     1: Attribute("NFTA_GEN_ID", be32),
@@ -114,6 +119,18 @@ EXPRESSION_POLICIES: dict[str, Policy] = {
         2: Attribute("NFTA_REDIR_REG_PROTO_MAX", be32),
         3: Attribute("NFTA_REDIR_FLAGS", be32),
     },
+    "lookup": {
+        1: Attribute("NFTA_LOOKUP_SET", text),
+        2: Attribute("NFTA_LOOKUP_SREG", be32),
+        3: Attribute("NFTA_LOOKUP_DREG", be32),
+        4: Attribute("NFTA_LOOKUP_SET_ID", be32),
+        5: Attribute("NFTA_LOOKUP_FLAGS", be32),
+    },
+    "fib": {
+        1: Attribute("NFTA_FIB_DREG", be32),
+        2: Attribute("NFTA_FIB_RESULT", be32),
+        3: Attribute("NFTA_FIB_FLAGS", be32),
+    },
     "counter": {
         1: Attribute("NFTA_COUNTER_BYTES", be64),
         2: Attribute("NFTA_COUNTER_PACKETS", be64),
@@ -135,6 +152,59 @@ RULE_POLICY: Policy = {
     6: Attribute("NFTA_RULE_POSITION", be64),
     7: Attribute("NFTA_RULE_USERDATA", binary),
 }
+
+
+SET_POLICY: Policy = {
+    1: Attribute("NFTA_SET_TABLE", text),
+    2: Attribute("NFTA_SET_NAME", text),
+    3: Attribute("NFTA_SET_FLAGS", be32),
+    4: Attribute("NFTA_SET_KEY_TYPE", be32),
+    5: Attribute("NFTA_SET_KEY_LEN", be32),
+    6: Attribute("NFTA_SET_DATA_TYPE", be32),
+    7: Attribute("NFTA_SET_DATA_LEN", be32),
+    8: Attribute("NFTA_SET_POLICY", be32),
+    9: Attribute("NFTA_SET_DESC", binary),
+    10: Attribute("NFTA_SET_ID", be32),
+    13: Attribute("NFTA_SET_USERDATA", binary),
+    16: Attribute("NFTA_SET_HANDLE", be64),
+    17: Attribute("NFTA_SET_EXPR", binary, _EXPRESSION_POLICY),
+}
+_ELEMENT_POLICY: Policy = {
+    1: nest("NFTA_SET_ELEM_KEY", _DATA_POLICY),
+    2: nest("NFTA_SET_ELEM_DATA", _DATA_POLICY),
+    3: Attribute("NFTA_SET_ELEM_FLAGS", be32),
+    7: nest("NFTA_SET_ELEM_EXPR", _EXPRESSION_POLICY),
+    10: nest("NFTA_SET_ELEM_KEY_END", _DATA_POLICY),
+}
+ELEMENTS_POLICY: Policy = {
+    1: Attribute("NFTA_SET_ELEM_LIST_TABLE", text),
+    2: Attribute("NFTA_SET_ELEM_LIST_SET", text),
+    3: Attribute("NFTA_SET_ELEM_LIST_ELEMENTS", binary, {1: nest("NFTA_LIST_ELEM", _ELEMENT_POLICY)}),
+    4: Attribute("NFTA_SET_ELEM_LIST_SET_ID", be32),
+}
+
+
+def parse_elements_list(listed: bytes) -> Iterator[ElementValues]:
+    """The elements of a message, in order."""
+    for _, begin, stop in attributes(listed, 0, len(listed)):
+        values = decode(_ELEMENT_POLICY, listed, begin, stop)
+        yield _value(values, "KEY"), _value(values, "DATA"), _counted(values)
+
+
+def _value(values: dict[str, object], name: str) -> bytes | None:
+    data = values.get(f"NFTA_SET_ELEM_{name}")
+    value = data.get("NFTA_DATA_VALUE") if isinstance(data, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return value if isinstance(value, bytes) else None
+
+
+def _counted(values: dict[str, object]) -> tuple[int, int]:
+    found = values.get("NFTA_SET_ELEM_EXPR")
+    content = found.get("NFTA_EXPR_DATA") if isinstance(found, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    if not isinstance(content, bytes):
+        return 0, 0
+    counter = decode(EXPRESSION_POLICIES["counter"], content, 0, len(content))
+    packets, size = counter.get("NFTA_COUNTER_PACKETS"), counter.get("NFTA_COUNTER_BYTES")
+    return (packets, size) if isinstance(packets, int) and isinstance(size, int) else (0, 0)
 
 
 def parse_expressions(data: memoryview | bytes, start: int, end: int) -> list[Expression]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from _socket import MSG_DONTWAIT, MSG_TRUNC, SO_RCVTIMEO, SOL_SOCKET  # plain numbers; socket's enums are slow
+from _socket import MSG_DONTWAIT, MSG_TRUNC, SO_RCVTIMEO, SO_SNDBUF, SOL_SOCKET  # socket's enums are slow
 from struct import pack
 
 from netkit._netlink.wire import Request
@@ -34,6 +34,7 @@ _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NETLINK_GET_STRICT_CHK = 12
 
+_SO_SNDBUFFORCE = 32
 _PATIENCE = 60  # seconds; deleting 10 000 links holds the kernel's lock for most of one
 
 
@@ -61,11 +62,26 @@ def subscribe(sock: Transport, groups: Iterable[int]) -> None:
 
 
 def send(sock: Transport, data: bytes, request: Request, label: str | None) -> None:
-    """Send what begins with this request."""
+    """Send what begins with this request; a transaction that does not fit the buffer makes it larger."""
     try:
-        sock.send(data)
+        try:
+            sock.send(data)
+        except OSError as problem:
+            if problem.errno != errno.EMSGSIZE:
+                raise
+            _enlarge(sock, len(data))
+            sock.send(data)
     except OSError as problem:
         raise kernel_error(request.operation, problem.errno or errno.EIO, netns=label) from problem
+
+
+def _enlarge(sock: Transport, size: int) -> None:
+    """Make the send buffer as large: beyond twice net.core.wmem_max the kernel lets only root."""
+    sock.setsockopt(SOL_SOCKET, SO_SNDBUF, size)  # the kernel doubles it, for what it needs besides
+    try:
+        sock.setsockopt(SOL_SOCKET, _SO_SNDBUFFORCE, size)
+    except PermissionError:
+        return
 
 
 def receive(sock: Transport, buffer: bytearray, request: Request) -> int:

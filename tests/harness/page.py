@@ -24,6 +24,9 @@ _BLOCK = re.compile(
 )
 
 
+INCLUDED = "--8<--"  # a whole program from a file (pymdownx.snippets), which has a test of its own
+
+
 class Block(NamedTuple):
     """One example, and the line of the page it begins at."""
 
@@ -46,6 +49,8 @@ def run_page(path: Path) -> None:
     """Run every block; the first that fails raises, with the page's own line numbers."""
     names: dict[str, object] = {"__name__": "__main__"}
     for block in blocks(path.read_text()):
+        if block.code.startswith(INCLUDED):
+            continue
         if block.kind == "python":
             # Blank lines before the code give tracebacks the page's line numbers.
             exec(compile("\n" * (block.line - 1) + block.code, str(path), "exec"), names)

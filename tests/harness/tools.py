@@ -12,7 +12,9 @@ import pytest
 
 PACKAGES = {
     "bridge": "iproute2",
+    "busybox": "busybox-static",
     "conntrack": "conntrack",
+    "crun": "crun",
     "ip": "iproute2",
     "ip6tables-legacy": "iptables",
     "iptables-legacy": "iptables",
@@ -20,6 +22,7 @@ PACKAGES = {
     "nft": "nftables",
     "nsenter": "util-linux",
     "ping": "iputils-ping",
+    "runc": "runc",
     "sysctl": "procps",
 }
 MISSING = sorted(tool for tool in PACKAGES if shutil.which(tool) is None)

@@ -92,7 +92,7 @@ def run(runtime: str, directory: Path, name: str, path: str | None) -> int:
     }
     (bundle / "config.json").write_text(json.dumps(spec))
     pid_file = bundle / "pid"
-    command = [runtime, "run", "--detach", "--bundle", bundle, "--pid-file", pid_file, name]
+    command = [runtime, "run", "--detach", "--bundle", str(bundle), "--pid-file", str(pid_file), name]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as starting:
         if starting.stdout is None or starting.stdout.readline() != "ready\n":
             raise SystemExit(f"{runtime} could not start {name}")

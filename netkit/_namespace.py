@@ -140,6 +140,12 @@ class Namespace(Inside, Resource, Holder):
         """A path by which other programs of this user find it: ``nsenter --net=PATH``."""
         return self._registration.path(self._live_runtime())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For ``call()`` without root, which takes it to another process: there it is borrowed."""
+        from netkit._system.functions import Descriptor
+
+        return _taken_along, (Descriptor(self.fileno()),)
+
     def fileno(self) -> int:
         """The descriptor that holds it; it stays ours, so duplicate it to keep it."""
         return self._live_runtime().check()
@@ -358,3 +364,9 @@ class Namespace(Inside, Resource, Holder):
     def __repr__(self) -> str:
         state = "" if self._state == "owned" else f" ({self._state})"
         return f"<Namespace {self._called()}{state}>"
+
+
+def _taken_along(fd: int) -> Namespace:
+    taken = Namespace.from_fd(fd)
+    os.close(fd)
+    return taken

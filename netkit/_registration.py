@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from netkit._spec import names, numbers
-from netkit._system import nsfs
 from netkit.errors import SpecError, StateError
 
 TYPE_CHECKING = False
@@ -34,7 +33,7 @@ class Registration:
         if self._origin is not None:
             return self._origin
         if self.name is not None:
-            return os.path.join(nsfs.NETNS_DIRECTORY, self.name)
+            return runtime.opener.path_of(self.name)
         return f"/proc/{os.getpid()}/fd/{runtime.fd}"
 
     def register(self, runtime: Runtime) -> None:
@@ -56,6 +55,11 @@ class Registration:
         """Leave the name where it is."""
         self._registered = None
 
+    def check_persistent(self, runtime: Runtime) -> None:
+        """Raises UnsupportedError where nothing can outlive this process."""
+        if self.name is not None and not self.persistent:
+            runtime.opener.check_persistent(self.name)
+
     def persist(self, runtime: Runtime) -> None:
         """Let it outlive this process, which it does only by a mount: a named one gets it now."""
         if self.name is None:
@@ -64,6 +68,7 @@ class Registration:
                 "Give it a name to detach it"
             )
         if not self.persistent:
+            self.check_persistent(runtime)  # before the name is given up
             self.remove()
             self._registered = runtime.opener.register(self.name, runtime.check(), True)
             self.persistent = True

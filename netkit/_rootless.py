@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from _socket import AF_NETLINK, SOCK_RAW, socket
 from fcntl import ioctl
+from functools import partial
 
 from netkit._netlink import ethtool
 from netkit._netlink.socket import NetlinkSocket
@@ -16,6 +17,7 @@ from netkit._netlink.transport import NETLINK_ROUTE
 from netkit._system import broker, sysctl_files
 from netkit._system.limits import make_room
 from netkit._system.privilege import NS_GET_USERNS
+from netkit._system.signals import deferred_signals, undisturbed
 from netkit.errors import StateError, UnsupportedError
 
 TYPE_CHECKING = False
@@ -48,7 +50,7 @@ class BrokerOpener:
 
     def create(self) -> tuple[int, NetlinkSocket]:
         """Make a namespace and its rtnetlink socket."""
-        return self._create(1, False)[0]
+        return undisturbed(lambda: self._create(1, False), _discard)[0]
 
     def create_many(
         self, count: int, progress: Callable[[int], object], detects_duplicates: bool
@@ -59,13 +61,12 @@ class BrokerOpener:
         made: list[tuple[int, NetlinkSocket]] = []
         try:
             while len(made) < count:
-                more = self._create(min(_AT_ONCE, count - len(made)), detects_duplicates)
+                batch = min(_AT_ONCE, count - len(made))
+                more = undisturbed(partial(self._create, batch, detects_duplicates), _discard)
                 made += more
                 progress(len(more))
         except BaseException:
-            for fd, route in made:
-                os.close(fd)
-                route.close()
+            _discard(made)
             raise
         return made
 
@@ -78,12 +79,18 @@ class BrokerOpener:
         """An ordinary socket that lives in the namespace."""
         import socket as _socket
 
-        opened = self._socket(fd, family, kind, protocol)
-        return _socket.socket(family, kind, protocol, fileno=opened)
+        def open_it() -> _socket.socket:
+            return _socket.socket(family, kind, protocol, fileno=self._socket(fd, family, kind, protocol))
+
+        return undisturbed(open_it, _socket.socket.close)
 
     def open_netlink(self, fd: int, protocol: int) -> Transport:
         """A netlink socket that speaks to the namespace."""
-        return socket(AF_NETLINK, SOCK_RAW, protocol, self._socket(fd, AF_NETLINK, SOCK_RAW, protocol))
+
+        def open_it() -> socket:
+            return socket(AF_NETLINK, SOCK_RAW, protocol, self._socket(fd, AF_NETLINK, SOCK_RAW, protocol))
+
+        return undisturbed(open_it, socket.close)
 
     def _socket(self, fd: int, family: int, kind: int, protocol: int) -> int:
         numbers = {"family": int(family), "kind": int(kind), "protocol": int(protocol)}
@@ -91,7 +98,8 @@ class BrokerOpener:
 
     def inside(self, fd: int, function: Callable[[], T]) -> T:
         """Run a short function of ours, here: the sysctls that it reads and writes are those inside."""
-        return sysctl_files.done_elsewhere(broker.RemoteSysctls(self.broker, fd), function)
+        with deferred_signals():  # as on the worker, where none interrupts it half-way
+            return sysctl_files.done_elsewhere(broker.RemoteSysctls(self.broker, fd), function)
 
     def fresh(self, hold: Hold, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a user's function inside, in a process of its own."""
@@ -140,15 +148,29 @@ class BrokerOpener:
     def register(self, name: str, fd: int, persistent: bool) -> Registered:
         """Name a namespace in the broker's /run/netns, where programs inside find it."""
         if persistent:
-            _refuse(
-                f"make namespace '{name}' persistent",
-                "Without root a namespace ends with the process that made it",
-            )
+            self.check_persistent(name)
         return broker.RemoteRegistration(self.broker, name, fd)
+
+    def path_of(self, name: str) -> str:
+        """Where a name of the broker's is for this process."""
+        return f"/proc/{self.broker.pid}/root/run/netns/{name}"
+
+    def check_persistent(self, name: str) -> None:
+        """UnsupportedError: nothing of a rootless process outlives it."""
+        _refuse(
+            f"make namespace '{name}' persistent",
+            "Without root a namespace ends with the process that made it",
+        )
 
     def registered(self, name: str, fd: int) -> Registered:
         """As for `register`: nothing of a rootless process outlives it."""
         _refuse(f"adopt namespace '{name}'", "Without root a namespace ends with the process that made it")
+
+
+def _discard(made: list[tuple[int, NetlinkSocket]]) -> None:
+    for fd, route in made:
+        os.close(fd)
+        route.close()
 
 
 def _refuse(operation: str, hint: str) -> NoReturn:

@@ -11,6 +11,7 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 from _thread import RLock
 
 from netkit._system import broker_frames as frames
+from netkit._system import sysctl_lock
 from netkit._system.interpreter import spawn_helper
 from netkit._system.namespace_files import path_identity
 from netkit._system.signals import deferred_signals
@@ -60,16 +61,25 @@ class Broker:
 
     def request(self, what: str, fds: Sequence[int] = (), /, **fields: Value) -> tuple[Any, list[int]]:
         """Ask for something: its value, and the descriptors that came, which are the caller's from now on."""
-        with deferred_signals(), self._lock:
-            if self._sock is None:
-                raise _ended()
-            serial = self._serial = (self._serial + 1) & 0x7FFFFFFF or 1
-            try:
-                frames.send(self._sock, frames.REQUEST, serial, {"request": what, **fields}, fds)
-            except (BrokenPipeError, ConnectionResetError):
-                raise self._lost() from None
-            frame = self._answer(serial)
-            return _checked(frame).value, frame.fds
+        frame: frames.Frame | None = None
+        try:
+            with deferred_signals(), self._lock:
+                frame = _checked(self._asked(what, fds, fields))
+        except BaseException:
+            if frame is not None:  # interrupted: nobody gets to know of them
+                frames.close_all(frame.fds)
+            raise
+        return frame.value, frame.fds
+
+    def _asked(self, what: str, fds: Sequence[int], fields: dict[str, Value]) -> frames.Frame:
+        if self._sock is None:
+            raise _ended()
+        serial = self._serial = (self._serial + 1) & 0x7FFFFFFF or 1
+        try:
+            frames.send(self._sock, frames.REQUEST, serial, {"request": what, **fields}, fds)
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._lost() from None
+        return self._answer(serial)
 
     def _answer(self, serial: int) -> frames.Frame:
         """The answer to a request; a finalizer may have asked in between and met this one first."""
@@ -104,6 +114,7 @@ class Broker:
             if self._sock is None:
                 return
             self.forget()
+            sysctl_lock.close_directory()
             try:
                 os.waitpid(self.supervisor, 0)
             except ChildProcessError:

@@ -12,6 +12,7 @@ import sys
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
 from netkit._system import broker_frames as frames
+from netkit._system.signals import deferred_signals
 from netkit.errors import SpecError, StateError
 
 TYPE_CHECKING = False
@@ -62,7 +63,6 @@ def _begin(broker: Broker, namespace: int, data: bytes, carried: Sequence[int], 
     standard = open_descriptors((0, 1, 2))
     message = os.memfd_create("netkit-call")
     directory = os.open(os.curdir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    came: list[int] = []
     try:
         with open(message, "wb", closefd=False) as file:
             file.write(data)
@@ -70,18 +70,20 @@ def _begin(broker: Broker, namespace: int, data: bytes, carried: Sequence[int], 
         targets = [*standard, *range(_FIRST, _FIRST + len(fds))]
         environment: list[Any] = [key + b"=" + value for key, value in os.environb.items()]
         paths: list[Any] = [*map(str, sys.path)]
-        answer, came = broker.request(
-            "call",
-            [namespace, directory, *standard, *fds],
-            **order_of(targets=targets),
-            paths=paths,
-            environment=environment,
-        )
+        order = order_of(targets=targets)
+        with deferred_signals():
+            answer, came = broker.request(
+                "call",
+                [namespace, directory, *standard, *fds],
+                **order,
+                paths=paths,
+                environment=environment,
+            )
+            frames.close_all(came)
     finally:
         os.close(message)
         os.close(directory)
         theirs.close()
-        frames.close_all(came)
     if "stage" in answer:
         raise OSError(answer["errno"], os.strerror(answer["errno"]))
 

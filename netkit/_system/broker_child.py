@@ -35,6 +35,9 @@ class Order:
     blocked: list[int]
     ignored: list[int]
     restore: bool
+    priority: int
+    processors: list[int]
+    limits: list[str]
     targets: list[int]
 
     def __init__(self, fields: dict[str, Any]) -> None:
@@ -88,6 +91,7 @@ def _become(
         _change_user(order)
         stage = "program"
         _set_signals(order)
+        _set_share(order)
         main()
     except OSError as problem:
         os.write(told, f"{stage} {problem.errno}".encode())
@@ -137,6 +141,25 @@ def _set_signals(order: Order) -> None:
     if order.restore:
         restore_ignored()
     _signal.pthread_sigmask(_signal.SIG_SETMASK, order.blocked)
+
+
+def _set_share(order: Order) -> None:
+    """The caller's share of the machine; this process may have less of it than he, but not more."""
+    import resource
+
+    _if_allowed(os.setpriority, os.PRIO_PROCESS, 0, order.priority - 20)
+    _if_allowed(os.sched_setaffinity, 0, order.processors)
+    for limit in order.limits:
+        number, soft, hard = map(int, limit.split())
+        if resource.getrlimit(number) != (soft, hard):
+            _if_allowed(resource.setrlimit, number, (soft, hard))
+
+
+def _if_allowed(change: Callable[..., object], *values: object) -> None:
+    try:
+        change(*values)
+    except (OSError, ValueError, OverflowError):
+        pass  # more than the broker's own, or a processor that is gone: its own it is
 
 
 def execute(

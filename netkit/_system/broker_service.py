@@ -36,10 +36,13 @@ _ORDER: dict[str, tuple[type, ...]] = {
     "blocked": _NUMBERS,
     "ignored": _NUMBERS,
     "restore": (bool,),
+    "priority": (int,),
+    "processors": _NUMBERS,
+    "limits": (list,),
     "targets": _NUMBERS,
 }
 _LISTS = {
-    "groups": int, "blocked": int, "ignored": int, "targets": int,
+    "groups": int, "blocked": int, "ignored": int, "targets": int, "processors": int, "limits": str,
     "programs": bytes, "argv": bytes, "environment": bytes, "paths": str,
 }  # fmt: skip
 # Request: its fields, and how many descriptors come with it (-1: the two of `start`, and one per target).
@@ -197,6 +200,8 @@ class Service:
     ) -> Value:
         if any(not 0 <= each < 1 << 20 for each in fields["targets"]):
             raise ProtocolError(f"descriptors {fields['targets']} are out of range")
+        if not all(_is_limit(each) for each in fields["limits"]):
+            raise ProtocolError(f"{fields['limits']} are no limits")
         try:
             pid = start(Order(fields), fds[0], fds[1], fds[2:], main)
         except Refused as refusal:
@@ -212,6 +217,11 @@ class Service:
         if not 0 <= fields["number"] <= 64:
             raise ProtocolError(f"there is no signal {fields['number']}")
         os.kill(fields["pid"], fields["number"])
+
+
+def _is_limit(text: str) -> bool:
+    words = text.split(" ")  # RLIMIT_..., soft, hard: getrlimit(2)
+    return len(words) == 3 and all(each.removeprefix("-").isdecimal() for each in words)
 
 
 def _inside(namespace: int, call: Callable[[], T]) -> T:

@@ -1,7 +1,7 @@
 """Functions and values on their way to another process of the same Python, and back.
 
 Pickle, and beyond it: functions that no module has (lambdas, closures, those of a notebook or script)
-go as their code, with the globals that they use; sockets go as descriptors.
+go as their code, with the globals that they use; sockets and namespaces go as descriptors.
 """
 
 from __future__ import annotations
@@ -24,6 +24,16 @@ MAIN = "__main__"
 
 class Unportable(Exception):
     """What cannot be taken along; the text says why."""
+
+
+class Descriptor:
+    """A number in an object's ``__reduce__`` that is a descriptor: where it arrives it is another int."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an open namespace is this process's own: it cannot be pickled")
 
 
 def pack(value: object) -> tuple[bytes, list[int]]:
@@ -51,6 +61,10 @@ class _Pickler(pickle.Pickler):
         self._numbers: dict[int, int] = {}
 
     def persistent_id(self, obj: Any) -> Any:
+        # By name: in the process of call() netkit has been imported anew.
+        if (type(obj).__module__, type(obj).__name__) == (__name__, "Descriptor"):
+            self.fds.append(obj.fd)
+            return ("descriptor", len(self.fds) - 1, None)
         if not isinstance(obj, socket.socket):
             return None
         if obj.fileno() < 0:
@@ -83,8 +97,10 @@ class _Unpickler(pickle.Unpickler):
             return globals()[global_name]
         return super().find_class(module_name, global_name)
 
-    def persistent_load(self, pid: Any) -> socket.socket:
+    def persistent_load(self, pid: Any) -> socket.socket | int:
         number: int = pid[1]
+        if pid[0] == "descriptor":
+            return self._fds[number]
         timeout: float | None = pid[2]
         if number not in self._sockets:
             made = self._sockets[number] = socket.socket(fileno=self._fds[number])

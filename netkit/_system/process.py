@@ -44,6 +44,9 @@ def popen(fresh: Fresh, argv: Command, processes: Processes | None = None, **key
     """
     import subprocess
 
+    from netkit._system import members  # now: ending the program must not need a free descriptor
+
+    del members
     argv = checked_argv(argv, keywords.get("shell", False))
     launch: Any = getattr(fresh, "popen", subprocess.Popen)  # without root the broker starts it
 

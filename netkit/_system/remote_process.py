@@ -15,6 +15,7 @@ import sys
 import time
 
 from netkit._system.broker import Broker
+from netkit._system.signals import deferred_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,8 +52,19 @@ def order_of(
         "blocked": sorted(int(each) for each in signal.pthread_sigmask(signal.SIG_BLOCK, ())),
         "ignored": sorted(int(each) for each in signal.valid_signals() if _is_ignored(each)),
         "restore": bool(restore),
+        "priority": os.getpriority(os.PRIO_PROCESS, 0) + 20,  # of this thread, as are the processors
+        "processors": sorted(os.sched_getaffinity(0)),
+        "limits": [f"{each} {soft} {hard}" for each, (soft, hard) in _limits().items()],
         "targets": [*targets],
     }
+
+
+def _limits() -> dict[int, tuple[int, int]]:
+    """Of this process: getrlimit(2)."""
+    import resource
+
+    numbers = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
+    return {each: resource.getrlimit(each) for each in sorted(numbers)}
 
 
 def _is_ignored(number: int) -> bool:
@@ -86,7 +98,13 @@ class RemotePopen(_Popen):
         self._namespace = namespace
         self._inner_pid = 0
         self._pidfd = self._ended = -1
-        super().__init__(argv, **keywords)
+        try:
+            super().__init__(argv, **keywords)
+        except BaseException:  # interrupted: nobody gets to know of the program
+            if self._pidfd >= 0:
+                self.kill()
+                self.wait()
+            raise
 
     def _execute_child(
         self, args: Any, executable: Any, preexec_fn: Any, close_fds: bool, pass_fds: Any, cwd: Any, env: Any,
@@ -122,16 +140,18 @@ class RemotePopen(_Popen):
     def _begin(self, program: Any, cwd: Any, fields: dict[str, Any], fds: list[int]) -> None:
         directory = os.open(cwd or os.curdir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            answer, came = self._broker.request("run", [self._namespace(), directory, *fds], **fields)
+            with deferred_signals():
+                answer, came = self._broker.request("run", [self._namespace(), directory, *fds], **fields)
+                if came:
+                    self._pidfd, self._ended = came
+                    self._inner_pid = answer["pid"]
+                    self.pid = _pid_here(self._pidfd) or self._inner_pid
+                    self._child_created = True
         finally:
             os.close(directory)
         if "stage" in answer:
             name = {"directory": cwd, "program": program}.get(answer["stage"])
             raise OSError(answer["errno"], os.strerror(answer["errno"]), name)
-        self._pidfd, self._ended = came
-        self._inner_pid = answer["pid"]
-        self.pid = _pid_here(self._pidfd) or self._inner_pid
-        self._child_created = True
 
     # -- its end --------------------------------------------------------------------------
 

@@ -12,8 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-    from typing import Any
+    from typing import Any, TypeVar
 
+    T = TypeVar("T")
     _Handler = Callable[[int, FrameType | None], object] | int | None
 
 _c_signal: Any = sys.modules["_signal"]  # built in, and loaded by the interpreter itself
@@ -61,6 +62,19 @@ class deferred_signals:  # noqa: N801
             _set_handler(held, handler)
         for number in self._arrived:
             _raise_signal(number)
+
+
+def undisturbed(work: Callable[[], T], discard: Callable[[T], object]) -> T:
+    """The result of a function that no signal interrupts; one that comes meanwhile discards the result."""
+    done: list[T] = []
+    try:
+        with deferred_signals():
+            done.append(work())
+    except BaseException:
+        for each in done:
+            discard(each)
+        raise
+    return done[0]
 
 
 class blocked_signals:  # noqa: N801

@@ -312,7 +312,7 @@ def _after_fork() -> None:
     for shared in _shared.values():
         shared.lock.drop()
     _shared.clear()
-    sysctl_lock.after_fork()
+    sysctl_lock.close_directory()
 
 
 os.register_at_fork(after_in_child=_after_fork)

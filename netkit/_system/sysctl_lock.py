@@ -6,9 +6,21 @@ import fcntl
 import os
 from errno import EMFILE, ENFILE
 
+from netkit._system.mode import is_rootless
 from netkit.errors import kernel_error
 
 DIRECTORY = "/run/netkit/sysctl"
+
+
+def directory() -> str:
+    """Where the files are: without root in the broker's /run, which programs inside see, too."""
+    if is_rootless():
+        from netkit._system import broker
+
+        running = broker.running()
+        if running is not None:
+            return f"/proc/{running.pid}/root{DIRECTORY}"
+    return DIRECTORY
 
 
 class Record:
@@ -48,7 +60,7 @@ class SharedRecord:
         self.record = Record()
         self._key, self._place = path, place
         self._noted = 0
-        self._path = f"{DIRECTORY}/{device}-{inode}-{path.replace('/', '%')}"
+        self._name = f"{device}-{inode}-{path.replace('/', '%')}"
         self._shares = not alone
         self._file = -1
         self._locked = False
@@ -111,7 +123,7 @@ class SharedRecord:
     def remove(self) -> None:
         """Remove the file, after `is_last` and before `release`."""
         if self._file >= 0:
-            os.unlink(self._path)
+            os.unlink(self._name, dir_fd=_directory)
 
     def release(self) -> None:
         """Let others begin and end."""
@@ -132,17 +144,18 @@ class SharedRecord:
 
     def _open(self) -> int:
         try:
-            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            return os.open(self._name, flags, 0o600, dir_fd=_directory)
         except OSError as error:
             raise kernel_error(
                 "share the old value of a sysctl with other processes",
                 error.errno or 0,
                 # errors.py names the limit that EMFILE is about
-                hint=None if error.errno in (EMFILE, ENFILE) else f"The file is {self._path}",
+                hint=None if error.errno in (EMFILE, ENFILE) else f"The file is {_opened}/{self._name}",
             ) from None
 
     def _lock(self) -> None:
-        if not self._locked:
+        if not self._locked and _directory >= 0:  # not there: its broker has ended, and so the namespace
             fcntl.flock(_directory, fcntl.LOCK_EX)
             self._locked = True
 
@@ -155,26 +168,30 @@ class SharedRecord:
 
 
 _directory = -1
+_opened = ""
 
 
 def _open_directory() -> bool:
     """Open the directory once and keep it: ending an override must not need a free descriptor."""
-    global _directory
+    global _directory, _opened
+    path = directory()
+    if _directory >= 0 and _opened != path:  # that of a broker which has ended, and all it held
+        close_directory()
     if _directory < 0:
         try:
-            os.makedirs(DIRECTORY, 0o755, exist_ok=True)
-            fd = os.open(DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            os.makedirs(path, 0o755, exist_ok=True)
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
             return False
-        if not os.access(DIRECTORY, os.W_OK):
+        if not os.access(path, os.W_OK):
             os.close(fd)
             return False
-        _directory = fd
+        _directory, _opened = fd, path
     return True
 
 
-def after_fork() -> None:
-    """Close the directory in a child: the open file, and so the lock, is shared with the parent."""
+def close_directory() -> None:
+    """In a child, since the open file, and so the lock, is shared with the parent; and with its broker."""
     global _directory
     if _directory >= 0:
         os.close(_directory)

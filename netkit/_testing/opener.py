@@ -150,6 +150,13 @@ class FakeOpener:
             raise kernel_error(f"adopt namespace '{name}'", errno.ENOENT)
         return self.names[name]
 
+    def path_of(self, name: str) -> str:
+        """Nobody looks there."""
+        return f"/run/netns/{name}"
+
+    def check_persistent(self, name: str) -> None:
+        """Here any namespace can be."""
+
     def misses(self, fd: int, capability: str) -> str | None:
         """Nothing is missing: what is refused is refused on purpose."""
         return None

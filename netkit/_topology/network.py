@@ -216,6 +216,8 @@ class Network(Resource, Holder):
                 + ", ".join([key.lstrip("/") for key in anonymous[:4]])
                 + " have no name in /run/netns; give the plan named=True"
             )
+        for namespace in self._namespaces.values():  # all or none
+            namespace._registration.check_persistent(namespace._live_runtime())
 
     def _adopt(self) -> None:
         raise StateError("a network is not adopted as a whole: adopt its namespaces")

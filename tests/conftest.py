@@ -15,16 +15,17 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
+from netkit._system import mode
 from tests.harness.baseline import Baseline
-from tests.harness.isolation import isolate
+from tests.harness.isolation import isolate_session
 from tests.harness.tools import skipped_for_a_missing_tool
 
 _is_worker = "PYTEST_XDIST_WORKER" in os.environ
 _baseline = None if _is_worker else Baseline()  # a worker's machine is its controller's business
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what it puts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests and their children are interrupted
-IS_ROOT = os.geteuid() == 0  # asked before isolate(): in a user namespace everybody is
-NOT_ISOLATED = isolate()
+IS_ROOT = os.geteuid() == 0  # asked before: in a user namespace everybody is
+NOT_ISOLATED = isolate_session()
 _CHANGES: pytest.StashKey[list[str]] = pytest.StashKey()
 
 # Modest by default: the whole suite is meant to end within minutes. NETKIT_TEST_EXAMPLES=1000 digs deeper.
@@ -36,8 +37,9 @@ settings.load_profile("netkit")
 
 def pytest_report_header() -> str:
     """One line in the header, so that a log shows what the kernel tests stood on."""
-    user = "" if IS_ROOT else " in a user namespace"
-    return f"isolation: {NOT_ISOLATED or 'own network and mount namespaces, private /run' + user}"
+    rootless, reason = mode.decide()
+    how = "without root, by the broker" if rootless else "by this process"
+    return f"namespaces: {NOT_ISOLATED or f'{how} ({reason})'}; uid {os.geteuid()}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,8 +13,9 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
-from tests.harness import processes
+from tests.harness import place, processes
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Held:
             threads=frozenset(threading.enumerate()),
             tasks=_tasks(),
             children=_children(),
-            registered=frozenset(_entries("/run/netns")),
+            registered=frozenset(_entries(place.path())),
         )
 
 
@@ -82,7 +83,7 @@ def _journal() -> int:
     return -1 if loaded is None else loaded.journal._file
 
 
-def _entries(directory: str) -> list[str]:
+def _entries(directory: Path) -> list[str]:
     try:
         return os.listdir(directory)
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """What the system's own tools say of a namespace: the truth that netkit is compared with.
 
-Each runs through nsenter(1) on the namespace's descriptor, so that nothing depends on how netkit names
-or registers it.
+Each runs through nsenter(1) on the namespace's descriptor (see `place`), so that nothing depends on how
+netkit names or registers it, or starts programs.
 """
 
 from __future__ import annotations
@@ -14,13 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from tests.harness.place import HasFd, inside
+
 RTNLGRP_ALL = 0x7FFFFFFF  # the groups 1 to 31 as bind(2)'s mask: netlink(7)
-
-
-class HasFd(Protocol):
-    """A netkit.Namespace, or anything else that holds a namespace open."""
-
-    def fileno(self) -> int: ...
 
 
 def run_in(ns: HasFd, *argv: str, input: str | None = None, timeout: float = 30) -> str:
@@ -39,10 +35,8 @@ def succeeds(ns: HasFd, *argv: str, timeout: float = 30) -> bool:
 def _nsenter(
     ns: HasFd, argv: tuple[str, ...], input: str | None, timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    fd = ns.fileno()
-    command = ["nsenter", f"--net=/proc/self/fd/{fd}", "--", *argv]
     return subprocess.run(
-        command, pass_fds=[fd], input=input or "", capture_output=True, text=True, timeout=timeout
+        inside(ns, *argv), input=input or "", capture_output=True, text=True, timeout=timeout
     )
 
 

@@ -7,6 +7,8 @@ import select
 import time
 from pathlib import Path
 
+from netkit._system import broker
+
 
 def leftovers(mark: str, *, except_for: set[int], grace: float) -> list[str]:
     """Processes that descend from this one or carry `mark` in their environment and go on living."""
@@ -33,8 +35,10 @@ def descendants(ancestor: int) -> set[int]:
 
 
 def children() -> dict[int, str]:
-    """This process's living children, with their command lines."""
-    return {pid: command(pid) for pid in _pids() if _parent(pid) == os.getpid()}
+    """The living children of this process and of its broker, with their command lines."""
+    running = broker.running()
+    parents = {os.getpid(), running.pid} if running else {os.getpid()}
+    return {pid: command(pid) for pid in _pids() if _parent(pid) in parents}
 
 
 def command(pid: int) -> str:

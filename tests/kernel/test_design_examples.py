@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from netkit import Namespace
+from tests.harness import place
 from tests.harness.oracle import addresses, ip, link, nft_text, run_in
 from tests.kernel.test_namespace import PIPES, identity
 
@@ -67,10 +68,10 @@ def program(ns: Namespace, *parts: str) -> str:
 @pytest.fixture
 def container() -> Iterator[int]:
     """A process in a namespace that netkit knows nothing of: its pid."""
-    with subprocess.Popen(["unshare", "-n", "sh", "-c", "echo; read x"], **PIPES) as child:
+    with subprocess.Popen(place.there("unshare", "-n", "sh", "-c", "echo; read x"), **PIPES) as child:
         assert child.stdout is not None
         child.stdout.read(1)
-        yield child.pid
+        yield place.main_of(child.pid)
         child.communicate("x\n")
 
 
@@ -125,7 +126,7 @@ def test_a_running_container(host: Namespace, container: int) -> None:
     run_in(host, *"ip link set br0 up".split())
     run_in(host, *"ip address add 172.18.0.1/24 dev br0".split())
     part = "host = Namespace.current()\npid = int(sys.argv[1])\n"
-    run_in(host, sys.executable, "-c", HEAD + part + CONTAINER, str(container))
+    run_in(host, sys.executable, "-c", HEAD + part + CONTAINER, str(place.number_there(container)))
     with Namespace.from_pid(container) as box:
         assert identity(box.fileno()) == identity(f"/proc/{container}/ns/net")
         assert addresses(box, "eth0") == ["172.18.0.9/24"]
@@ -142,7 +143,7 @@ def test_the_whole_page_as_one_program(host: Namespace, container: int) -> None:
     """Between the blocks only what the text leaves out: eth0, and that br0 exists again for the last."""
     run_in(host, *"ip link add eth0 type veth peer name uplink".split())
     again = 'outer = Scope().__enter__(); outer.own(Bridge(host, "br0", address="172.18.0.1/24"))\n'
-    part = f"{again}pid = {container}\n"
+    part = f"{again}pid = {place.number_there(container)}\n"
     end = "outer.__exit__(None, None, None)\n"
     program(host, VETH, LAB, "server.close()\n", part, CONTAINER, end)
     assert names(host) == ["eth0", "lo", "uplink", "vbox0"]

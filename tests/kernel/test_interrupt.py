@@ -20,6 +20,7 @@ import pytest
 import netkit
 from netkit import Bridge, KernelError, Namespace, NatRule, RouteTable, Scope, Topology, VethPair
 from netkit._lifecycle import ROOT
+from tests.harness import place
 from tests.harness.oracle import Events, ip, nft, run_in
 from tests.harness.tools import needs
 from tests.kernel.test_namespace import HERE, descriptors, identity
@@ -77,7 +78,7 @@ class State:
             "routes": ip(self.host, "route", "show", "table", "all"),
             "nft": nft(self.host),
             "ttl": run_in(self.host, "sysctl", "-n", "net.ipv4.ip_default_ttl"),
-            "names": os.listdir("/run/netns"),
+            "names": place.names(),
             "here": identity(HERE),
             "owned": [repr(each) for each in ROOT._held_members()],
             "descriptors": len(descriptors()),
@@ -272,10 +273,10 @@ with Scope() as scope:
     signal.pause()
 """
     with program(host, code) as child:
-        child.terminate()
+        place.send(child, signal.SIGTERM)
         assert child.wait(10) == 7
     assert names(host) == ["lo"]
-    assert os.listdir("/run/netns") == []
+    assert place.names() == []
 
 
 # -- limits ------------------------------------------------------------------------
@@ -385,24 +386,18 @@ thread.join()
 @pytest.mark.parametrize("how", EXITS)
 def test_F06_an_exit_undoes_what_is_still_owned(host: Namespace, how: str) -> None:
     """F06"""
-    fd = host.fileno()
-    done = subprocess.run(
-        ["nsenter", f"--net=/proc/self/fd/{fd}", sys.executable, "-c", BUILD + EXITS[how]],
-        pass_fds=[fd], capture_output=True, text=True, timeout=30,
-    )  # fmt: skip
+    command = place.inside(host, sys.executable, "-c", BUILD + EXITS[how])
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert names(host) == ["lo"], done.stderr
     assert nft(host) == []
     assert run_in(host, "sysctl", "-n", "net.ipv4.ip_default_ttl") == "64\n"
-    assert os.listdir("/run/netns") == []
+    assert place.names() == []
 
 
 def test_F06_what_was_forgotten_is_named(host: Namespace) -> None:
     code = BUILD + "scope = Scope().__enter__(); build(scope)"
-    fd = host.fileno()
-    done = subprocess.run(
-        ["nsenter", f"--net=/proc/self/fd/{fd}", sys.executable, "-W", "always", "-c", code],
-        pass_fds=[fd], capture_output=True, text=True, timeout=30,
-    )  # fmt: skip
+    command = place.inside(host, sys.executable, "-W", "always", "-c", code)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert "ResourceWarning" in done.stderr
     assert "'left'" in done.stderr
     assert done.returncode == 0
@@ -426,17 +421,14 @@ def test_shutdown_undoes_and_netkit_goes_on(host: Namespace) -> None:
 @contextmanager
 def program(host: Namespace, code: str) -> Iterator[subprocess.Popen[str]]:
     """A Python program in the namespace, once it has said that it is ready."""
-    fd = host.fileno()
-    child = subprocess.Popen(
-        ["nsenter", f"--net=/proc/self/fd/{fd}", sys.executable, "-c", code],
-        pass_fds=[fd], stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    command = place.inside(host, sys.executable, "-c", code)
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     try:
         assert child.stdout.readline() == "ready\n"
         yield child
     finally:
-        child.kill()
+        place.send(child, signal.SIGKILL)
         child.wait()
         child.stdout.close()
 
@@ -458,14 +450,14 @@ signal.pause()
     with Events(host) as events, program(host, code) as child:
         assert names(host) == ["lo", "v0", "v1", "v2", "v3", "v4"]
         assert "masquerade" in str(nft(host))
-        child.kill()
+        place.send(child, signal.SIGKILL)
         child.wait()
         events.wait_until(lambda: names(host) == ["lo"])
         assert nft(host) == []
     if name is not None:  # the next run is not in the way of this one's leftovers
         with Namespace(name) as again:
-            assert identity(f"/run/netns/{name}") == identity(again.fileno())
-    assert os.listdir("/run/netns") == []
+            assert identity(str(place.path(f"/run/netns/{name}"))) == identity(again.fileno())
+    assert place.names() == []
 
 
 def test_killed_at_a_random_moment(host: Namespace) -> None:
@@ -484,7 +476,7 @@ while True:
     chance = random.Random(2)
     for _ in range(8):
         with Events(host) as events, program(host, code) as child:
-            ended = threading.Timer(chance.uniform(0.001, 0.05), child.kill)
+            ended = threading.Timer(chance.uniform(0.001, 0.05), place.send, (child, signal.SIGKILL))
             ended.start()
             child.wait(10)
             ended.join()

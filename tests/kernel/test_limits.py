@@ -12,6 +12,7 @@ from subprocess import Popen
 import pytest
 
 from netkit import Bridge, KernelError, Namespace, NatRule, RouteTable, Scope, VethPair
+from tests.harness import place
 from tests.harness.oracle import ip
 
 FEWEST = 3  # poll(2) takes no more than this many, so 0 would stop programs for another reason
@@ -58,12 +59,17 @@ ASKED: dict[str, Callable[[Namespace], object]] = {
 @pytest.mark.parametrize("what", ASKED)
 def test_the_limit_is_named(what: str) -> None:
     with Namespace() as warm:
-        warm.snapshot()  # importing a module needs a descriptor too
+        warm.snapshot()
+        warm.ping("127.0.0.1")  # importing a module needs a descriptor too
     with Namespace("limits") as ns:
+        if place.ROOTLESS and what == "sysctl":  # read by the broker, which has room
+            with descriptors(0):
+                assert ASKED[what](ns) == "0"
+            return
         with descriptors(0), pytest.raises(KernelError, match=r"EMFILE.*RLIMIT_NOFILE") as caught:
             ASKED[what](ns)
         assert caught.value.errno == errno.EMFILE
-        assert os.listdir("/run/netns") == ["limits"]
+        assert place.names() == ["limits"]
 
 
 def build() -> None:
@@ -105,7 +111,7 @@ def test_undoing_needs_none(host: Namespace) -> None:
         setrlimit(RLIMIT_NOFILE, limit)
     assert now == (FEWEST, limit[1])  # the program's own limit holds again
     assert sleeper.wait() < 0
-    assert os.listdir("/run/netns") == []
+    assert place.names() == []
     assert ip(host, "link") == links
     assert ip(host, "route", "show", "table", "all") == routes
     assert host.sysctl["net.ipv4.ip_forward"] == "0"
@@ -113,7 +119,10 @@ def test_undoing_needs_none(host: Namespace) -> None:
 
 def build_and_undo(host: Namespace, limit: tuple[int, int]) -> tuple[Popen[bytes], tuple[int, int]]:
     with Scope() as lab:
-        named, mounted = lab.own(Namespace("named")), lab.own(Namespace("mounted", persistent=True))
+        named, mounted = (
+            lab.own(Namespace("named")),
+            lab.own(Namespace("mounted", persistent=not place.ROOTLESS)),
+        )
         sleeper = named.popen(["sleep", "60"])
         bridge = lab.own(Bridge(host, "br0", address="10.0.0.1/24"))
         bridge.connect(named, name="v0", peer_name="eth0", peer_address="10.0.0.2/24", default_route=True)

@@ -193,8 +193,8 @@ def test_F42_a_rename_by_others_is_followed(host: Namespace, eth0: Link) -> None
 
 
 def test_a_device_moved_away_by_others_is_gone(host: Namespace, eth0: Link) -> None:
-    with Namespace("elsewhere") as box:
-        run_in(host, "ip", "link", "set", "eth0", "netns", box.path)
+    with Namespace("elsewhere"):
+        run_in(host, "ip", "link", "set", "eth0", "netns", "elsewhere")
         assert not eth0.exists
         with pytest.raises(NotFoundError):
             eth0.down()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from netkit import Namespace, NatRule, NotFoundError, Scope, StateError
+from tests.harness import place
 from tests.harness.oracle import iptables_legacy, nft, nft_text, run_in, succeeds
 
 IPTABLES = shutil.which("iptables-legacy") is not None and find_spec("iptc") is not None
@@ -194,13 +197,13 @@ def test_our_rules_die_with_the_process(host: Namespace) -> None:
     )
     fd = host.fileno()
     with subprocess.Popen(
-        [sys.executable, "-c", program, str(fd)], pass_fds=[fd], stdin=subprocess.PIPE,
+        place.there(sys.executable, "-c", program, str(fd)), pass_fds=[fd], stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
     ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stdout.readline() == "made\n"
         assert lines(host) == ['oifname "eth0" counter masquerade']
-        process.kill()
+        os.kill(place.main_of(process.pid), signal.SIGKILL)
         process.wait()
     assert nft(host) == []
 
@@ -349,7 +352,10 @@ def test_detached_rules_outlive_the_process(host: Namespace) -> None:
     )
     fd = host.fileno()
     subprocess.run(
-        [sys.executable, "-c", program, str(fd)], pass_fds=[fd], check=True, cwd=Path(__file__).parents[2]
+        place.there(sys.executable, "-c", program, str(fd)),
+        pass_fds=[fd],
+        check=True,
+        cwd=Path(__file__).parents[2],
     )
     assert lines(host) == ['oifname "eth0" counter masquerade']
     with NatRule.masquerade(host, oif="eth1"):  # the table is shared, but theirs stays

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from netkit import Namespace, VethPair
+from tests.harness import place
 from tests.harness.oracle import ip, link, run_in
 from tests.kernel.test_namespace import HERE, descriptors, identity
 
@@ -30,8 +31,9 @@ def test_it_speaks_to_the_namespace(host: Namespace) -> None:
         assert isinstance(ipr, pyroute2.IPRoute)
         assert seen(ipr) == names(host) == ["lo", "p0", "v0"]
         assert seen(ipr2) == ["lo"]
-        with other.entered():  # wherever the thread is
-            assert seen(ipr) == ["lo", "p0", "v0"]
+        if not place.refuses_to_enter(other):
+            with other.entered():  # wherever the thread is
+                assert seen(ipr) == ["lo", "p0", "v0"]
         assert identity(HERE) == before
 
 

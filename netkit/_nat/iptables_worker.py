@@ -11,6 +11,7 @@ import errno
 import faulthandler
 import json
 import os
+import select
 import signal
 import time
 
@@ -51,6 +52,9 @@ def transaction(request: Request) -> Any:
     until = time.monotonic() + deadline
     try:
         with xtables_lock(deadline):
+            # Who cleans up behind a dead owner takes the lock, too: nothing may be added after that.
+            if _owner_is_gone():
+                raise _Refused("gone", "nobody waits for it")
             apply(groups, until)
     except OSError as error:
         raise _Refused("file", f"cannot open {lock_path()}: {error.strerror}", error.errno or 0) from error
@@ -131,6 +135,18 @@ def _own_session() -> None:
         os.setsid()
 
 
+def _owner_is_gone() -> bool:
+    """Whether the other end of standard input is closed."""
+    if _requests < 0:
+        return False
+    poll = select.poll()
+    poll.register(_requests, 0)
+    return bool(poll.poll(0))
+
+
+_requests = -1
+
+
 def _private_streams() -> tuple[Any, int]:
     """Requests and answers on descriptors that no library prints to and no child inherits."""
     requests, answers = os.dup(0), os.dup(1)
@@ -146,7 +162,9 @@ def main() -> None:
     """Serve until standard input ends."""
     _own_session()
     faulthandler.enable()
+    global _requests
     requests, answers = _private_streams()
+    _requests = requests.fileno()
     for line in requests:
         request = json.loads(line)
         reply = answer(request) | {"id": request["id"]}

@@ -192,13 +192,13 @@ def boot() -> str:
 
 
 def _end(file: int, path: str, guard: Guard | None) -> None:
-    if guard is not None:
-        guard.end()
-    if path:
+    if path:  # while the guard lives: killed in between, the file would stay
         try:
             os.unlink(path)
         except OSError:
             pass  # somebody was quicker
+    if guard is not None:
+        guard.end()
     if file >= 0:
         os.close(file)
 

@@ -66,9 +66,9 @@ class Registration:
         except FileNotFoundError:
             pass  # somebody was quicker
         except OSError as error:
-            if self.mounted and error.errno == errno.EBUSY:
-                return  # unmounted, it was stale for a moment: another process has mounted its own there
-            raise nsfs.refused(f"remove the name of namespace '{self.name}'", error, self.path) from None
+            # EBUSY: unmounted, it was stale for a moment, and another process has mounted its own there.
+            if not self.mounted or error.errno != errno.EBUSY:
+                raise nsfs.refused(f"remove the name of namespace '{self.name}'", error, self.path) from None
         finally:
             self.forget()
         self.disown()

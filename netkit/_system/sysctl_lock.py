@@ -36,12 +36,12 @@ class Record:
         """One line per value: B or A, the path, the value. (json would cost 4 ms to import.)"""
         lines = [f"B {path} {value}\n" for path, value in self.before.items()]
         lines += [f"A {path} {value}\n" for path, value in self.after.items()]
-        return "".join(lines).encode(errors="surrogateescape")
+        return "".join([*lines, "\n"]).encode(errors="surrogateescape")
 
     def read(self, text: bytes) -> None:
-        """The inverse of `text`."""
+        """The inverse of `text`; what follows its empty line is of an earlier and longer one."""
         self.before, self.after = {}, {}
-        for line in text.decode(errors="surrogateescape").split("\n")[:-1]:
+        for line in filter(None, text.decode(errors="surrogateescape").partition("\n\n")[0].split("\n")):
             kind, _, rest = line.partition(" ")
             path, _, value = rest.partition(" ")
             (self.before if kind == "B" else self.after)[path] = value
@@ -70,10 +70,10 @@ class SharedRecord:
         alone = True
         if self._file < 0 and self._shares and _open_directory():
             self._lock()
+            self._note("")  # what was before is in the file, which is this process's to remove from now on
             self._file = self._open()
             alone = self._is_alone()
             fcntl.flock(self._file, fcntl.LOCK_SH)
-            self._note("")  # what was before is in the file
         self.load()
         return alone
 
@@ -107,8 +107,8 @@ class SharedRecord:
                 self._note(self.record.text().decode(errors="surrogateescape"))
             return
         text = self.record.text()
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, text, 0)
+        os.pwrite(self._file, text, 0)  # over the one before, which must not be lost if this is the last call
+        os.ftruncate(self._file, len(text))
 
     def is_last(self) -> bool:
         """Lock, read, and tell whether no other process has a part; if one has, this one's is over."""

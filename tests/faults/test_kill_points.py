@@ -11,7 +11,6 @@ from importlib.util import find_spec
 
 import pytest
 
-from tests.harness.killing import PATIENCE
 from tests.harness.sweep import sweep
 from tests.harness.syscall_stops import cannot_stop
 from tests.harness.tools import needs
@@ -36,8 +35,10 @@ def test_F01_killed_at_every_call_nothing_is_left(
         f"Every kill point: {scenario.replace('_', ' ')}",
         points=found.points,
         differences=len(found.left),
-        slowest_recovery=found.slowest,
+        late=found.late,
+        slowest=found.slowest,
     )
     assert found.left == []
     assert found.points >= found.calls > 50
-    assert found.slowest < PATIENCE
+    # Somebody else may have the processors; a soak is run where nobody does.
+    assert found.late <= (0 if soak else found.points // 10)

@@ -24,6 +24,7 @@ from tests.harness.baseline import differences
 from tests.harness.syscall_stops import Stop, Watched, watched
 
 PATIENCE = 2.0  # seconds after the kill, as promised
+LONGEST = 20.0  # what comes later is late; what is there after these is left
 _STUCK = 60.0  # a run that makes no call for so long hangs
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -77,7 +78,7 @@ class Run:
         self.killed_at = child.killed_at
 
     def _go(self, child: Watched, n: int | None) -> None:
-        for stop in child.stops(_STUCK, PATIENCE):
+        for stop in child.stops(_STUCK, LONGEST):
             if self.where is None:
                 self.calls += 1
                 if self.calls == n:
@@ -115,13 +116,13 @@ def settle_by(
 
 
 def point(scenario: Callable[[], object], n: int, before: dict[str, dict[str, str]]) -> Found:
-    """Kill at the n-th call and look."""
+    """Kill at the n-th call and look until all is as before."""
     run = Run(scenario, n)
     if run.where is None:
         _, found = settle(before, time.monotonic() + PATIENCE)
         said = [run.said] if run.said else []
         return Found(n=n, end=True, calls=run.calls, left=[*run.alive, *said, *found], seconds=0.0)
-    seen, found = settle(before, run.killed_at + PATIENCE)
+    seen, found = settle(before, run.killed_at + LONGEST)
     seconds = round(seen - run.killed_at, 4)
     return Found(n=n, call=run.where.name, left=[*run.alive, *found], seconds=seconds)
 

@@ -10,7 +10,9 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-_SECONDS_PER_POINT = 20.0
+from tests.harness.killing import PATIENCE
+
+_SECONDS_PER_POINT = 60.0
 
 
 @dataclass
@@ -21,6 +23,7 @@ class Sweep:
     calls: int = 0
     points: int = 0
     slowest: float = 0.0
+    late: int = 0
     left: list[str] = field(default_factory=list[str])
 
     def note(self, line: dict[str, Any]) -> None:
@@ -29,6 +32,7 @@ class Sweep:
         elif not line.get("end"):
             self.points += 1
             self.slowest = max(self.slowest, line["seconds"])
+            self.late += line["seconds"] > PATIENCE
         where = f"{line['n']} ({line.get('call', 'to the end')})" if "n" in line else "a whole run"
         self.left += [f"{where}: {text}" for text in line["left"]]
 

@@ -142,9 +142,13 @@ class Watched:
                 raise
 
     def kill(self) -> None:
-        """SIGKILL to the child alone; its children live on."""
+        """SIGKILL to the child alone, and wait for its end; its children live on.
+
+        Only then may the call at which it stopped be answered: answered earlier, it would still be made.
+        """
         self.killed_at = time.monotonic()
         os.kill(self.pid, 9)
+        select.select([self.pidfd], [], [], 1.0)
 
     def is_dead(self) -> bool:
         """Whether the child has ended, or is about to."""

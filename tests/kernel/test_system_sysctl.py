@@ -12,6 +12,7 @@ import pytest
 
 from netkit._system import nsfs, sysctl, worker
 from netkit._system.sysctl import Override
+from netkit._system.sysctl_lock import Record
 from netkit.errors import KernelError, NotFoundError, SpecError, StateError
 from tests.harness.tools import needs
 
@@ -368,3 +369,15 @@ def test_without_a_writable_run_users_of_this_process_are_counted(
     assert host.read("net.ipv4.ip_forward") == "1"
     second.end()
     assert host.all() == before
+
+
+def test_F01_a_shorter_record_over_a_longer_one_is_read_alone() -> None:
+    """Written over the one before and then cut: killed in between, the rest of the longer one is there."""
+    longer, shorter, read = Record(), Record(), Record()
+    longer.before = {f"net/ipv4/conf/eth{n}/forwarding": "0" for n in range(9)}
+    shorter.before, shorter.after = {"net/ipv4/ip_default_ttl": "64"}, {"net/ipv4/ip_default_ttl": "99"}
+    text = shorter.text()
+    read.read(text + longer.text()[len(text) :])
+    assert (read.before, read.after) == (shorter.before, shorter.after)
+    read.read(b"")
+    assert (read.before, read.after) == ({}, {})

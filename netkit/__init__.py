@@ -6,6 +6,7 @@
     _opener.py     who makes and enters namespaces: threads, or the broker without root
     _runtime.py    what a process keeps per namespace: descriptor, sockets, helpers
     _snapshot.py   Snapshot           _reading.py  LinkInfo: many links at once
+    _outside.py    Outside            a way to the outside network, without root too
     _topology/     Topology           a whole network as a plan
     _netlink/      bytes and sockets  _system/    threads, processes, /run and /proc
     _spec/         the frozen values  errors.py   every exception
@@ -49,11 +50,13 @@ from netkit.errors import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._nat.rule import NatRule
+    from netkit._outside import Outside
     from netkit._reading import LinkInfo
     from netkit._route import RouteTable
     from netkit._snapshot import Snapshot
     from netkit._spec.nat import NatSpec
     from netkit._spec.neighbours import FdbEntry, Neighbour
+    from netkit._spec.publish import PublishedPort
     from netkit._spec.routes import NextHop, Route
     from netkit._spec.rules import Rule
     from netkit._system.icmp import PingResult
@@ -83,8 +86,10 @@ __all__ = [
     "Network",
     "NextHop",
     "NotFoundError",
+    "Outside",
     "PingResult",
     "ProtocolError",
+    "PublishedPort",
     "Resource",
     "Route",
     "RouteTable",
@@ -114,7 +119,9 @@ _LATER = {
     "Neighbour": "_spec.neighbours",
     "Network": "_topology",
     "NextHop": "_spec.routes",
+    "Outside": "_outside",
     "PingResult": "_system.icmp",
+    "PublishedPort": "_spec.publish",
     "Route": "_spec.routes",
     "RouteTable": "_route",
     "Rule": "_spec.rules",

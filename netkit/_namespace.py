@@ -28,15 +28,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
-    from typing import Any, Self
+    from typing import Any, Literal, Self
 
     from pyroute2.iproute.linux import IPRoute  # pyright: ignore[reportMissingTypeStubs]
 
     from netkit._lifecycle.steps import Steps
     from netkit._neighbour import Neighbours
+    from netkit._outside import Outside
     from netkit._route import RouteTable
     from netkit._rule import Rules
     from netkit._snapshot import Snapshot
+    from netkit._spec.addresses import AddressLike, InterfaceLike
+    from netkit._spec.publish import Publish
     from netkit._veth import Addresses
 
 
@@ -231,6 +234,42 @@ class Namespace(Inside, Resource, Holder):
             self._hold(pair)
         pair.create()
         return pair
+
+    def connect_outside(
+        self,
+        *,
+        publish: Publish = (),
+        host_ip: AddressLike = "127.0.0.1",
+        name: str = "tap0",
+        address: InterfaceLike = "10.0.2.100/24",
+        ipv6: bool | None = None,
+        mtu: int = 65520,
+        dns: bool = True,
+        default_route: bool = True,
+        host_loopback: bool = False,
+        backend: Literal["pasta", "slirp4netns"] | None = None,
+    ) -> Outside:
+        """Give it a way to the machine's outside network, without root too: by pasta or slirp4netns.
+
+        The same as an Outside, which see; created and undone with this namespace. `Scope.own` moves it to
+        a scope.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace() as box:
+            ...     outside = box.connect_outside(publish=["80", "53/udp"])
+            ...     print([each.port for each in outside.published])
+            [80, 53]
+        """
+        from netkit._outside import Outside
+
+        outside = Outside(
+            self, publish=publish, host_ip=host_ip, name=name, address=address, ipv6=ipv6, mtu=mtu, dns=dns,
+            default_route=default_route, host_loopback=host_loopback, backend=backend,
+        )  # fmt: skip
+        if self._state == "owned":  # as in connect()
+            self._hold(outside)
+        return outside.create()
 
     # -- lifecycle ----------------------------------------------------------------
 

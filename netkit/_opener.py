@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
+from errno import EPERM
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 
 from netkit._netlink import ethtool
@@ -55,6 +56,9 @@ if TYPE_CHECKING:
         def starter(self, runtime: Runtime) -> Fresh: ...
         def end_members(self, fd: int, identity: tuple[int, int]) -> None: ...
         def entered(self, fd: int) -> AbstractContextManager[None]: ...
+        def helper_home(self, fd: int) -> int: ...
+        @property
+        def outlives_process(self) -> bool: ...
 
     class Registered(Protocol):
         """A name of a namespace, which others find it by."""
@@ -155,6 +159,15 @@ class ThreadOpener:
     def entered(self, fd: int) -> AbstractContextManager[None]:
         """The calling thread itself is inside for a block."""
         return entered(fd)
+
+    outlives_process = True  # what is detached goes on
+
+    def helper_home(self, fd: int) -> int:
+        """Whose pid namespace a helper program joins: 0 for one of its own."""
+        missing = missing_capability("CAP_SYS_ADMIN", fd)
+        if missing:
+            raise kernel_error("lead a program into the namespace", EPERM, missing_capability=missing)
+        return 0
 
 
 def missing_capability_in(fd: int, capability: str) -> str | None:

@@ -133,6 +133,12 @@ class BrokerOpener:
             "`netkit unshare -- PROGRAM`",
         )
 
+    outlives_process = False
+
+    def helper_home(self, fd: int) -> int:
+        """The broker, process 1 of the pid namespace that helper programs join."""
+        return self.broker.pid
+
     def sync_carrier(self, sock: NetlinkSocket, name: str) -> None:
         """Let the kernel act on a link's carrier now."""
         ethtool.sync_carrier(sock.fileno(), name)

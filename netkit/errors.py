@@ -10,8 +10,8 @@ NetkitError
     AccessError (PermissionError)
     UnsupportedError
   ProtocolError                      malformed, truncated or overrun netlink
-  BackendError                       no usable NAT backend
-  CommandError (CalledProcessError)  a command run with ``check=True`` failed
+  BackendError                       no usable NAT backend, no program that leads outside
+  CommandError (CalledProcessError)  a command run with ``check=True`` failed, or a program that netkit needs
   WaitTimeout (TimeoutError)
   TeardownError (ExceptionGroup)     what could not be removed
 """
@@ -160,7 +160,7 @@ class ProtocolError(NetkitError):
 
 
 class BackendError(NetkitError):
-    """No NAT backend can be used here; the text says which were tried and why each failed."""
+    """No NAT backend, or no program that leads outside, can be used here; the text says which and why."""
 
 
 class WaitTimeout(NetkitError, TimeoutError):

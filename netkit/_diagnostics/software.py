@@ -7,7 +7,7 @@ import os
 from netkit._diagnostics.finding import Finding
 
 _TOOLS = (
-    # name, how it tells its version, Debian's package, what is lost; netkit itself runs none of them
+    # name, how it tells its version, Debian's package, what is lost; of these netkit itself runs the last two
     ("ip", "-V", "iproute2", "looking at what netkit made: `ip netns exec NAME ip address`"),
     ("bridge", "-V", "iproute2", "looking at bridge ports: `bridge link`"),
     ("nft", "--version", "nftables", "looking at NAT rules: `nft list ruleset`"),
@@ -19,6 +19,8 @@ _TOOLS = (
     ),
     ("ping", "-V", "iputils-ping", "`ping` by hand; ns.ping() does without"),
     ("nsenter", "--version", "util-linux", "entering an anonymous namespace by hand"),
+    ("pasta", "--version", "passt", "ns.connect_outside(), unless slirp4netns is there"),
+    ("slirp4netns", "--version", "slirp4netns", "ns.connect_outside(), unless pasta is there"),
 )
 _LIBRARIES = (
     ("pyroute2", "pyroute2", "ns.pyroute2(), and rare link kinds"),
@@ -45,7 +47,7 @@ def _library(name: str, distribution: str, lost: str) -> Finding:
 
 
 def find_tools() -> list[Finding]:
-    """Commands that people use beside netkit."""
+    """Commands that people use beside netkit, and the two that it runs."""
     return [_tool(*tool) for tool in _TOOLS]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWPID = 0x20000000
-_CLONE_NEWUSER = 0x10000000
+CLONE_NEWUSER = 0x10000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 
 
@@ -52,7 +52,7 @@ def enter_user_namespace(told: Sequence[str]) -> None:
     mapper = Mapper()
     try:
         try:
-            unshare(_CLONE_NEWUSER)
+            unshare(CLONE_NEWUSER)
         except OSError as problem:
             raise refused("make a user namespace", problem, told) from None
         try:

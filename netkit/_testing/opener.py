@@ -172,6 +172,12 @@ class FakeOpener:
         """Nothing real is entered."""
         _refuse("enter a namespace")
 
+    outlives_process = False
+
+    def helper_home(self, fd: int) -> NoReturn:
+        """Nothing real is entered."""
+        _refuse("start a helper program for a namespace")
+
     def _observe(self, first: bool, netns: FakeNetns, message: Message) -> None:
         self.sweep()
         self._seen(first, netns, message)

@@ -14,8 +14,8 @@ import netkit
 EXPORTS = """
     AccessError Address BackendError Bridge BusyError CommandError ExistsError FdbEntry KernelError Link
     LinkInfo LinkStats Namespace NatRule NatSpec Neighbour NetkitError Network NextHop NotFoundError
-    PingResult ProtocolError Resource Route RouteTable Rule Scope Snapshot SpecError StateError TeardownError
-    Topology UnsupportedError VethPair WaitTimeout errors shutdown
+    Outside PingResult ProtocolError PublishedPort Resource Route RouteTable Rule Scope Snapshot SpecError
+    StateError TeardownError Topology UnsupportedError VethPair WaitTimeout errors shutdown
 """.split()
 
 # Typed by ParamSpec or like subprocess's own: the only signatures with a star.

@@ -85,7 +85,7 @@ class Ordinary:
         program.write_text(source)
         done = self.run([PYTHON, "-W", "error", str(program)], env=env, timeout=timeout)
         assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
+        assert done.stderr == "", done.stderr
         return done.stdout
 
 

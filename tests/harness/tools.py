@@ -21,13 +21,17 @@ PACKAGES = {
     "newuidmap": "uidmap",
     "nft": "nftables",
     "nsenter": "util-linux",
+    "pasta": "passt",
     "ping": "iputils-ping",
     "runc": "runc",
+    "slirp4netns": "slirp4netns",
     "sysctl": "procps",
 }
 MISSING = sorted(tool for tool in PACKAGES if shutil.which(tool) is None)
 _NOT_FOUND = re.compile(
-    r"\bstatus 127\b|No such file or directory: '({0})'|\b({0}): not found".format("|".join(MISSING))
+    r"\bstatus 127\b|there is no way outside|No such file or directory: '({0})'|\b({0}): not found".format(
+        "|".join(MISSING)
+    )
 )
 
 

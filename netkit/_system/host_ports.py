@@ -1,0 +1,69 @@
+"""Whether ports can be published: asked of the kernel, by binding them for a moment."""
+
+from __future__ import annotations
+
+import socket
+from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL
+
+from netkit._spec.publish import PublishedPort
+from netkit.errors import BusyError, KernelError, kernel_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_TOOLS = {"tcp": "ss -ltnp", "udp": "ss -lunp"}
+
+
+def choose_ports(published: Sequence[PublishedPort]) -> tuple[PublishedPort, ...]:
+    """The same with a free port for each that asked for one; BusyError when another program has one.
+
+    In the calling thread's namespace. Programs say less when they fail, or nothing: pasta shares a UDP
+    port with whoever lets others have it (SO_REUSEADDR). Raises AccessError for a port that needs
+    CAP_NET_BIND_SERVICE, KernelError for an address that this machine has not.
+    """
+    held: list[socket.socket] = []
+    found: list[PublishedPort] = []
+    try:
+        for each in published:
+            found.append(_bound(each, held))
+    finally:
+        for sock in held:
+            sock.close()
+    return tuple(found)
+
+
+def _bound(port: PublishedPort, held: list[socket.socket]) -> PublishedPort:
+    family = socket.AF_INET6 if port.host_ip.version == 6 else socket.AF_INET
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM if port.proto == "tcp" else socket.SOCK_DGRAM)
+        held.append(sock)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if port.proto == "tcp":  # connections that have just ended do not count
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((str(port.host_ip), port.host_port))
+    except OSError as problem:
+        raise _refused(port, problem.errno or 0) from None
+    return PublishedPort(port.proto, port.host_ip, sock.getsockname()[1], port.port)
+
+
+def _refused(port: PublishedPort, number: int) -> KernelError:
+    operation = f"publish {port}"
+    if number == EADDRINUSE:
+        hint = (
+            f"Another program has {port.where} (`{_TOOLS[port.proto]}` shows which): publish another port, "
+            f"or '{port.port}{'' if port.proto == 'tcp' else '/udp'}' for one that is free"
+        )
+        return BusyError(operation, number, hint=hint)
+    if number == EACCES:
+        from netkit._system.privilege import missing_capability
+
+        hint = (
+            "Ports below the sysctl net.ipv4.ip_unprivileged_port_start (1024) need CAP_NET_BIND_SERVICE: "
+            "publish a higher one"
+        )
+        missing = missing_capability("CAP_NET_BIND_SERVICE")
+        return kernel_error(operation, number, hint=hint, missing_capability=missing)
+    unknown = f"{port.host_ip} is no address of this machine" if number == EADDRNOTAVAIL else None
+    return kernel_error(operation, number, hint=unknown)

@@ -1,0 +1,181 @@
+"""A helper program that reaches from a namespace to the outside, and the process that keeps it.
+
+    caller --spawn--> keeper [--fork--> keeper, process 1 of a pid namespace] --spawn--> program
+
+The program belongs to a pid namespace whose process 1 ends with the caller, however that ends: the broker
+for its namespaces, else one of the keeper's own. So the kernel ends it, and it cannot outlive anybody.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from _socket import AF_UNIX, SHUT_RDWR, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
+from signal import SIGKILL, pidfd_send_signal
+from weakref import WeakSet
+
+from netkit._system import broker_frames as frames
+from netkit._system.interpreter import spawn_helper
+from netkit._system.outside_programs import plain_words
+from netkit.errors import CommandError, KernelError, StateError, WaitTimeout, kernel_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_CLOSE_SECONDS = 10.0
+
+
+class Keeper:
+    """A keeper and its program, as the process sees them that started it."""
+
+    def __init__(self, namespace: int, home: int, order: Mapping[str, Any]) -> None:
+        """``home`` is the pid of process 1 of the pid namespace to be in; 0 for one of its own."""
+        self._argv: list[str] = list(order["argv"])
+        self._sock: socket | None = None
+        self._program = self._ended = -1
+        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+        try:
+            self._pid = _spawn(theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._sock = ours
+        _keepers.add(self)
+        try:
+            self._ended = os.pidfd_open(self._pid)
+            self._send_order(namespace, home, order)
+        except BaseException:
+            self.close()
+            raise
+
+    def _send_order(self, namespace: int, home: int, order: Mapping[str, Any]) -> None:
+        assert self._sock is not None
+        joined = [os.pidfd_open(home)] if home else []
+        try:
+            fields = {**order, "joins": bool(home)}
+            frames.send(self._sock, frames.REQUEST, 0, fields, [namespace, *joined])
+        finally:
+            frames.close_all(joined)
+
+    def wait_ready(self, seconds: float) -> None:
+        """Return when the program does its work; CommandError with its own words if it has ended instead."""
+        answer = self._answer(seconds, f"`{self._argv[0]}` was not ready")
+        fields = answer.fields()
+        if "status" in fields:
+            frames.close_all(answer.fds)
+            self._raise_ended(fields["status"], fields["words"])
+        (self._program,) = answer.fds
+
+    def _raise_ended(self, status: Any, words: Any) -> None:
+        raise CommandError(os.waitstatus_to_exitcode(status), self._argv, None, plain_words(words))
+
+    def request(self, what: str, seconds: float = _CLOSE_SECONDS) -> None:
+        """``detach``: the program goes on when this process ends; ``adopt``: it does not, again."""
+        if self._sock is None or not self.running:
+            raise StateError(f"cannot {what} `{self._argv[0]}`: it has ended")
+        frames.send(self._sock, frames.REQUEST, 0, {"request": what})
+        self._answer(seconds, f"`{self._argv[0]}` could not be told to {what}")
+
+    def _answer(self, seconds: float, late: str) -> frames.Frame:
+        assert self._sock is not None
+        if not _readable(self._sock.fileno(), seconds):
+            raise WaitTimeout(f"{late} within {seconds:g} s")
+        try:
+            frame = frames.receive(self._sock)
+        except ConnectionResetError:
+            frame = None
+        if frame is None:
+            raise StateError(f"the helper process that keeps `{self._argv[0]}` was killed")
+        if frame.kind == frames.ERROR:
+            raise self._failure(frames.error_of(frame.fields()))
+        return frame
+
+    def _failure(self, problem: Exception) -> Exception:
+        if isinstance(problem, OSError) and not isinstance(problem, KernelError):
+            return kernel_error(f"start `{self._argv[0]}`", problem.errno or 0)
+        return problem
+
+    @property
+    def running(self) -> bool:
+        """Whether the program has not ended."""
+        return self._program >= 0 and not _readable(self._program, 0)
+
+    def close(self) -> None:
+        """End the program; when it returns, the device and the ports are free."""
+        self._hang_up()  # also in children made by fork, which have the socket, too
+        try:
+            if self._ended >= 0 and not _readable(self._ended, _CLOSE_SECONDS):
+                pidfd_send_signal(self._ended, SIGKILL)
+            os.waitpid(self._pid, 0)
+        except ChildProcessError:
+            pass  # somebody else has waited for it
+        finally:
+            self._end_program()
+            self._close_descriptors()
+
+    def _hang_up(self) -> None:
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            try:
+                sock.shutdown(SHUT_RDWR)
+            except OSError:
+                pass  # the other end is closed
+            finally:
+                sock.close()
+
+    def _end_program(self) -> None:
+        """It is there no more, unless its keeper was killed."""
+        if not self.running:
+            return
+        try:
+            pidfd_send_signal(self._program, SIGKILL)
+        except ProcessLookupError:
+            return
+        if not _readable(self._program, _CLOSE_SECONDS):
+            raise WaitTimeout(f"`{self._argv[0]}` did not end within {_CLOSE_SECONDS:g} s of SIGKILL")
+
+    def _close_descriptors(self) -> None:
+        program, self._program = self._program, -1
+        ended, self._ended = self._ended, -1
+        frames.close_all([fd for fd in (program, ended) if fd >= 0])
+
+    def forget(self) -> None:
+        """Let go of it: in a child after fork, or when it was left to itself."""
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
+        self._close_descriptors()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_sock"):
+            self.forget()
+
+
+def _spawn(control: int) -> int:
+    caller = os.pidfd_open(os.getpid())
+    try:
+        # A session of its own: what a terminal or a shell sends to the group is not for it.
+        return spawn_helper("_system.keeper_server", [control, caller], "a way outside", new_session=True)
+    finally:
+        os.close(caller)
+
+
+def _readable(fd: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+_keepers: WeakSet[Keeper] = WeakSet()
+
+
+def _after_fork() -> None:
+    for keeper in list(_keepers):
+        keeper.forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)

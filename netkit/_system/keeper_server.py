@@ -1,0 +1,233 @@
+"""The keeper: starts one program that reaches from a namespace to the outside, and ends it in time.
+
+Run by keeper.py as ``python -I -S -c ...``; descriptors: 3 the control socket, 4 the caller's pidfd. It and
+the program are in the network namespace that the caller's thread was in: that is the outside.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from _socket import AF_UNIX, SHUT_WR, SOCK_CLOEXEC, SOCK_SEQPACKET, SOCK_STREAM, socket
+
+from netkit._system import broker_frames as frames
+from netkit._system.interpreter import close_above
+from netkit._system.outside_programs import API_DIRECTORY
+from netkit._system.privilege import missing_capability
+from netkit._system.syscalls import MS_PRIVATE, MS_REC, mount, setns
+from netkit._system.user_namespace import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, take_namespaces
+from netkit.errors import BackendError, ProtocolError, kernel_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+CONTROL, CALLER = 3, 4
+_SIGKILL, _SIGPIPE, _SIGXFSZ = 9, 13, 25
+_KEPT = 4000  # bytes of what the program says
+_API_SECONDS = 10
+_FIELDS: dict[str, type] = {"argv": list, "ready": int, "api": str, "asks": list, "joins": bool}
+
+
+def main() -> None:
+    """The keeper, and where it has a pid namespace of its own, its process 1."""
+    close_above(CALLER)
+    os.set_inheritable(CONTROL, False)
+    os.set_inheritable(CALLER, False)
+    os.chdir("/")
+    control = socket(AF_UNIX, SOCK_SEQPACKET, 0, CONTROL)
+    try:
+        frame = frames.receive(control)
+        if frame is None:
+            return
+        order = checked(frame)
+        take_place(order, frame.fds)
+    except (OSError, ProtocolError) as problem:
+        frames.send(control, frames.ERROR, 0, frames.error_value(problem))
+        return
+    child = 0 if order["joins"] else os.fork()
+    if child == 0:
+        try:
+            Watch(control, order, frame.fds[0]).run()
+        finally:
+            os._exit(0)
+    control.close()
+    frames.close_all([CALLER, *frame.fds])
+    os.waitpid(child, 0)
+
+
+def checked(frame: frames.Frame) -> dict[str, Any]:
+    """The order; ProtocolError for anything else."""
+    order: dict[str, Any] = dict(frame.fields())
+    if order.keys() != _FIELDS.keys() or any(type(order[key]) is not kind for key, kind in _FIELDS.items()):
+        raise ProtocolError(f"no order for a keeper: {sorted(order)}")
+    if not all(type(each) is str for each in [*order["argv"], *order["asks"]]) or not order["argv"]:
+        raise ProtocolError("no order for a keeper: its command is none")
+    if order["ready"] not in (1, 3) or len(frame.fds) != 1 + order["joins"]:
+        raise ProtocolError("no order for a keeper: its descriptors are not those")
+    return order
+
+
+def take_place(order: dict[str, Any], fds: list[int]) -> None:
+    """Children of this process belong to a pid namespace that ends with the caller."""
+    if order["joins"]:
+        # The broker's: root there, but still in the outside's network namespace, and in its files.
+        setns(fds[1], CLONE_NEWUSER | CLONE_NEWPID)
+        os.close(fds.pop())
+    else:
+        _check_privilege()
+        take_namespaces(CLONE_NEWPID)
+    if order["api"]:  # its socket has a path
+        take_namespaces(CLONE_NEWNS)
+        mount("none", "/", MS_REC | MS_PRIVATE)
+        mount("tmpfs", API_DIRECTORY, 0, "tmpfs", "mode=700")
+
+
+def _check_privilege() -> None:
+    missing = missing_capability("CAP_SYS_ADMIN")
+    if missing:
+        raise kernel_error("keep a program in a pid namespace", 1, missing_capability=missing)
+
+
+class Watch:
+    """One program, from its start to its end."""
+
+    def __init__(self, control: socket, order: dict[str, Any], namespace: int) -> None:
+        self._control = control
+        self._order = order
+        self._namespace = namespace
+        self._said = b""
+        self._poll = select.poll()
+        self._going = True
+        self._detached = False
+
+    def run(self) -> None:
+        """Start it, and return when it has ended."""
+        try:
+            self._start()
+        except OSError as problem:
+            frames.send(self._control, frames.ERROR, 0, frames.error_value(problem))
+            return
+        for fd in (CONTROL, CALLER, self._words, self._ready, self._pidfd):
+            self._poll.register(fd, select.POLLIN)
+        try:
+            while self._going:
+                for fd, _ in self._poll.poll():
+                    if self._going:
+                        self._serve(fd)
+        finally:
+            self._end()
+
+    def _start(self) -> None:
+        self._words, words = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._words, False)
+        self._ready, ready = os.pipe2(os.O_CLOEXEC)
+        argv: list[str] = self._order["argv"]
+        placed = {0: self._namespace, 1: words, 2: words, 3: -1, self._order["ready"]: ready}
+        # Above the numbers they are to have, so that none is overwritten before it is placed.
+        import fcntl
+
+        high = {at: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for at, fd in placed.items() if fd >= 0}
+        actions = [(os.POSIX_SPAWN_DUP2, fd, at) for at, fd in high.items()]
+        try:
+            self._pid = os.posix_spawn(
+                argv[0], argv, os.environ, file_actions=actions, setsigdef=(_SIGPIPE, _SIGXFSZ)
+            )
+        finally:
+            frames.close_all([words, ready, self._namespace, *high.values()])
+        self._pidfd = os.pidfd_open(self._pid)
+
+    def _serve(self, fd: int) -> None:
+        if fd == self._words:
+            self._listen()
+        elif fd == self._ready:
+            self._announce()
+        elif fd == CONTROL:
+            self._obey()
+        else:  # the caller has ended, or the program
+            self._going = False
+            if fd == self._pidfd and self._ready >= 0:
+                self._tell_end()
+
+    def _listen(self) -> None:
+        """Keep the end of what it says: a full pipe would stop it."""
+        if not self._hear():
+            self._poll.unregister(self._words)
+
+    def _hear(self) -> bool:
+        """Read what is there; False at its end."""
+        try:
+            while piece := os.read(self._words, 65536):
+                self._said = (self._said + piece)[-_KEPT:]
+        except BlockingIOError:
+            return True
+        return False
+
+    def _announce(self) -> None:
+        if not os.read(self._ready, 64):
+            self._poll.unregister(self._ready)  # it has closed it without a word, and is about to end
+            return
+        self._poll.unregister(self._ready)
+        try:
+            for ask in self._order["asks"]:
+                self._ask(ask)
+        except (OSError, BackendError) as problem:
+            frames.send(self._control, frames.ERROR, 0, frames.error_value(problem))
+            self._going = False
+            return
+        os.close(self._ready)
+        self._ready = -1
+        frames.send(self._control, frames.REPLY, 0, {"ready": True}, [self._pidfd])
+
+    def _ask(self, request: str) -> None:
+        """A request to slirp4netns, which takes one per connection: "API SOCKET" in slirp4netns(1)."""
+        api = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
+        try:
+            api.settimeout(_API_SECONDS)
+            api.connect(self._order["api"])
+            api.sendall(request.encode())
+            api.shutdown(SHUT_WR)
+            answer = b""
+            while piece := api.recv(4096):
+                answer += piece
+        finally:
+            api.close()
+        if b'"error"' in answer:
+            raise BackendError(f"slirp4netns refuses {request}: {answer.decode(errors='replace').strip()}")
+
+    def _obey(self) -> None:
+        try:
+            frame = frames.receive(self._control)
+        except ConnectionResetError:
+            frame = None
+        if frame is None:
+            self._poll.unregister(CONTROL)
+            self._going = self._detached
+            return
+        frames.close_all(frame.fds)
+        asked = frame.fields().get("request")
+        if asked not in ("detach", "adopt"):
+            problem = ProtocolError(f"a keeper knows no request {asked!r}")
+            frames.send(self._control, frames.ERROR, 0, frames.error_value(problem))
+            return
+        self._detach(asked == "detach")
+        frames.send(self._control, frames.REPLY, 0, {"done": True})
+
+    def _detach(self, detached: bool) -> None:
+        if detached and not self._detached:
+            self._poll.unregister(CALLER)
+        elif self._detached and not detached:
+            self._poll.register(CALLER, select.POLLIN)
+        self._detached = detached
+
+    def _tell_end(self) -> None:
+        """It has ended before it was ready: why, in its own words."""
+        _, status = os.waitpid(self._pid, 0)
+        self._pid = 0
+        self._hear()
+        frames.send(self._control, frames.REPLY, 0, {"status": status, "words": self._said})
+
+    def _end(self) -> None:
+        if self._pid:
+            os.kill(self._pid, _SIGKILL)
+            os.waitpid(self._pid, 0)

@@ -1,0 +1,239 @@
+"""The way outside of an ordinary user's namespaces. His outside is the session's own namespace."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+
+import pytest
+
+from tests.harness import processes
+from tests.harness.ordinary import NOBODY, PYTHON, Ordinary
+from tests.harness.outside import PROGRAMS, echoed, lacks, server
+
+START = """
+import os, signal, socket, sys
+from netkit import *
+BACKEND = sys.argv[1] if len(sys.argv) > 1 else "{}"
+
+def ask(ns, address, port, kind=socket.SOCK_STREAM):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with ns.socket(family, kind) as sock:
+        sock.settimeout(3)
+        try:
+            sock.connect((address, port))
+            sock.sendall(b"hello")
+            return sock.recv(100).decode()
+        except OSError as problem:
+            return type(problem).__name__
+"""
+
+
+@pytest.fixture(params=PROGRAMS)
+def backend(request: pytest.FixtureRequest) -> str:
+    program: str = request.param
+    if reason := lacks(program):
+        pytest.skip(reason)
+    return program
+
+
+def program(nobody: Ordinary, backend: str, text: str) -> list[str]:
+    return nobody.python(START.format(backend) + text).splitlines()
+
+
+def of_nobody(*words: str) -> set[int]:
+    """His processes whose command line has one of these words."""
+    found = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit() and any(word in processes.command(int(name)) for word in words):
+            try:
+                found |= {int(name)} if os.stat(f"/proc/{name}").st_uid in (0, NOBODY) else set()
+            except FileNotFoundError:
+                continue
+    return found
+
+
+def helpers() -> set[int]:
+    return of_nobody("keeper_server", "/pasta ", "/slirp4netns ", "broker_server")
+
+
+def gone(pids: set[int]) -> list[str]:
+    deadline = time.monotonic() + 10
+    return [line for pid in pids if (line := processes.wait(pid, deadline))]
+
+
+@pytest.mark.parametrize("kind", ["STREAM", "DGRAM"])
+def test_out(nobody: Ordinary, backend: str, kind: str) -> None:
+    number = socket.SOCK_STREAM if kind == "STREAM" else socket.SOCK_DGRAM
+    with server(kind=number) as port:
+        text = f"""
+print(os.geteuid())
+with Namespace("box") as box:
+    outside = box.connect_outside(backend=BACKEND, host_loopback=True)
+    print(outside.exists, outside.link.state, *outside.link.addresses)
+    print(*[route.via for route in box.routes if route.dst == "default"])
+    print(ask(box, "10.0.2.2", {port}, socket.SOCK_{kind}))
+    shown = box.run(["ip", "-br", "-4", "address", "show", "tap0"], capture_output=True, text=True)
+    print(shown.stdout.split()[2])
+    outside.delete()
+    print(outside.exists, "tap0" in box.links)
+"""
+        lines = program(nobody, backend, text)
+    assert lines[:1] == [str(NOBODY)]
+    assert lines[1].startswith("True unknown 10.0.2.100/24")  # of a TAP device
+    assert lines[2:] == ["10.0.2.2", "hello", "10.0.2.100/24", "False False"]
+
+
+HOLDS = """
+box = Namespace().create()
+outside = box.connect_outside(backend=BACKEND, publish={8080: 80} if PUBLISH else ())
+server = box.socket()
+server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+server.bind(("0.0.0.0", 80))
+server.listen()
+print("ready", flush=True)
+while True:
+    connection, _ = server.accept()
+    connection.sendall(connection.recv(100))
+    connection.close()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_in_and_it_ends_with_the_process(nobody: Ordinary, backend: str, number: int) -> None:
+    before = helpers()
+    text = "PUBLISH = True\n" + HOLDS
+    with nobody.popen([PYTHON, "-W", "ignore", "-c", START + text, backend]) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        assert echoed(None, "127.0.0.1", 8080)
+        started = helpers() - before
+        assert len(started) >= 4  # supervisor, broker, keeper, program
+        process.send_signal(number)
+        process.wait(10)
+    assert gone(started) == []
+    assert not echoed(None, "127.0.0.1", 8080)
+
+
+def test_killed_at_random_moments_nothing_is_left(nobody: Ordinary, backend: str) -> None:
+    """While it is being created: that takes some 50 ms."""
+    before = helpers()
+    text = """
+print("go", flush=True)
+with Namespace() as box:
+    box.connect_outside(backend=BACKEND, publish=["80"])
+"""
+    for moment in range(15):
+        with nobody.popen([PYTHON, "-W", "ignore", "-c", START + text, backend]) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "go\n"
+            select.select([], [], [], moment * 0.012)
+            process.kill()
+            process.wait(10)
+    assert gone(helpers() - before) == []
+
+
+def test_its_keeper_and_its_broker_are_killed(nobody: Ordinary, backend: str) -> None:
+    text = """
+from netkit._system import broker
+box = Namespace().create()
+outside = box.connect_outside(backend=BACKEND)
+os.kill(outside._keeper._pid, signal.SIGKILL)
+print(outside.exists)
+outside.delete()
+print(outside.exists, "tap0" in box.links)
+outside.create()
+os.kill(broker.running().pid, signal.SIGKILL)
+import select
+print(select.select([outside._keeper._program], [], [], 10)[0] != [])
+outside.delete()
+box.delete()
+"""
+    before = helpers()
+    assert program(nobody, backend, text) == ["True", "False False", "True"]
+    assert gone(helpers() - before) == []
+
+
+def test_the_rest_of_it(nobody: Ordinary, backend: str) -> None:
+    text = """
+def refused(call, *arguments, **keywords):
+    try:
+        call(*arguments, **keywords)
+    except NetkitError as problem:
+        print(type(problem).__name__, "|", problem)
+
+taken = socket.socket()
+taken.bind(("127.0.0.1", 0))
+taken.listen()
+with Namespace("box") as box:
+    refused(box.connect_outside, publish={taken.getsockname()[1]: 80})
+    taken.close()
+    refused(box.connect_outside, publish={80: 80})
+    outside = box.connect_outside(backend=BACKEND)
+    refused(outside.detach)
+    refused(box.connect_outside)
+    print(outside.exists)
+    with Namespace.current() as here:
+        refused(here.connect_outside)
+print(outside.exists)
+os.environ["PATH"] = ""
+with Namespace() as box:
+    refused(box.connect_outside)
+"""
+    lines = program(nobody, backend, text)
+    assert lines[0].startswith("BusyError | cannot publish 127.0.0.1:")
+    if len(lines) == 8:  # else low ports are free for all here
+        assert lines[1].startswith("AccessError | cannot publish 127.0.0.1:80->80/tcp: Permission denied")
+        assert "net.ipv4.ip_unprivileged_port_start" in lines[1]
+    assert lines[-6].startswith("UnsupportedError | cannot detach <Outside of namespace 'box'")
+    assert lines[-5].startswith("ExistsError | cannot create link 'tap0' in namespace 'box'")
+    assert lines[-4] == "True"
+    assert lines[-3].startswith("AccessError | ")
+    assert lines[-2] == "False"
+    assert lines[-1].startswith("BackendError | there is no way outside: neither `pasta`")
+
+
+def test_what_it_inherits(nobody: Ordinary, backend: str) -> None:
+    """Neither descriptors nor the environment."""
+    text = "PUBLISH = False\n" + HOLDS
+    before = of_nobody(f"/{backend} ")
+    keepers = of_nobody("keeper_server")
+    with nobody.popen([PYTHON, "-c", START + text, backend], env={"SECRET": "x"}) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        (found,) = of_nobody(f"/{backend} ") - before
+        (keeper,) = of_nobody("keeper_server") - keepers
+        for pid in (found, keeper):
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                assert b"SECRET" not in file.read()
+        targets = [os.readlink(f"/proc/{found}/fd/{name}") for name in os.listdir(f"/proc/{found}/fd")]
+        assert not [each for each in targets if each.endswith((".py", ".so"))]
+        process.kill()
+        process.wait(10)
+    assert gone({found, keeper}) == []
+
+
+def test_a_user_namespace_around_all(nobody: Ordinary, backend: str) -> None:
+    """`netkit unshare`: root of its own network, which is the outside then."""
+    source = nobody.home / "inside.py"
+    source.write_text(
+        START
+        + """
+server = socket.socket()
+server.bind(("127.0.0.1", 0))
+server.listen()
+with Namespace() as box:
+    box.connect_outside(backend=BACKEND, host_loopback=True)
+    client = box.socket()
+    client.settimeout(3)
+    client.connect(("10.0.2.2", server.getsockname()[1]))
+    print("connected", os.geteuid())
+    client.close()
+"""
+    )
+    argv = [PYTHON, "-m", "netkit", "unshare", "--", PYTHON, str(source), backend]
+    done = nobody.run(argv)
+    assert (done.stdout, done.returncode) == ("connected 0\n", 0), done.stderr

@@ -7,10 +7,10 @@ directory, journal, mounts, and no process is left.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import pytest
 
+from tests.faults.conftest import SOAK
 from tests.harness.sweep import sweep
 from tests.harness.syscall_stops import cannot_stop
 from tests.harness.tools import needs
@@ -21,8 +21,8 @@ pytestmark = [
     pytest.mark.skipif(bool(cannot_stop()), reason=cannot_stop() or ""),
 ]
 
-GUARDED = pytest.mark.skipif(not find_spec("netkit._system.guard"), reason="the guard is not there yet")
-SCENARIOS = ["by_the_kernel", pytest.param("whole", marks=GUARDED)]
+# What the kernel cleans by itself, without a guard, is part of the whole: alone it is for the soak.
+SCENARIOS = ["whole", pytest.param("by_the_kernel", marks=pytest.mark.skipif(not SOAK, reason="make soak"))]
 
 
 @pytest.mark.slow
@@ -39,6 +39,7 @@ def test_F01_killed_at_every_call_nothing_is_left(
         slowest=found.slowest,
     )
     assert found.left == []
-    assert found.points >= found.calls > 50
+    assert found.points > 60
+    assert found.points > 0.9 * found.calls  # of one run; they differ by a few
     # Somebody else may have the processors; a soak is run where nobody does.
     assert found.late <= (0 if soak else found.points // 10)

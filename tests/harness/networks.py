@@ -51,6 +51,7 @@ def routed(lab: Scope) -> None:
     table = lab.own(RouteTable(Namespace.current(), 100))
     table.add("10.9.0.0/16", dev="lo")
     table.add("10.8.0.0/16", type="blackhole")
+    table.add_rule(src="10.9.0.0/16", priority=1000)
 
 
 def kept(lab: Scope) -> None:
@@ -78,13 +79,10 @@ IN_THE_HOST = [bridged, both_ends, routed, kept, forwarding, nftables]
 
 def whole() -> None:
     """The demo's network and a bit of everything in the host, built and torn down."""
-    host = Namespace.current()
     with Scope() as lab:
         demo(lab)
         for part in (*IN_THE_HOST, iptables):
             part(lab)
-        rule = host.rules.add(src="10.9.0.0/16", table=100, priority=1000)
-        host.rules.delete(rule)
     netkit.shutdown()
 
 

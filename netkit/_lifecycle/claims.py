@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from fcntl import LOCK_EX, LOCK_NB, flock
 
-from netkit._system.entries import MESSAGES, MessagesEntry
-from netkit._system.journal import DIRECTORY
+from netkit._system.entries import LINK, MESSAGES, NAME, LinkEntry, MessagesEntry, NameEntry
+from netkit._system.journal import DIRECTORY, journal
 from netkit._system.journal_lines import Contents, read
 from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 def read_whole(file: int) -> bytes:
@@ -56,6 +56,29 @@ def contents(file: int) -> Contents | None:
         return read(read_whole(file))
     except ProtocolError:
         return None
+
+
+def living_owner(wanted: Iterable[tuple[str, int]]) -> int | None:
+    """The process, another than this one, that lives and has noted one of these: its id.
+
+    They are links, by namespace and index, or with index 0 a name of the namespace.
+    """
+    searched = set(wanted)
+    for _, file, dead in journals():
+        said = None if dead else contents(file)
+        if said is None or said.owner == journal.owner:
+            continue
+        if not searched.isdisjoint(_places(said)):
+            return said.pid
+    return None
+
+
+def _places(said: Contents) -> Iterator[tuple[str, int]]:
+    for entry in said.entries.values():
+        if entry.kind == LINK:
+            yield from [(at, index) for at, index, _ in LinkEntry(entry).places]
+        elif entry.kind == NAME:
+            yield NameEntry(entry).at, 0
 
 
 def living_claims(owner: str) -> frozenset[tuple[str, bytes]]:

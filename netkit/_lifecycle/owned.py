@@ -97,8 +97,15 @@ ROOT = Holder()
 
 
 def refuse_second_owner(newcomer: Owned) -> None:
-    """StateError if another object of this process owns what this one is about to adopt."""
+    """StateError if another object of this process, or another living process, owns what is to be adopted."""
     wanted = set(newcomer._places())
     for member in ROOT._held_members():
         if member is not newcomer and member._is_alive() and not wanted.isdisjoint(member._places()):
             raise StateError(f"{newcomer!r} is owned in this program, as {member!r}: detach() that one first")
+    places = [(runtime.place, index) for runtime, index in wanted if runtime.opener.guarded]
+    if places:
+        from netkit._lifecycle.claims import living_owner
+
+        pid = living_owner(places)
+        if pid is not None:
+            raise StateError(f"{newcomer!r} is owned by process {pid}, which has to detach() it first")

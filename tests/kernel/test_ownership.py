@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,55 @@ def test_owned_it_is_not_adopted(host: Namespace, box: Namespace) -> None:
         pair.adopt()
 
 
+@contextmanager
+def living(code: str, *namespaces: Namespace) -> Iterator[int]:
+    """Another process that lives meanwhile, and owns what the code makes; its id."""
+    names = ("host", "box")[: len(namespaces)]
+    opened = "".join(
+        [f"{name} = Namespace.from_fd({ns.fileno()})\n" for name, ns in zip(names, namespaces, strict=True)]
+    )
+    ready = "print('ready', flush=True); input()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"from netkit import *\n{opened}with Scope() as lab:\n    {code}; {ready}"],
+        pass_fds=[ns.fileno() for ns in namespaces], cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process.pid
+    finally:
+        process.communicate("end\n")
+    assert process.returncode == 0
+
+
+def test_what_a_living_process_owns_is_not_adopted(host: Namespace, box: Namespace) -> None:
+    code = "lab.own(Bridge(host, 'br0')); lab.own(VethPair(host, box, name='v0', peer_name='eth0'))"
+    with living(f"{code}; lab.own(Namespace('red', persistent=True))", host, box) as pid:
+        before = elsewhere(SHOWS, host, box)
+        with pytest.raises(StateError, match=f"process {pid}"):
+            Bridge.open(host, "br0").adopt()
+        assert f"process {pid}" in elsewhere(TRIES, host, box)
+        assert elsewhere(SHOWS, host, box) == before
+    assert names(host) == ["lo"]
+    assert not Path("/run/netns/red").exists()
+
+
+SHOWS = "print(sorted((l.name, l._read().group, l._read().alias) for l in [*host.links, *box.links]))"
+TRIES = """
+for found in (
+    Bridge.open(host, "br0"), Bridge(host, "br0"), VethPair.open(host, "v0"), VethPair.open(box, "eth0"),
+    VethPair(host, box, name="v0", peer_name="eth0"), Namespace.open("red"), Namespace("red"),
+):
+    try:
+        found.adopt()
+    except StateError as refusal:
+        print(refusal)
+    else:
+        raise SystemExit(f"{found!r} is adopted")
+"""
+
+
 @pytest.mark.parametrize("again", ["opened", "described", "link"])
 def test_of_two_objects_one_owns(again: str, host: Namespace, box: Namespace) -> None:
     """Else the one would delete what the other still needs."""
@@ -285,20 +335,11 @@ def test_a_namespace_is_adopted_by_its_description_or_path() -> None:
 
 def test_the_name_of_a_living_process_is_not_adopted() -> None:
     """A symlink leads to a descriptor of it: it cannot outlive that process, so nobody else can own it."""
-    code = "from netkit import Namespace\nwith Namespace('red'): print('ready', flush=True); input()"
-    owner = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert owner.stdout is not None
-        assert owner.stdout.readline() == "ready\n"
+    with living("lab.own(Namespace('red'))"):
         for found in (Namespace("red"), Namespace.open("red")):
-            with pytest.raises(StateError, match="symlink"):
+            with pytest.raises(StateError, match=r"process|symlink"):
                 found.adopt()
-            assert not found.exists or found.close() is None
-    finally:
-        owner.communicate("end\n")
-    assert owner.returncode == 0
+        found.close()
 
 
 # -- NAT --------------------------------------------------------------------------------------------------

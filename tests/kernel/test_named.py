@@ -357,7 +357,9 @@ def json_links(name: str) -> list[dict[str, str]]:
 
 def test_killed_together_with_its_guard_it_stays_and_is_adopted() -> None:
     code = (
-        "from netkit import Namespace; from netkit._system.journal import journal; import os, select, signal\n"
+        "import os, select, signal\n"
+        "from netkit import Namespace\n"
+        "from netkit._system.journal import journal\n"
         "Namespace('red', persistent=True).create()\n"
         "guard = os.pidfd_open(journal.guard_pid)\n"
         "signal.pidfd_send_signal(guard, signal.SIGKILL)\n"

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings
 
 from netkit._system import mode
+from tests.harness import unshared
 from tests.harness.baseline import Baseline
 from tests.harness.isolation import isolate_session
 from tests.harness.tools import skipped_for_a_missing_tool
@@ -33,6 +34,11 @@ settings.register_profile(
     "netkit", deadline=None, max_examples=int(os.environ.get("NETKIT_TEST_EXAMPLES", "100"))
 )
 settings.load_profile("netkit")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Without root some tests run elsewhere."""
+    unshared.configure(config)
 
 
 def pytest_report_header() -> str:

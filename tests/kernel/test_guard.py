@@ -17,6 +17,8 @@ from netkit._system.journal import journal
 from tests.harness.killed import doomed, said
 from tests.kernel.test_nat import needs_iptables
 
+pytestmark = pytest.mark.capable
+
 # What may differ after a death is none of this.
 LOOKS = (
     "ip -o link", "ip -o -4 address", "ip -4 route show table all", "ip -6 rule", "ip rule", "ls /run/netns",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from netkit._nat.iptables_rules import Rule
 
 pytestmark = [
+    pytest.mark.capable,
     pytest.mark.kernel,
     pytest.mark.skipif(shutil.which("iptables-legacy") is None, reason="needs Debian's package iptables"),
     pytest.mark.skipif(find_spec("iptc") is None, reason="needs python-iptables"),

@@ -24,7 +24,7 @@ from netkit._spec.nat import NatSpec, dnat, masquerade, redirect, snat
 from netkit.errors import AccessError, KernelError, NotFoundError, ProtocolError, StateError, kernel_error
 from tests.harness.tools import needs
 
-pytestmark = needs("nft")
+pytestmark = [pytest.mark.capable, needs("nft")]
 
 MASQUERADE = masquerade(saddr="172.18.0.0/24", oif="enp1s0")
 WEB = dnat(proto="tcp", dport=80, to="172.18.0.2:80")

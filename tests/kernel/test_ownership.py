@@ -24,6 +24,7 @@ from netkit import (
     StateError,
     VethPair,
 )
+from tests.harness import place
 from tests.harness.oracle import addresses, ip, iptables_legacy, link, nft, nft_text, run_in
 from tests.kernel.test_nat import IPTABLES, RULES, needs_iptables
 
@@ -35,7 +36,7 @@ def elsewhere(code: str, *namespaces: Namespace) -> str:
         [f"{name} = Namespace.from_fd({ns.fileno()})\n" for name, ns in zip(names, namespaces, strict=True)]
     )
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", f"from netkit import *\n{opened}{code}"],
+        place.there(sys.executable, "-W", "error", "-c", f"from netkit import *\n{opened}{code}"),
         pass_fds=[ns.fileno() for ns in namespaces],
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -224,6 +225,7 @@ def test_of_two_objects_one_owns(again: str, host: Namespace, box: Namespace) ->
     assert names(host) == ["lo"]
 
 
+@pytest.mark.capable
 def test_of_two_objects_for_a_namespace_one_owns() -> None:
     with Namespace("red", persistent=True) as red:
         with Namespace.open("red") as again, pytest.raises(StateError, match="owned in this program"):
@@ -261,19 +263,19 @@ def test_both_ends_in_one_namespace(host: Namespace) -> None:
 
 def test_the_peer_may_be_where_nobody_has_opened(host: Namespace) -> None:
     """A runtime whose container's namespace has no name: one end is enough to delete both."""
-    command = ["unshare", "--net", "sh", "-c", "echo ready; exec cat"]
+    command = place.there("unshare", "--net", "sh", "-c", "echo ready; exec cat")
     container = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert container.stdout is not None
         assert container.stdout.readline() == "ready\n"
-        with Namespace.from_pid(container.pid) as box:
+        with Namespace.from_pid(place.main_of(container.pid)) as box:
             VethPair(host, box, name="v0", peer_name="eth0").create().detach()
         pair = VethPair.open(host, "v0")
         assert pair.link.name == "v0"
         with pytest.raises(StateError, match="peer_ns="):
             _ = pair.peer
         assert "not open here" in repr(pair)
-        with Namespace.from_pid(container.pid) as box:
+        with Namespace.from_pid(place.main_of(container.pid)) as box:
             assert VethPair.open(host, "v0").peer.name == "eth0"
         with pair.adopt():
             assert link(host, "v0")["group"] != "default"
@@ -319,6 +321,7 @@ def test_a_bridge_is_detached_with_what_it_connects(host: Namespace, box: Namesp
     assert names(host) == names(box) == ["lo"]
 
 
+@pytest.mark.capable
 def test_a_namespace_is_adopted_by_its_description_or_path() -> None:
     for found in (lambda: Namespace("red"), lambda: Namespace.open("/run/netns/red")):
         elsewhere("Namespace('red').create().detach()")
@@ -333,6 +336,7 @@ def test_a_namespace_is_adopted_by_its_description_or_path() -> None:
         Namespace().adopt()
 
 
+@pytest.mark.capable
 def test_the_name_of_a_living_process_is_not_adopted() -> None:
     """A symlink leads to a descriptor of it: it cannot outlive that process, so nobody else can own it."""
     with living("lab.own(Namespace('red'))"):

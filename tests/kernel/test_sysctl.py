@@ -36,7 +36,8 @@ def everything(ns: Namespace) -> dict[str, str]:
 
 @contextmanager
 def read_only() -> Iterator[None]:
-    subprocess.run(place.there(*"mount -o bind,ro /proc/sys /proc/sys".split()), check=True)
+    flags = "bind,ro,nosuid,nodev,noexec"  # the last three may not be left out in a user namespace
+    subprocess.run(place.there("mount", "-o", flags, "/proc/sys", "/proc/sys"), check=True)
     try:
         yield
     finally:

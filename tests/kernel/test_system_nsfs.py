@@ -14,6 +14,8 @@ from netkit._system import nsfs, registration, worker
 from netkit._system.nsfs import Registration, identity, register_mount, register_symlink
 from netkit.errors import ExistsError, KernelError, NotFoundError, SpecError, StateError
 
+pytestmark = pytest.mark.capable
+
 Register = Callable[[str, int], Registration]
 both = pytest.mark.parametrize("register", [register_symlink, register_mount])
 DIRECTORY = Path("/run/netns")

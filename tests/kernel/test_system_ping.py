@@ -14,6 +14,8 @@ from netkit._system import icmp, worker
 from netkit._system.icmp import PingResult
 from netkit.errors import KernelError, NotFoundError
 
+pytestmark = pytest.mark.capable
+
 SETUP = """
 sysctl -q net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
 ip link set lo up

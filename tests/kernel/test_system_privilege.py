@@ -12,6 +12,8 @@ import pytest
 from netkit._system import privilege, worker
 from netkit._system.nsfs import open_current
 
+pytestmark = pytest.mark.capable
+
 CODE = """
 import sys, os
 from netkit._system import privilege, worker

@@ -23,6 +23,8 @@ from netkit._system.nsfs import identity, open_current, path_identity
 from netkit._system.process import Processes
 from netkit.errors import CommandError, SpecError, StateError
 
+pytestmark = pytest.mark.capable
+
 Start = Callable[[], "subprocess.Popen[Any]"]
 LINK = ["readlink", "/proc/self/ns/net"]
 

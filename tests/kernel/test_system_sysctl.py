@@ -16,7 +16,7 @@ from netkit._system.sysctl_lock import Record
 from netkit.errors import KernelError, NotFoundError, SpecError, StateError
 from tests.harness.tools import needs
 
-pytestmark = needs("sysctl")
+pytestmark = [pytest.mark.capable, needs("sysctl")]
 
 FORWARD = "net/ipv4/ip_forward"
 SHARED = Path("/run/netkit/sysctl")
@@ -132,7 +132,7 @@ def test_a_refused_value_is_named_with_the_present_one(host: Host) -> None:
 
 
 def test_read_only_is_fine_if_the_value_is_right(host: Host) -> None:
-    subprocess.run(["mount", "-o", "bind,ro", "/proc/sys", "/proc/sys"], check=True)
+    subprocess.run(["mount", "-o", "bind,ro,nosuid,nodev,noexec", "/proc/sys", "/proc/sys"], check=True)
     try:
         assert not host.write("net.ipv4.ip_forward", 0)
         with pytest.raises(KernelError, match=r"net\.ipv4\.ip_forward to '1'.*EROFS.*It is '0'"):

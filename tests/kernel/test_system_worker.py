@@ -17,6 +17,8 @@ from netkit._system import worker
 from netkit._system.namespace_files import identity, open_current, path_identity
 from netkit.errors import KernelError, StateError
 
+pytestmark = pytest.mark.capable
+
 HERE = "/proc/thread-self/ns/net"
 
 

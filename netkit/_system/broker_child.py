@@ -83,11 +83,12 @@ def _become(
         stage = "descriptors"
         told = _place(fds, order.targets, told)
         os.umask(order.umask)
-        stage = "user"
+        stage = "session"
         if order.new_session:
             os.setsid()
         if order.process_group >= 0:
             os.setpgid(0, order.process_group)
+        stage = "user"
         _change_user(order)
         stage = "program"
         _set_signals(order)

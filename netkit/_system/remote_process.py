@@ -16,6 +16,7 @@ import time
 
 from netkit._system.broker import Broker
 from netkit._system.signals import deferred_signals
+from netkit.errors import kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
     _Popen = subprocess.Popen[Any]
 else:
     _Popen = subprocess.Popen
+
+_NO_OTHER_USER = (
+    "Without root the users inside are root and those of your range of subordinate ids: a line in "
+    "/etc/subuid and in /etc/subgid, and newuidmap and newgidmap (Debian: uidmap)"
+)
 
 
 def order_of(
@@ -149,6 +155,8 @@ class RemotePopen(_Popen):
                     self._child_created = True
         finally:
             os.close(directory)
+        if answer.get("stage") == "user":
+            raise kernel_error("become another user", answer["errno"], hint=_NO_OTHER_USER)
         if "stage" in answer:
             name = {"directory": cwd, "program": program}.get(answer["stage"])
             raise OSError(answer["errno"], os.strerror(answer["errno"]), name)

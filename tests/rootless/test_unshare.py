@@ -9,11 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from netkit._system import id_maps, refusals
-from netkit._system.syscalls import MS_BIND, MS_PRIVATE, MS_REC, mount
-from netkit._system.user_namespace import CLONE_NEWNS, take_namespaces
-from tests.harness.ordinary import NOBODY, PYTHON, Ordinary
-from tests.harness.tools import needs
+from netkit._system import refusals
+from tests.harness.ordinary import PYTHON, Ordinary
 
 UNSHARE = [PYTHON, "-m", "netkit", "unshare", "--"]
 
@@ -152,50 +149,3 @@ def test_a_missing_proc_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusals, "_MAPS", "/proc/self/there-is-none")
     (told,) = refusals.suspects()
     assert told.startswith("/proc/self/there-is-none is missing: /proc is not mounted")
-
-
-# -- a range of ids ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("", None),
-        ("daemon:100000:65536\n", None),
-        ("nobody:100000:65536\n", (100000, 65536)),
-        ("65534:200000:1000\nnobody:300000:65536\nnobody:5:1\n", (300000, 65536)),
-        ("# a comment\nnobody:x:65536\nnobody:1\nnobody:7:0\nnobody:-7:5\n", None),
-    ],
-)
-def test_subordinate_ids(text: str, found: tuple[int, int] | None) -> None:
-    assert id_maps.subordinate_ids(text, NOBODY) == found
-
-
-@needs("newuidmap")
-def test_with_subordinate_ids_there_are_other_users(nobody: Ordinary, tmp_path: Path) -> None:
-    ids = tmp_path / "ids"
-    ids.write_text("nobody:100000:65536\n")
-    script = (
-        "cat /proc/self/uid_map /proc/self/gid_map; touch it; chown 33:33 it; stat -c %u:%g it; rm it;"
-        "setpriv --reuid=33 --regid=33 --clear-groups id -u"
-    )
-
-    def give_ids() -> None:  # for this child and its children alone
-        take_namespaces(CLONE_NEWNS)
-        mount("none", "/", MS_REC | MS_PRIVATE)
-        mount(str(ids), "/etc/subuid", MS_BIND)
-        mount(str(ids), "/etc/subgid", MS_BIND)
-
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            give_ids()
-            done = nobody.run([*UNSHARE, "sh", "-ec", script])
-            lines = [line.split() for line in done.stdout.splitlines()]
-            expected = [["0", str(NOBODY), "1"], ["1", "100000", "65536"]]
-            assert lines == [*expected, *expected, ["33:33"], ["33"]], done
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -131,7 +131,9 @@ def _spawn(control: int) -> int:
     """The supervisor's pid; nothing is inherited but the socket, and the pidfd of this process."""
     caller = os.pidfd_open(os.getpid())
     try:
-        return spawn_helper("_system.broker_server", [control, caller], "rootless namespaces")
+        # A Ctrl-C is for the program and what it runs, also while its broker begins.
+        passed = [control, caller]
+        return spawn_helper("_system.broker_server", passed, "rootless namespaces", blocked=range(1, 32))
     finally:
         os.close(caller)
 

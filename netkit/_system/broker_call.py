@@ -55,12 +55,12 @@ def call_remotely(
 
 
 def _begin(broker: Broker, namespace: int, data: bytes, carried: Sequence[int], theirs: socket) -> None:
-    from netkit._system.remote_process import open_descriptors, order_of
+    from netkit._system.remote_process import inheritable, order_of
 
     if len(carried) > frames.MOST_DESCRIPTORS // 2:
         raise SpecError(f"call() takes at most {frames.MOST_DESCRIPTORS // 2} sockets along")
     sys.stdout.flush()  # what is printed there comes after what was printed here
-    standard = open_descriptors((0, 1, 2))
+    standard = inheritable((0, 1, 2))
     message = os.memfd_create("netkit-call")
     directory = os.open(os.curdir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 SOCKET, CALLER = 3, 4
 _PROC = "mount a /proc of its own (parts of the old one are hidden, as in containers?)"
 _signal: Any = sys.modules["_signal"]
-# What a terminal sends to all of its foreground group: the broker goes on.
+# What a terminal sends to all of its foreground group. Programs inside are to have it as any child has.
 _FROM_TERMINAL = (_signal.SIGINT, _signal.SIGQUIT, _signal.SIGHUP, _signal.SIGTSTP)
 
 
@@ -65,8 +65,7 @@ def main() -> None:
             _serve(control, told)
         finally:
             os._exit(0)
-    for number in _FROM_TERMINAL:
-        _signal.signal(number, _signal.SIG_IGN)
+    # It was started with all signals blocked and keeps them so: it ends when the broker does.
     frames.send(control, frames.REPLY, 0, {"pid": child})
     control.close()
     os.close(CALLER)
@@ -80,6 +79,7 @@ def _serve(control: socket, told: Sequence[str]) -> None:
     woken, wakes = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     _signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     _signal.signal(_signal.SIGCHLD, _wake)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     try:
         mount("none", "/proc", MS_REC | MS_PRIVATE)
         mount("proc", "/proc", 0, "proc")

@@ -8,6 +8,7 @@ import os
 import select
 import socket
 import time
+from struct import Struct
 
 from netkit._spec.addresses import ip_address
 from netkit._spec.value import Value, shown
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     OpenSocket: TypeAlias = Callable[[int, int, int], socket.socket]
 
 _ICMP6_FILTER = 1  # linux/icmpv6.h
+_SO_TIMESTAMPNS = 64  # asm-generic/socket.h: SO_TIMESTAMPNS_NEW
+_STAMP = Struct("=qq")
 # The way there does not exist (now): a lost packet, as ping counts it, and no fault of the call.
 _LOST = {
     errno.ENETUNREACH,
@@ -149,9 +152,12 @@ class _Ping:
         self._to: tuple[str, int] | tuple[str, int, int, int] = (str(target), 0)
         self._last = 0
         self._waiting: dict[int, float] = {}  # sequence: when it was sent
+        self._sent: dict[int, int] = {}  # and by the clock that the kernel stamps packets with
         self._times: dict[int, float] = {}
         self._poll = select.poll()
         self._poll.register(raw, select.POLLIN)
+        # A busy program may look late: when a reply came is the kernel's to say.
+        raw.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         if self._ipv6:
             raw.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, FILTER_6)
         if device:
@@ -185,6 +191,7 @@ class _Ping:
         packet = echo_request(self._ipv6, self._identifier, sequence, self._payload)
         self._waiting[number] = time.monotonic()
         self._last = number
+        self._sent[number] = time.time_ns()
         try:
             self._raw.sendto(packet, self._to)
         except OSError as error:
@@ -203,18 +210,28 @@ class _Ping:
 
     def _take(self) -> None:
         try:
-            data = self._raw.recv(_LARGEST)
+            data, ancillary, _, _ = self._raw.recvmsg(_LARGEST, socket.CMSG_SPACE(_STAMP.size))
         except OSError:
             return  # an error kept on the socket: of which packet, the quoting packet says
-        now = time.monotonic()
         found = parse(self._ipv6, data, self._identifier, self._target.packed)
         if found is None:
             return
         kind, sequence = found
         number = self._last - ((self._last - sequence) & 0xFFFF)  # the latest with these 16 bits
-        sent = self._waiting.pop(number, None)
-        if sent is not None and kind == "reply" and now - sent <= self._timeout:
-            self._times[number] = now - sent
+        if self._waiting.pop(number, None) is None or kind != "reply":
+            return
+        taken = max(0, _arrival(ancillary) - self._sent[number]) / 1e9
+        if taken <= self._timeout:
+            self._times[number] = taken
+
+
+def _arrival(ancillary: Iterable[tuple[int, int, bytes]]) -> int:
+    """When the kernel took the packet in, in nanoseconds since 1970."""
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+            seconds, nanoseconds = _STAMP.unpack(data)
+            return int(seconds) * 10**9 + int(nanoseconds)
+    return time.time_ns()
 
 
 def _refused(target: IPAddress, error: OSError) -> KernelError:

@@ -20,7 +20,7 @@ from netkit.errors import kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, TypeVar
 
     T = TypeVar("T")
@@ -86,13 +86,16 @@ def _umask() -> int:
     return 0o022
 
 
-def open_descriptors(numbers: Sequence[int]) -> list[int]:
-    """Those of them that are open."""
+def inheritable(numbers: Iterable[int]) -> list[int]:
+    """Those of these descriptors that a program would inherit.
+
+    Where 0, 1 or 2 is closed, the number may be that of anything, such as our own sockets.
+    """
     found: list[int] = []
     for number in numbers:
-        with contextlib.suppress(OSError):
-            os.fstat(number)
-            found.append(number)
+        with contextlib.suppress(OSError):  # it is closed
+            if os.get_inheritable(number):
+                found.append(number)
     return found
 
 
@@ -124,9 +127,9 @@ class RemotePopen(_Popen):
             argv = [executable or "/bin/sh", "-c", *argv]
         program: Any = argv[0] if executable is None else executable
         sys.audit("subprocess.Popen", program, argv, cwd, env)
-        passed = {number: number for number in (*open_descriptors((0, 1, 2)), *pass_fds)}
+        passed = {number: number for number in (*inheritable((0, 1, 2)), *pass_fds)}
         if not close_fds:
-            passed |= {number: number for number in _inheritable()}
+            passed |= {number: number for number in inheritable(map(int, os.listdir("/proc/self/fd")))}
         for number, stream in ((0, p2cread), (1, c2pwrite), (2, errwrite)):
             if stream != -1:
                 passed[number] = stream
@@ -134,11 +137,10 @@ class RemotePopen(_Popen):
             directory=cwd, umask=umask, new_session=start_new_session, process_group=process_group,
             user=uid, group=gid, groups=gids, restore=restore_signals, targets=[*passed],
         )  # fmt: skip
-        variables = os.environb if env is None else env
         fields = {
             "argv": [os.fsencode(each) for each in argv],
             "programs": _programs(os.fsencode(program), env),
-            "environment": [os.fsencode(k) + b"=" + os.fsencode(v) for k, v in variables.items()],
+            "environment": _variables(os.environb if env is None else env),
         }
         self._begin(program, cwd, {**order, **fields}, [*passed.values()])
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)  # type: ignore[attr-defined]
@@ -217,20 +219,20 @@ class RemotePopen(_Popen):
             self._close()
 
 
+def _variables(environment: Mapping[Any, Any]) -> list[bytes]:
+    """As `NAME=value`; ValueError as of subprocess."""
+    pairs = [(os.fsencode(name), os.fsencode(value)) for name, value in environment.items()]
+    if any(b"=" in name for name, _ in pairs):
+        raise ValueError("illegal environment variable name")
+    if any(b"\0" in name + value for name, value in pairs):
+        raise ValueError("embedded null byte")
+    return [name + b"=" + value for name, value in pairs]
+
+
 def _programs(program: bytes, env: Any) -> list[bytes]:
     if os.path.dirname(program):
         return [program]
     return [os.path.join(os.fsencode(directory), program) for directory in os.get_exec_path(env)]
-
-
-def _inheritable() -> list[int]:
-    numbers = [int(each) for each in os.listdir("/proc/self/fd")]
-    found: list[int] = []
-    for number in numbers:
-        with contextlib.suppress(OSError):  # that of the list itself is closed
-            if os.get_inheritable(number):
-                found.append(number)
-    return found
 
 
 def _pid_here(pidfd: int) -> int:

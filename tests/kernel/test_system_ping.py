@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import time
@@ -111,6 +112,22 @@ def test_silence_is_loss_after_the_timeout(ping: _Ping, address: str) -> None:
     begin = time.monotonic()
     assert ping(address, timeout=0.1) == PingResult(1, [])
     assert 0.1 <= time.monotonic() - begin < 2
+
+
+def test_an_answer_counts_when_it_came_not_when_it_was_looked_at(near: int) -> None:
+    """A program with many busy threads looks late; an answer that really is late is none."""
+
+    class Late(socket.socket):
+        def sendto(self, *arguments: object) -> int:  # type: ignore[override]
+            count = super().sendto(*arguments)  # type: ignore[call-overload]
+            select.select([], [], [], 0.2)
+            return int(count)
+
+    opener = lambda family, kind, proto: worker.inside(near, lambda: Late(family, kind, proto))  # noqa: E731
+    result = icmp.ping(opener, "10.0.0.2", timeout=0.1)
+    assert result.received == 1
+    assert result.times[0] < 0.1
+    assert icmp.ping(opener, "10.0.0.2", timeout=1e-9).received == 0
 
 
 def test_what_can_never_be_sent_is_an_error(ping: _Ping) -> None:

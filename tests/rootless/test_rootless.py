@@ -253,16 +253,16 @@ def use():
         results.append((a.ping("127.0.0.1").loss, a.run(["true"]).returncode))
 async def main():
     use()
-    await asyncio.gather(*(asyncio.to_thread(use) for _ in range(4)))
+    await asyncio.gather(asyncio.to_thread(use), asyncio.to_thread(use))
 try:
     asyncio.run(main())
 finally:
     stop.set()
     for thread in threads:
         thread.join()
-print(results == [(0.0, 0)] * 5)
+print(results)
 """
-    assert program(nobody, text) == ["True"]
+    assert program(nobody, text) == ["[(0.0, 0), (0.0, 0), (0.0, 0)]"]
 
 
 # -- what is not ours -----------------------------------------------------------------------------

@@ -49,6 +49,7 @@ from netkit.errors import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from netkit._gc import Leftover, gc
     from netkit._nat.rule import NatRule
     from netkit._outside import Outside
     from netkit._reading import LinkInfo
@@ -75,6 +76,7 @@ __all__ = [
     "ExistsError",
     "FdbEntry",
     "KernelError",
+    "Leftover",
     "Link",
     "LinkInfo",
     "LinkStats",
@@ -104,6 +106,7 @@ __all__ = [
     "VethPair",
     "WaitTimeout",
     "errors",
+    "gc",
     "shutdown",
 ]
 
@@ -113,6 +116,7 @@ __all__ = [
 _LATER = {
     "CommandError": "_command_error",
     "FdbEntry": "_spec.neighbours",
+    "Leftover": "_gc",
     "LinkInfo": "_reading",
     "NatRule": "_nat.rule",
     "NatSpec": "_spec.nat",
@@ -127,6 +131,7 @@ _LATER = {
     "Rule": "_spec.rules",
     "Snapshot": "_snapshot",
     "Topology": "_topology",
+    "gc": "_gc",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netkit._additions import Additions
 from netkit._netlink.address import (
     add_address,
     delete_address,
@@ -13,13 +14,14 @@ from netkit._netlink.wire import Request
 from netkit._readiness import wait_until_heard
 from netkit._spec import names
 from netkit._spec.address import Address, plain
-from netkit.errors import SpecError
+from netkit.errors import KernelError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from netkit._link import Link
+    from netkit._runtime import Runtime
     from netkit._spec.addresses import InterfaceLike
 
     OneOrMany = InterfaceLike | Iterable[InterfaceLike] | None
@@ -56,8 +58,11 @@ def add_requests(index: int, name: str, addresses: tuple[Address, ...]) -> list[
     ]
 
 
-class Addresses:
+class Addresses(Additions):
     """The addresses of a link: iterate for a fresh read, `add`, `replace`, `remove`.
+
+    In ``with link.addresses as addresses:``, or owned by a Scope, it is a scope: what was added through it
+    is removed at the end (what `replace` changed stays as it is). Otherwise what is added stays.
 
     Twin: ``ip address show dev LINK``.
 
@@ -70,10 +75,11 @@ class Addresses:
         10.0.0.1/32 global True
     """
 
-    __slots__ = ("_link",)
-
     def __init__(self, link: Link) -> None:
         self._link = link
+
+    def _place(self) -> Runtime:
+        return self._link._runtime
 
     def __iter__(self) -> Iterator[Address]:
         index = self._link.ifindex
@@ -126,6 +132,7 @@ class Addresses:
         value = address if isinstance(address, Address) else Address.parse(address)
         operation = ("remove address ", value, " from link '", link._last_name, "'")
         link._runtime.route.request(delete_address(link.ifindex, value, operation=operation))
+        self._forget(value)
 
     def _send(
         self,
@@ -146,8 +153,16 @@ class Addresses:
             operation=(verb, value, " on link '", link._last_name, "'"),
         )  # fmt: skip
         runtime = link._runtime
-        if len(value.packed) == 16:  # net/ipv6 tells the groups of a new address, not who asked for it
+        expected = None
+        if self._state != "new" and not replace:
+            expected = self._expect(value, delete_address(link.ifindex, value))
+        try:
+            if len(value.packed) == 4:
+                return parse_address(runtime.route.make(request))[1]  # rtmsg_ifa of net/ipv4/devinet.c
             runtime.route.request(request)
-            wait_until_heard(runtime, link.ifindex, (value,))
-            return parse_address(runtime.route.get(get_address(link.ifindex, value)))[1]
-        return parse_address(runtime.route.make(request))[1]  # rtmsg_ifa of net/ipv4/devinet.c
+        except KernelError:
+            self._drop(expected)
+            raise
+        # net/ipv6 tells the groups of a new address, not who asked for it
+        wait_until_heard(runtime, link.ifindex, (value,))
+        return parse_address(runtime.route.get(get_address(link.ifindex, value)))[1]

@@ -9,7 +9,7 @@ from netkit._gateway import Gateways
 from netkit._known import require_namespace
 from netkit._lifecycle import LINKS, PHRASE, Holder, Resource, Teardown, raise_first
 from netkit._link import Link, link_by_name
-from netkit._marks import adopt_links, note_link, release_links, tag_request
+from netkit._marks import adopt_links, collected, note_link, release_links, tag_request
 from netkit._netlink.link import delete_link, get_link, parse_link
 from netkit._ports import Ports, port_requests
 from netkit._readiness import wait_until_heard
@@ -233,15 +233,17 @@ class Bridge(Resource, Ports, Holder):
         self._group = self._group or random_group()
         self._given_mac = self._options.chosen_mac()
         self._index = runtime.new_index()
-        survives = note_link(
-            self, "bridge", self._group, [(runtime, self._index, self._name)], [self._given_mac]
-        )
+        ends = [(runtime, self._index, self._name)]
+        survives = note_link(self, "bridge", self._group, ends, [self._given_mac])
         addresses = add_requests(self._index, self._name, self._addresses)
         # Elsewhere a stranger may get our index, and what follows would be done to his link.
         more = self._options.mtu_requests(self._index)
         rest = more if runtime.ours else []
         message = self._options.message(self._index, self._given_mac, self._group, quiet)
         first, *outcomes = yield [(runtime, [message, *addresses, *rest])]
+        if collected(first, ends):
+            take_back_addresses(runtime, self._index, self._addresses, outcomes)
+            first, *outcomes = yield [(runtime, [message, *addresses, *rest])]
         if first is not None:
             take_back_addresses(runtime, self._index, self._addresses, outcomes)
             raise self._options.explained(first)

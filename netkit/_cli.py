@@ -1,4 +1,4 @@
-"""The command `netkit`: demo, doctor and unshare.
+"""The command `netkit`: demo, doctor, gc and unshare.
 
 Exit status: 0 all right, 1 something failed, 2 wrong usage, 130 ended by Ctrl-C; after `unshare` that of
 its command, 126 when that may not be run and 127 when there is none such, as of a shell.
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Sequence
 
+    from netkit._gc import Leftover
+
 OK, FAILED, NOT_RUNNABLE, NOT_FOUND, INTERRUPTED = 0, 1, 126, 127, 130
 
 _DEMO = """\
@@ -25,6 +27,12 @@ The machine's own network is not touched."""
 _DOCTOR = """\
 Say what this machine can do: privileges, kernel features (tried in a throw-away namespace), NAT
 backends, libraries and tools; for each thing missing, what it is called and what is lost without it."""
+
+_GC = """\
+Remove what programs that were killed have left in the kernel, where their guards were killed with them, as
+with a whole container. It goes by their journals in /run/netkit/journal; where one is lost, links are found
+by their alias, and names in /run/netns by leading nowhere. What is not what was made, or belongs to a
+living program, is left alone, and said so. Nothing else is looked at."""
 
 _UNSHARE = """\
 Run a program in namespaces of its own: network, mounts, and for who is not root a user namespace in which
@@ -73,6 +81,16 @@ def parser() -> ArgumentParser:
     )
     doctor.add_argument("--json", action="store_true", help="one JSON object instead of text")
     doctor.set_defaults(run=_doctor)
+    gc = commands.add_parser(
+        "gc",
+        help="remove what killed programs have left",
+        description=_GC,
+        formatter_class=form,
+        allow_abbrev=False,
+    )
+    gc.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    gc.add_argument("--json", action="store_true", help="a JSON list instead of text")
+    gc.set_defaults(run=_gc)
     unshare = commands.add_parser(
         "unshare",
         help="run a program in namespaces of its own, where it is root",
@@ -132,6 +150,29 @@ def _doctor(chosen: Namespace) -> int:
     else:
         print_report(examination)
     return OK
+
+
+def _gc(chosen: Namespace) -> int:
+    from netkit._gc import Leftover, gc
+
+    found = gc(dry_run=chosen.dry_run)
+    if chosen.json:
+        import json
+
+        print(json.dumps([{name: getattr(each, name) for name in Leftover._fields} for each in found]))
+    else:
+        for each in found:
+            print(_told(each, chosen.dry_run))
+        if not found:
+            print("nothing is left")
+    return FAILED if any(each.outcome == "failed" for each in found) else OK
+
+
+def _told(each: Leftover, dry_run: bool) -> str:
+    outcome = f"would be {each.outcome}" if dry_run and each.outcome == "removed" else each.outcome
+    owner = f" of {each.owner}" if each.owner else ""
+    reason = f": {each.reason}" if each.reason else ""
+    return f"{outcome}: {each.what}{owner}{reason}"
 
 
 def _unshare(chosen: Namespace) -> int:

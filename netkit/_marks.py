@@ -10,6 +10,7 @@ from __future__ import annotations
 from netkit._lifecycle import raise_first
 from netkit._netlink.link import set_link
 from netkit._runtime import random_group
+from netkit.errors import ExistsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from netkit._netlink.link import LinkRecord
     from netkit._netlink.wire import Request
     from netkit._runtime import Runtime
+    from netkit.errors import KernelError
 
 TAG = "netkit:"
 _NO_MAC = "-"
@@ -80,6 +82,16 @@ def release_links(present: Sequence[tuple[Runtime, LinkRecord]], group: int | No
         if leaves is not None or alias is not None:
             operation = f"detach link '{record.name}'"
             runtime.route.request(set_link(record.index, group=leaves, alias=alias, operation=operation))
+
+
+def collected(refusal: KernelError | None, ends: Sequence[tuple[Runtime, int, str]]) -> bool:
+    """Whether a creation met a link that a dead process has left, which is gone now: try again."""
+    if not isinstance(refusal, ExistsError) or not any(runtime.survives for runtime, _, _ in ends):
+        return False
+    from netkit._lifecycle.collect import collect_link
+
+    done = [collect_link(runtime.place, name) for runtime, _, name in ends if runtime.survives]
+    return any(done)  # of both ends
 
 
 def ends_of(*ends: End) -> list[tuple[Runtime, int, str]]:

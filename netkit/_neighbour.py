@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from netkit._additions import Additions
 from netkit._link import link_by_name, require_device
 from netkit._links import read_links
 from netkit._netlink.neighbour import add_neighbour, delete_neighbour, list_neighbours, parse_neighbour
@@ -14,20 +15,25 @@ from netkit._spec.neighbours import Neighbour, neighbour_address
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._namespace import Namespace
+    from netkit._runtime import Runtime
     from netkit._spec.addresses import AddressLike
     from netkit._spec.routes import DeviceLike
 
 
-class Neighbours:
+class Neighbours(Additions):
     """Who has which link-layer address: iterate, `add`, `replace`, `delete`.
+
+    In ``with ns.neighbours as neighbours:``, or owned by a Scope, it is a scope: what was added through it
+    is deleted at the end (what `replace` changed stays as it is). Otherwise what is added stays.
 
     Twin: ``ip neighbour``. Source: arp(7), ip-neighbour(8). Changing needs CAP_NET_ADMIN.
     """
 
-    __slots__ = ("_netns",)
-
     def __init__(self, netns: Namespace) -> None:
         self._netns = netns
+
+    def _place(self) -> Runtime:
+        return self._netns._live_runtime()
 
     def __iter__(self) -> Iterator[Neighbour]:
         called = {record.index: record.name for record in read_links(self._netns)}
@@ -56,6 +62,7 @@ class Neighbours:
         operation = f"delete neighbour {value} of link '{name}'"
         request = delete_neighbour(index, value, operation=operation)
         self._netns._live_runtime().route.request(request)
+        self._forget((index, value))
 
     def _send(self, address: AddressLike, mac: str, dev: DeviceLike, replace: bool) -> Neighbour:
         value = neighbour_address(address)
@@ -65,7 +72,10 @@ class Neighbours:
         index = link_by_name(self._netns, name).ifindex
         operation = f"{'replace' if replace else 'add'} neighbour {value} on link '{name}'"
         request = add_neighbour(index, value, lladdr, replace=replace, operation=operation)
-        self._netns._live_runtime().route.request(request)
+        if replace:
+            self._netns._live_runtime().route.request(request)
+        else:
+            self._add((index, value), request, delete_neighbour(index, value))
         return Neighbour(value, lladdr, name, "permanent")
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from netkit._spec import names, numbers
-from netkit.errors import SpecError, StateError
+from netkit.errors import ExistsError, SpecError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,10 +40,23 @@ class Registration:
         """Make the name; a symlink and the runtime share one descriptor from then on."""
         if self.name is None:
             return
-        self._registered = runtime.opener.register(self.name, runtime.fd, self.persistent)
+        self._registered = self._made(runtime, self.name)
         held = self._registered.give_descriptor()
         if held >= 0:  # one for both: the name goes before it is closed
             runtime.move_to(held)
+
+    def _made(self, runtime: Runtime, name: str) -> Registered:
+        """Register; a name that a dead process has left is collected, and tried once more."""
+        try:
+            return runtime.opener.register(name, runtime.fd, self.persistent)
+        except ExistsError:
+            if not runtime.opener.guarded:
+                raise
+            from netkit._lifecycle.collect import collect_name
+
+            if not collect_name(name):
+                raise
+            return runtime.opener.register(name, runtime.fd, self.persistent)
 
     def remove(self) -> None:
         """Remove the name, if it is there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from netkit._additions import Additions
 from netkit._link import require_device
 from netkit._netlink.rule import add_rule, delete_rule, list_rules, parse_rule
 from netkit._spec.rules import Rule
@@ -14,20 +15,25 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from netkit._namespace import Namespace
+    from netkit._runtime import Runtime
     from netkit._spec.addresses import NetworkLike
     from netkit._spec.routes import DeviceLike
 
 
-class Rules:
+class Rules(Additions):
     """The rules that choose a routing table, IPv4 and IPv6: iterate, `add`, `delete`.
+
+    In ``with ns.rules as rules:``, or owned by a Scope, it is a scope: what was added through it is deleted
+    at the end. Otherwise what is added stays.
 
     Twin: ``ip rule``. Source: ip-rule(8). Changing needs CAP_NET_ADMIN and CONFIG_IP_MULTIPLE_TABLES.
     """
 
-    __slots__ = ("_netns",)
-
     def __init__(self, netns: Namespace) -> None:
         self._netns = netns
+
+    def _place(self) -> Runtime:
+        return self._netns._live_runtime()
 
     def __iter__(self) -> Iterator[Rule]:
         return iter(self._read((4, 6)))
@@ -70,7 +76,7 @@ class Rules:
             table=table, family=family, action=action, invert=invert,
         )  # fmt: skip
         before = self._read((rule.family,)) if priority is None else []
-        self._netns._live_runtime().route.request(add_rule(rule))
+        self._add(rule, add_rule(rule), delete_rule(rule, exact=True))
         if priority is not None:
             return rule
         known = {each.priority for each in before}
@@ -118,6 +124,7 @@ class Rules:
             )  # fmt: skip
             request = delete_rule(rule if table is not None or action is not None else _of_any_table(rule))
         self._netns._live_runtime().route.request(request)
+        self._forget(rule)
 
     def __repr__(self) -> str:
         return f"<Rules of {self._netns._called()}>"

@@ -10,7 +10,7 @@ from netkit._existing_pair import existing_ends
 from netkit._known import require_namespace
 from netkit._lifecycle import LINKS, Resource, Teardown, raise_first
 from netkit._link import Link, require_link
-from netkit._marks import adopt_links, ends_of, note_link, release_links, tag_request
+from netkit._marks import adopt_links, collected, ends_of, note_link, release_links, tag_request
 from netkit._netlink.link import delete_link, get_link, parse_link, set_link, veth
 from netkit._netlink.wire import Request
 from netkit._readiness import wait_until_heard
@@ -194,6 +194,9 @@ class VethPair(Resource):
         # Elsewhere a stranger may get our index, and what follows would be done to his link.
         rest = options if here.ours else []
         first, *outcomes = yield [(here, [message, *addresses, *rest])]
+        if collected(first, ends):
+            self._give_up(here, outcomes)
+            first, *outcomes = yield [(here, [message, *addresses, *rest])]
         if first is not None:
             self._give_up(here, outcomes)
             raise self._name_the_taken(first)

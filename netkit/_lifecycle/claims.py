@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from netkit._system.journal_lines import Entry
+
 
 def read_whole(file: int) -> bytes:
     """All of a journal, without moving anybody's position in it."""
@@ -81,15 +83,35 @@ def _places(said: Contents) -> Iterator[tuple[str, int]]:
             yield NameEntry(entry).at, 0
 
 
-def living_claims(owner: str) -> frozenset[tuple[str, bytes]]:
-    """The undo messages in the journals of living processes other than ``owner``."""
-    found: set[tuple[str, bytes]] = set()
+class Claims:
+    """What living processes have noted: undo messages by namespace, names with their targets."""
+
+    __slots__ = ("messages", "names")
+
+    def __init__(self) -> None:
+        self.messages: set[tuple[str, bytes]] = set()
+        self.names: set[tuple[str, str]] = set()
+
+    def add(self, entry: Entry) -> None:
+        """Take in one entry."""
+        if entry.kind == MESSAGES:
+            noted = MessagesEntry(entry)
+            self.messages.add((noted.at, noted.delete[2]))
+        elif entry.kind == NAME:
+            named = NameEntry(entry)
+            self.names.add((named.name, named.target))
+
+
+def living_claims(owner: str = "") -> Claims:
+    """What is in the journals of living processes other than ``owner``."""
+    found = Claims()
     for _, file, dead in journals():
         said = None if dead else contents(file)
         if said is None or said.owner == owner:
             continue
         for entry in said.entries.values():
-            if entry.kind == MESSAGES:
-                noted = MessagesEntry(entry)
-                found.add((noted.at, noted.delete[2]))
-    return frozenset(found)
+            try:
+                found.add(entry)
+            except ProtocolError:
+                continue
+    return found

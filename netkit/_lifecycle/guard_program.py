@@ -8,10 +8,10 @@ import sys
 from functools import cache
 
 from netkit._lifecycle.claims import living_claims, read_whole
-from netkit._lifecycle.reclaim import Finding, Reclaiming
+from netkit._lifecycle.reclaim import GONE, REMOVED, Finding, Reclaiming
 from netkit._system import sysctl as sysctl  # loaded now: when it is needed, the files may be gone
 from netkit._system.guard import JOURNAL, OWNER
-from netkit._system.journal_lines import read, strike_line
+from netkit._system.journal_lines import Contents, read, strike_line
 from netkit._system.syscalls import CLONE_NEWNET, load, setns
 
 
@@ -22,22 +22,26 @@ def main() -> None:
     _go_to_neutral_ground()
     _wait()
     said = read(read_whole(JOURNAL))
-    left = False
-    if said is not None:
-
-        def settled(finding: Finding) -> None:
-            nonlocal left
-            left = left or not finding.settled
-            if finding.settled:
-                os.write(JOURNAL, strike_line(finding.entry.number))
-
-        claims = cache(lambda: living_claims(said.owner))
-        Reclaiming(claims).run([*said.entries.values()], settled)
+    left = [] if said is None else _undo(said)
     if path and not left:
         try:
             os.unlink(path)
         except FileNotFoundError:
             return
+
+
+def _undo(said: Contents) -> list[Finding]:
+    """What stays in the journal: `netkit gc` tells of it."""
+    left: list[Finding] = []
+
+    def settled(finding: Finding) -> None:
+        if finding.outcome in (REMOVED, GONE) and finding.entry is not None:
+            os.write(JOURNAL, strike_line(finding.entry.number))
+        else:
+            left.append(finding)
+
+    Reclaiming(cache(lambda: living_claims(said.owner))).run([*said.entries.values()], settled)
+    return left
 
 
 def _go_to_neutral_ground() -> None:

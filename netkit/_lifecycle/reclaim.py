@@ -34,44 +34,41 @@ from netkit._system.entries import (
 from netkit._system.members import kill_members, members_of
 from netkit._system.places import Places
 from netkit._system.registration import remove_name
-from netkit.errors import KernelError, NetkitError, NotFoundError, ProtocolError
+from netkit.errors import KernelError, NetkitError, NotFoundError, ProtocolError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
+    from netkit._lifecycle.claims import Claims
     from netkit._netlink.link import LinkRecord
     from netkit._system.journal_lines import Entry
 
-REMOVED, GONE, LEFT = "removed", "gone", "left"
+# What was made is there no more, by us or before; something else is in its place; it could not be removed.
+REMOVED, GONE, FOREIGN, FAILED = "removed", "gone", "left alone", "failed"
 
 
 class Finding:
-    """What became of one entry: `removed`, `gone` already, or `left` and why."""
+    """What became of one entry, if there is one, and why."""
 
     __slots__ = ("entry", "outcome", "reason", "what")
 
-    def __init__(self, entry: Entry, what: str, outcome: str, reason: str = "") -> None:
+    def __init__(self, entry: Entry | None, what: str, outcome: str, reason: str = "") -> None:
         self.entry = entry
         self.what = what
         self.outcome = outcome
         self.reason = reason
 
-    @property
-    def settled(self) -> bool:
-        """Whether the entry has done its duty: nothing of what it noted is there any more."""
-        return self.outcome != LEFT
 
-
-class Left(Exception):
-    """It is there, and not to be removed: the text says why."""
+class ForeignError(Exception):
+    """Something is there that is not what was made: the text says what."""
 
 
 class Reclaiming:
-    """One pass over the entries of a dead process. ``claims`` are the messages of living ones."""
+    """One pass over the entries of a dead process. ``claims`` are what living ones have noted."""
 
-    def __init__(self, claims: Callable[[], frozenset[tuple[str, bytes]]], dry_run: bool = False) -> None:
+    def __init__(self, claims: Callable[[], Claims], dry_run: bool = False) -> None:
         self._claims = claims
         self._dry_run = dry_run
         self._places = Places()
@@ -85,7 +82,7 @@ class Reclaiming:
             try:
                 staged.setdefault(STAGES.get(entry.kind, 0), []).append((entry, read_entry(entry)))
             except ProtocolError as problem:
-                settled(Finding(entry, f"an entry {entry.kind[:20]!r}", LEFT, str(problem)))
+                settled(Finding(entry, f"an entry {entry.kind[:20]!r}", FAILED, str(problem)))
         try:
             for stage in sorted(staged):
                 self._run_stage(staged[stage][::-1], settled)
@@ -102,10 +99,10 @@ class Reclaiming:
     def _attempt(self, entry: Entry, noted: Any) -> Finding:
         try:
             done = _UNDO[entry.kind](self, noted)
-        except Left as reason:
-            return Finding(entry, str(noted), LEFT, str(reason))
+        except (ForeignError, StateError) as reason:
+            return Finding(entry, str(noted), FOREIGN, str(reason))
         except (NetkitError, OSError) as problem:
-            return Finding(entry, str(noted), LEFT, str(problem))
+            return Finding(entry, str(noted), FAILED, str(problem))
         return Finding(entry, str(noted), REMOVED if done else GONE)
 
     def _try(self, step: Callable[[], object]) -> None:
@@ -142,7 +139,7 @@ class Reclaiming:
                 continue
             return self._deleted(at, index)
         if others:
-            raise Left(others[0])
+            raise ForeignError(others[0])
         return False
 
     def _deleted(self, at: str, index: int) -> bool:
@@ -166,10 +163,10 @@ class Reclaiming:
         """Deleted first: only what is still ours gives way to what was there before."""
         if self._places.find(noted.at) < 0:
             return False
-        if (noted.at, noted.delete[2]) in self._claims():
-            raise Left("a living process has noted the same")
+        if (noted.at, noted.delete[2]) in self._claims().messages:
+            raise ForeignError("a living process has noted the same")
         if self._dry_run:
-            raise Left("found only by removing it")
+            return True  # whether it is there shows when it is removed
         try:
             self._send(noted.at, noted.delete)
         except KernelError as problem:
@@ -197,7 +194,7 @@ class Reclaiming:
         if found < 0:
             return False
         self._places.enter(found)
-        return reclaim(nsfs.identity(found), noted.path, noted.record, self._dry_run)
+        return reclaim(nsfs.identity(found), noted.at, noted.path, noted.record, self._dry_run)
 
     def _undo_iptables(self, noted: IptablesEntry) -> bool:
         from netkit._system.iptables_command import delete_rule
@@ -223,6 +220,8 @@ class Reclaiming:
 
     def _undo_name(self, noted: NameEntry) -> bool:
         at = noted.at
+        if (noted.name, noted.target) in self._claims().names:
+            raise ForeignError("a living process has noted the same")
         found = self._places.find(at)
         identity = None if found < 0 else nsfs.identity(found)
         self._forget(at)

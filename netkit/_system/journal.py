@@ -80,8 +80,7 @@ class Journal:
     def tag(self, group: int) -> str:
         """Who this is, for a mark on a link of this group: owner, start, pid namespace, boot."""
         if not self._tag:
-            here = os.stat("/proc/self/ns/pid").st_ino
-            self._tag = f"netkit:{self.owner}:{_start_time()}:{here}:{boot()[:8]}"
+            self._tag = f"netkit:{self.owner}:{start_time()}:{pid_namespace()}:{boot()[:8]}"
         return f"{self._tag}:{group}"
 
     @property
@@ -173,13 +172,22 @@ def _give_name(file: int, directory: str, path: str) -> bool:
 
 def _header(owner: str) -> bytes:
     """Who writes; the process's start and the boot are for people: what counts is the lock."""
-    return f"{HEADER_WORD} 1 {owner} {os.getpid()} {_start_time()} {boot()}\n".encode()
+    return f"{HEADER_WORD} 1 {owner} {os.getpid()} {start_time()} {pid_namespace()} {boot()}\n".encode()
 
 
-def _start_time() -> str:
-    """When this process began, in clock ticks since boot (field 22 of proc_pid_stat(5))."""
-    with open("/proc/self/stat") as status:
-        return status.read().rpartition(")")[2].split()[19]
+def start_time(pid: int | str = "self") -> str:
+    """When a process began, in clock ticks since boot (field 22 of proc_pid_stat(5)); empty if it is dead."""
+    try:
+        with open(f"/proc/{pid}/stat") as status:
+            fields = status.read().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in ("Z", "X") else fields[19]
+
+
+def pid_namespace() -> int:
+    """The pid namespace in which this process's number means something."""
+    return os.stat("/proc/self/ns/pid").st_ino
 
 
 def boot() -> str:

@@ -1,6 +1,6 @@
 """The lines of a journal: words, and what is still open when all of them are read.
 
-    netkit 1 OWNER PID START BOOT       who writes
+    netkit 1 OWNER PID START PIDNS BOOT who writes
     +NUMBER KIND WORD ...               about to be made
     -NUMBER                             gone
 
@@ -36,17 +36,18 @@ class Entry:
 class Contents:
     """What a journal says: whose it is, what is open, oldest first, and which lines make no sense."""
 
-    __slots__ = ("boot", "entries", "faults", "owner", "pid", "start")
+    __slots__ = ("boot", "entries", "faults", "owner", "pid", "pid_namespace", "start")
 
     def __init__(self, header: Sequence[str]) -> None:
-        if len(header) != 6 or header[0] != HEADER_WORD:
+        if len(header) != 7 or header[0] != HEADER_WORD:
             raise ProtocolError("this is no journal of netkit: its first line is another")
         if header[1] != _VERSION:
             raise ProtocolError(f"a journal of version {header[1]!r}: this netkit reads {_VERSION}")
         self.owner = header[2]
         self.pid = _number(header[3], "a process id")
         self.start = _number(header[4], "a start time")
-        self.boot = header[5]
+        self.pid_namespace = _number(header[5], "a pid namespace")
+        self.boot = header[6]
         self.entries: dict[int, Entry] = {}
         self.faults: list[str] = []
 

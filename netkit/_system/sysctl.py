@@ -166,7 +166,7 @@ def change(
     def there() -> None:
         # The record is filled here, on the thread that also ends when the caller is interrupted.
         before = _values(path)
-        if first:
+        if first and not _goes_on(record, path, before[path]):
             record.before, record.after = before, {}
         known = {**record.after}
         if lock.is_read and before[path].split() != text.split():
@@ -188,6 +188,11 @@ def change(
         lock.save()
 
     inside(there)
+
+
+def _goes_on(record: Record, path: str, value: str) -> bool:
+    """Whether a killed process's override still holds: what was before that is what is given back."""
+    return path in record.before and record.after.get(path, "").split() == value.split()
 
 
 def _expect(record: Record, path: str, text: str, before: dict[str, str]) -> None:
@@ -224,12 +229,13 @@ def restore(path: str, record: Record, inside: Inside) -> None:
     inside(there)
 
 
-def reclaim(identity: tuple[int, int], path: str, text: str, dry_run: bool = False) -> bool:
+def reclaim(identity: tuple[int, int], place: str, path: str, text: str, dry_run: bool = False) -> bool:
     """Give back what a dead process has overridden, here, unless living ones override it too.
 
     ``text`` is its record, where no file has it. Whether there was something to give back.
     """
     lock = SharedRecord(identity, path, alone=bool(text))
+    lock.record.place = place
     try:
         if not lock.enter():
             return False

@@ -24,27 +24,38 @@ def directory() -> str:
 
 
 class Record:
-    """The values before the first override and after the last write of one, by path."""
+    """The values before the first override and after the last write of one, by path.
 
-    __slots__ = ("after", "before")
+    ``place`` says of which namespace they are: inode numbers, and so file names, are used again.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("after", "before", "place")
+
+    def __init__(self, place: str = "") -> None:
+        self.place = place
         self.before: dict[str, str] = {}
         self.after: dict[str, str] = {}
 
     def text(self) -> bytes:
         """One line per value: B or A, the path, the value. (json would cost 4 ms to import.)"""
-        lines = [f"B {path} {value}\n" for path, value in self.before.items()]
+        lines = [f"N {self.place}\n"] if self.place else []
+        lines += [f"B {path} {value}\n" for path, value in self.before.items()]
         lines += [f"A {path} {value}\n" for path, value in self.after.items()]
         return "".join([*lines, "\n"]).encode(errors="surrogateescape")
 
     def read(self, text: bytes) -> None:
-        """The inverse of `text`; what follows its empty line is of an earlier and longer one."""
+        """The inverse of `text`; what is of another namespace does not count.
+
+        What follows its empty line is of an earlier and longer one.
+        """
         self.before, self.after = {}, {}
         for line in filter(None, text.decode(errors="surrogateescape").partition("\n\n")[0].split("\n")):
             kind, _, rest = line.partition(" ")
             path, _, value = rest.partition(" ")
-            (self.before if kind == "B" else self.after)[path] = value
+            if kind == "N" and self.place and rest != self.place:
+                return
+            if kind in ("A", "B"):
+                (self.before if kind == "B" else self.after)[path] = value
 
 
 class SharedRecord:
@@ -57,7 +68,7 @@ class SharedRecord:
 
     def __init__(self, identity: tuple[int, int], path: str, alone: bool, place: str = "") -> None:
         device, inode = identity
-        self.record = Record()
+        self.record = Record(place)
         self._key, self._place = path, place
         self._noted = 0
         self._name = f"{device}-{inode}-{path.replace('/', '%')}"

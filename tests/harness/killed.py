@@ -60,7 +60,10 @@ class Doomed:
     def close(self) -> None:
         """End what is left."""
         self._child.kill()
-        self._child.communicate()
+        self._child.wait()
+        for pipe in (self._child.stdin, self._child.stdout):  # what it started may hold the other ends
+            if pipe is not None:
+                pipe.close()
         if self._watched >= 0:
             os.close(self._watched)
 

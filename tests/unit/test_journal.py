@@ -14,7 +14,7 @@ from netkit._system.entries import STAGES, read_entry
 from netkit._system.journal_lines import Contents, Entry
 from netkit.errors import ProtocolError
 
-HEADER = b"netkit 1 77-abc 77 1234 2494168a-ec3b\n"
+HEADER = b"netkit 1 77-abc 77 1234 4026531836 2494168a-ec3b\n"
 PLACE = "4:4026531840:1"
 GOOD = {
     "link": ("bridge", "77", "02:00:00:00:00:01", PLACE, "1073741824", "br0"),
@@ -88,7 +88,9 @@ def test_lines_that_are_nearly_right_do_no_more_harm(texts: list[str]) -> None:
     assert all(isinstance(fault, str) for fault in contents.faults)
 
 
-@pytest.mark.parametrize("header", [b"netkit 2 a 1 1 b", b"nothing", b"netkit 1 a x 1 b", b"netkit 1 a 1 1"])
+@pytest.mark.parametrize(
+    "header", [b"netkit 2 a 1 1 1 b", b"nothing", b"netkit 1 a x 1 1 b", b"netkit 1 a 1 1"]
+)
 def test_another_first_line_is_no_journal(header: bytes) -> None:
     with pytest.raises(ProtocolError, match="journal"):
         lines.read(header + b"\n")

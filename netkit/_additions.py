@@ -1,0 +1,176 @@
+"""Lists of the kernel (rules, neighbours, addresses) that can be scopes: what was added there is deleted."""
+
+from __future__ import annotations
+
+from netkit._forks import process
+from netkit._lifecycle import ROOT, ROUTES, Owned, Teardown, leave_block, undo
+from netkit._runtime import Runtime
+from netkit.errors import KernelError, NotFoundError, StateError, TeardownError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Literal, Self
+
+    from netkit._netlink.wire import Request
+
+
+class Addition:
+    """One thing that was added: what it is, the message that deletes it, its number in the journal."""
+
+    __slots__ = ("deletion", "key", "noted")
+
+    def __init__(self, key: object, deletion: Request, noted: int) -> None:
+        self.key = key
+        self.deletion = deletion
+        self.noted = noted
+
+    def strike(self) -> None:
+        """It needs no deleting any more."""
+        noted, self.noted = self.noted, 0
+        if noted:
+            from netkit._system.journal import strike
+
+            strike(noted)
+
+
+class Additions(Owned):
+    """Used in a ``with``, or owned by a Scope, it deletes at the end what was added through it.
+
+    Otherwise what is added stays.
+    """
+
+    _stage = ROUTES
+    _state: Literal["new", "open", "closed"] = "new"
+    _pid = 0
+    _needed: Runtime | None = None
+
+    # What a subclass fills in.
+
+    def _place(self) -> Runtime:
+        """The namespace."""
+        raise NotImplementedError
+
+    def _add(self, key: object, request: Request, deletion: Request) -> None:
+        """Send an addition, and keep its deletion if this is a scope."""
+        addition = self._expect(key, deletion)
+        try:
+            self._place().route.request(request)
+        except KernelError:
+            self._drop(addition)
+            raise
+
+    def _expect(self, key: object, deletion: Request) -> Addition | None:
+        """Before an addition is sent: note how it is taken back, if this is a scope."""
+        if self._state == "closed":
+            raise StateError(f"{self!r} is closed: ask for it again")
+        if self._state == "new":
+            return None
+        runtime = self._place()
+        addition = Addition(key, deletion, _note(runtime, deletion) if runtime.survives else 0)
+        self._made.append(addition)
+        return addition
+
+    def _drop(self, addition: Addition | None) -> None:
+        if addition is not None:
+            self._made.remove(addition)
+            addition.strike()
+
+    def _forget(self, key: object) -> None:
+        """It was deleted: nobody has to undo it."""
+        if self._state == "open":
+            for addition in [each for each in self._made if each.key == key]:
+                self._drop(addition)
+
+    # -- a scope ------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End the scope: delete what was added through it. A second call does nothing."""
+        if self._state == "open" and self._pid == process():
+            errors = undo([self])
+            if len(errors) == 1:
+                raise errors[0]
+            if errors:
+                raise TeardownError(f"{self!r} could not be undone whole", errors)
+
+    def __enter__(self) -> Self:
+        if self._state == "open":
+            return self
+        if self._state == "closed":
+            raise StateError(f"{self!r} is closed: ask for it again")
+        runtime = self._place()
+        self._made: list[Addition] = []
+        self._pid, self._state = process(), "open"
+        if not runtime.ours:  # what is added outlives a borrowed handle: else it could not be undone
+            runtime.users += 1
+            self._needed = runtime
+        if self._holder is None:
+            ROOT._hold(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._state == "open" and self._pid == process():
+            leave_block(repr(self), undo([self]), problem)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, problem, traceback)
+
+    def _is_alive(self) -> bool:
+        return self._state == "open"
+
+    def _begin(self, group: int) -> None:
+        self.__enter__()
+
+    def _leave_in_place(self) -> None:
+        while self._made:
+            self._made.pop().strike()
+
+    def _runtimes(self) -> tuple[Runtime | None, ...]:
+        return (self._needed,)
+
+    def _remove(self, teardown: Teardown) -> None:
+        runtime = self._needed or self._place()
+        if runtime.fd < 0 or runtime in teardown.doomed:
+            self._leave_in_place()
+            return
+        errors: list[Exception] = []
+        for addition in self._made[::-1]:
+            try:
+                runtime.route.request(addition.deletion)
+            except NotFoundError:
+                pass  # gone already
+            except Exception as problem:
+                problem.add_note(f"{addition.key} may still be in {runtime.label}")
+                errors.append(problem)
+                continue
+            self._drop(addition)
+        if errors:
+            raise errors[0] if len(errors) == 1 else TeardownError(f"{self!r}", errors)
+
+    def _removed(self) -> None:
+        self._state = "closed"
+        needed, self._needed = self._needed, None
+        if needed is not None:
+            needed.release()
+        self._let_go()
+
+
+def _note(runtime: Runtime, deletion: Request) -> int:
+    from netkit._system.entries import MESSAGES, message_word
+    from netkit._system.journal import note
+
+    word = message_word(deletion.kind, deletion.flags, deletion.body)
+    return note(MESSAGES, runtime.place, deletion.operation.removeprefix("delete "), word)

@@ -1,0 +1,265 @@
+"""`netkit gc`: what killed programs have left, when their guards were killed as well, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import netkit
+from netkit import Bridge, Namespace, VethPair
+from tests.harness.killed import Doomed, doomed, said
+from tests.kernel.test_guard import BUILDS, LOOKS, _forwarding, wait_for_the_kernel
+from tests.kernel.test_nat import needs_iptables
+
+# Without links and what hangs on them, which the kernel goes on changing for a while.
+NAMES = (*LOOKS[3:8], *LOOKS[9:])
+
+
+@pytest.fixture
+def outside() -> Iterator[Namespace]:
+    """The session's own namespace, with nothing in the way of a collector."""
+    netkit.shutdown()
+    assert netkit.gc() == []
+    with Namespace.current() as ns:
+        yield ns
+    netkit.shutdown()
+    assert netkit.gc() == []
+
+
+def killed_with_guard(process: Doomed) -> None:
+    process.kill_guard()
+    process.kill()
+
+
+@pytest.mark.parametrize("build", BUILDS)
+def test_F01_what_guard_and_owner_left_is_collected(outside: Namespace, build: str) -> None:
+    before = said(*LOOKS)
+    with doomed(_forwarding() + BUILDS[build]) as process:
+        killed_with_guard(process)
+        owner = process.journal.name.rpartition("-")[0]
+    left = said(*NAMES)
+    planned = netkit.gc(dry_run=True)
+    assert said(*NAMES) == left
+    found = netkit.gc()
+    assert {each.outcome for each in found} == {"removed"}
+    assert [each.what for each in found] == [each.what for each in planned]
+    assert {each.owner for each in found} == {owner}
+    wait_for_the_kernel(outside)
+    assert said(*LOOKS) == before
+    assert not said("pgrep -f '^sleep 91191$'")["pgrep -f '^sleep 91191$'"]
+    assert netkit.gc() == []
+
+
+@needs_iptables
+def test_F01_a_rule_of_iptables_is_collected(outside: Namespace) -> None:
+    listing = "iptables-legacy -w -t nat -S POSTROUTING"
+    before = said(listing)
+    with doomed('own(NatRule.masquerade(host, saddr="10.91.0.0/24", backend="iptables"))') as process:
+        killed_with_guard(process)
+    assert said(listing) != before
+    assert [each.outcome for each in netkit.gc()] == ["removed"]
+    assert said(listing) == before
+
+
+def test_the_living_are_left_in_peace(outside: Namespace) -> None:
+    program = BUILDS["all of it"] + '\nown(host.rules).add(src="10.93.0.0/16", table=191)'
+    with doomed(_forwarding() + program) as process:
+        before = said(*NAMES)
+        assert netkit.gc() == []
+        assert said(*NAMES) == before
+        process.kill_guard()  # its owner lives, and holds the journal
+        assert netkit.gc() == []
+        assert said(*NAMES) == before
+        process.kill()
+    assert netkit.gc()
+    wait_for_the_kernel(outside)
+
+
+def test_F43_what_took_the_place_of_ours_is_left_alone_and_said_so(outside: Namespace) -> None:
+    with doomed('own(Bridge(host, "br-a"))') as process:
+        index = outside.links["br-a"].ifindex
+        killed_with_guard(process)
+    said(f"ip link del br-a; ip link add br-a index {index} type bridge")
+    try:
+        (found,) = netkit.gc()
+        assert found.outcome == "left alone"
+        assert "somebody else's bridge 'br-a'" in found.reason
+        assert str(found) == f"bridge 'br-a' (left alone: {found.reason})"
+        assert outside.links["br-a"].ifindex == index
+        assert netkit.gc() == []  # it is said once
+    finally:
+        said("ip link del br-a")
+
+
+LOOK_ALIKES = {
+    "no alias, the same name": "",
+    "an alias that only begins like one": "netkit: my own bridge",
+    "a tag of another boot": "netkit:99999-aa:1:{pidns}:00000000:77",
+    "a tag of another pid namespace": "netkit:99999-aa:1:1:{boot}:77",
+    "a tag with another group": "netkit:99999-aa:1:{pidns}:{boot}:78",
+    "a tag of a living process": "netkit:{pid}-aa:{start}:{pidns}:{boot}:77",
+}
+
+
+@pytest.mark.parametrize("alias", LOOK_ALIKES)
+def test_F70_look_alikes_are_not_touched(outside: Namespace, alias: str) -> None:
+    said(f"ip link add br-a type bridge; ip link set br-a group 77 alias '{_tag(LOOK_ALIKES[alias])}'")
+    try:
+        assert netkit.gc() == []
+        assert "br-a" in outside.links
+    finally:
+        said("ip link del br-a")
+
+
+def _tag(form: str) -> str:
+    from netkit._system.journal import boot, pid_namespace, start_time
+
+    return form.format(boot=boot()[:8], pidns=pid_namespace(), pid=os.getpid(), start=start_time())
+
+
+def test_F70_a_pid_that_was_given_to_a_new_process_is_not_the_old_one(outside: Namespace) -> None:
+    """By its tag, for the journal is lost: the pid lives, but it began at another time."""
+    form = "netkit:{pid}-aa:1:{pidns}:{boot}:77"
+    said(f"ip link add br-a type bridge; ip link set br-a group 77 alias '{_tag(form)}'")
+    (found,) = netkit.gc()
+    assert (found.what, found.outcome) == ("bridge 'br-a', by its alias", "removed")
+    assert "br-a" not in outside.links
+
+
+def test_a_link_whose_journal_is_lost_is_known_by_its_tag(outside: Namespace) -> None:
+    with doomed('own(Bridge(host, "br-a")), own(VethPair(host, host, name="va", peer_name="vb"))') as process:
+        killed_with_guard(process)
+        process.journal.unlink()
+    found = netkit.gc()
+    assert {each.outcome for each in found} == {"removed"}
+    assert {"br-a", "va", "vb"}.isdisjoint(link.name for link in outside.links)
+
+
+def test_dangling_names_are_removed_and_those_of_others_stay(outside: Namespace) -> None:
+    directory = Path("/run/netns")
+    directory.mkdir(exist_ok=True)
+    (directory / "ours").symlink_to("/proc/4000000/fd/612")
+    (directory / "docker").symlink_to("/proc/4000000/ns/net")
+    (directory / "low").symlink_to("/proc/4000000/fd/3")
+    (directory / "elsewhere").symlink_to("/nowhere")
+    (directory / "empty").touch()
+    try:
+        assert [each.what for each in netkit.gc()] == ["namespace 'ours', which leads nowhere"]
+        assert set(os.listdir(directory)) == {"docker", "low", "elsewhere", "empty"}
+    finally:
+        for name in os.listdir(directory):
+            (directory / name).unlink()
+
+
+def test_a_journal_of_another_boot_is_removed_and_nothing_else(outside: Namespace) -> None:
+    with doomed('own(Bridge(host, "br-a"))') as process:
+        killed_with_guard(process)
+        first, _, rest = process.journal.read_bytes().partition(b"\n")
+    process.journal.write_bytes(first.rpartition(b" ")[0] + b" another-boot\n" + rest)
+    said("ip link set br-a alias ''")
+    try:
+        assert netkit.gc() == []
+        assert "br-a" in outside.links
+        assert not process.journal.exists()
+    finally:
+        said("ip link del br-a")
+
+
+def test_what_is_no_journal_is_told_of_and_stays_what_it_is(outside: Namespace) -> None:
+    directory = Path("/run/netkit/journal")
+    with doomed('own(Bridge(host, "br-a"))') as process:
+        killed_with_guard(process)
+    with process.journal.open("ab") as file:
+        file.write(b"+9 name 4:1:1 ../../etc/passwd %\n+x\n+10 everything\n")
+    found = {each.outcome: each for each in netkit.gc() if each.outcome != "removed"}
+    assert "failed" in found
+    assert process.journal.exists()
+    process.journal.unlink()
+    (directory / "link").symlink_to("/etc/passwd")
+    assert netkit.gc() == []
+    (directory / "link").unlink()
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_create_that_meets_a_dead_process_goes_on(outside: Namespace, guarded: bool) -> None:
+    before = said(*LOOKS)
+    program = """
+own(Bridge(host, "br-a")), own(VethPair(host, host, name="va", peer_name="vb"))
+own(Namespace("one")), own(Namespace("two", persistent=True))"""
+    with doomed(program) as process:
+        if not guarded:
+            process.kill_guard()
+        process._child.kill()
+        process._child.wait()
+        with (
+            Namespace("two", persistent=True),
+            Namespace("one"),
+            Bridge(outside, "br-a"),
+            VethPair(outside, outside, name="va", peer_name="vb"),
+        ):
+            assert "br-a" in outside.links
+        process.await_guard()
+    assert netkit.gc() == []
+    netkit.shutdown()
+    assert said(*LOOKS) == before
+
+
+def test_a_create_that_meets_the_living_is_refused(outside: Namespace) -> None:
+    with doomed('own(Bridge(host, "br-a")), own(Namespace("two", persistent=True))') as process:
+        with pytest.raises(netkit.ExistsError):
+            Bridge(outside, "br-a").create()
+        with pytest.raises(netkit.ExistsError):
+            Namespace("two").create()
+        assert "br-a" in outside.links
+        process.kill()
+    said("ip link add br-a type bridge")
+    with pytest.raises(netkit.ExistsError):
+        Bridge(outside, "br-a").create()
+    said("ip link del br-a")
+
+
+def test_the_command_says_what_it_does(outside: Namespace) -> None:
+    command = [sys.executable, "-m", "netkit", "gc"]
+
+    def run(*words: str) -> str:
+        return subprocess.run([*command, *words], check=True, capture_output=True, text=True).stdout
+
+    assert run() == "nothing is left\n"
+    assert run("--json") == "[]\n"
+    with doomed('own(Bridge(host, "br-a"))') as process:
+        killed_with_guard(process)
+        owner = process.journal.name.rpartition("-")[0]
+    assert run("--dry-run") == f"would be removed: bridge 'br-a' of {owner}\n"
+    assert json.loads(run("--dry-run", "--json")) == [
+        {"what": "bridge 'br-a'", "outcome": "removed", "reason": "", "owner": owner}
+    ]
+    assert "br-a" in outside.links
+    assert run() == f"removed: bridge 'br-a' of {owner}\n"
+    assert "br-a" not in outside.links
+
+
+def test_rules_neighbours_and_addresses_are_scopes_when_entered(outside: Namespace) -> None:
+    looks = (*LOOKS, "ip neighbour show nud permanent", "ip -4 address show lo")
+    before = said(*looks)
+    program = """
+own(Bridge(host, "br-a", address="10.91.0.1/24"))
+own(host.rules).add(src="10.93.0.0/16", table=191)
+own(host.neighbours).add("10.91.0.9", mac="02:00:00:00:00:09", dev="br-a")
+own(host.links["lo"].addresses).add("10.94.0.1/32")"""
+    with doomed(program) as process:
+        assert said(*looks) != before
+        process.kill()
+    assert said(*looks) == before
+    with outside.rules as rules, outside.links["lo"].addresses as addresses:
+        kept = rules.add(src="10.93.0.0/16", table=191)
+        addresses.add("10.94.0.1/32")
+        rules.delete(kept)
+        rules.add(src="10.95.0.0/16", table=191)
+    netkit.shutdown()
+    assert said(*looks) == before

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.conftest import SOAK
-from tests.harness.sweep import sweep
+from tests.harness.sweep import Sweep, sweep
 from tests.harness.syscall_stops import cannot_stop
 from tests.harness.tools import needs
 
@@ -21,12 +21,13 @@ pytestmark = [
     pytest.mark.skipif(bool(cannot_stop()), reason=cannot_stop() or ""),
 ]
 
-# What the kernel cleans by itself, without a guard, is part of the whole: alone it is for the soak.
-SCENARIOS = ["whole", pytest.param("by_the_kernel", marks=pytest.mark.skipif(not SOAK, reason="make soak"))]
+# The others are done by a soak: `by_the_kernel` is what needs no guard, `without_root` the broker's.
+OTHERS = ["by_the_kernel", "in_the_host", "together", "star", "without_root"]
+SOAKED = pytest.mark.skipif(not SOAK, reason="make soak")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", ["whole", *(pytest.param(each, marks=SOAKED) for each in OTHERS)])
 def test_F01_killed_at_every_call_nothing_is_left(
     scenario: str, seed: int, soak: bool, count: Callable[..., None]
 ) -> None:
@@ -38,8 +39,13 @@ def test_F01_killed_at_every_call_nothing_is_left(
         late=found.late,
         slowest=found.slowest,
     )
+    check(found, soak)
+
+
+def check(found: Sweep, soak: bool) -> None:
+    """Nothing is left, in time, and no point was left out."""
     assert found.left == []
     assert found.points > 60
-    assert found.points > 0.9 * found.calls  # of one run; they differ by a few
+    assert found.points > 0.8 * found.calls  # of one run; they differ by a few
     # Somebody else may have the processors; a soak is run where nobody does.
     assert found.late <= (0 if soak else found.points // 10)

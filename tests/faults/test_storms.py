@@ -50,7 +50,7 @@ def test_neighbours_that_meddle(seed: int, soak: bool, count: Count) -> None:
 def test_no_growth(soak: bool, count: Count) -> None:
     """Descriptors, threads, memory, processes, tracked connections and kernel objects are flat."""
     cycles = 2000 if soak else 200
-    with ThreadPoolExecutor(4) as pool:  # most of it is waiting for the kernel
+    with ThreadPoolExecutor(8) as pool:  # most of it is waiting for the kernel
         each = pool.map(lambda name: program("growth", name, cycles, timeout=cycles), OBJECTS)
         found = dict(zip(OBJECTS, each, strict=True))
     grown = {name: result["grown"] for name, result in found.items() if result["grown"]}

@@ -1,9 +1,10 @@
 """A program: build and tear down a network, killed at the n-th system call that changes kernel state.
 
-    python -m tests.harness.killing SCENARIO --points 1,2,3      (or from:FIRST:STEP)
+    python -m tests.harness.killing SCENARIO --points 1,2,3      (or from:FIRST:STEP) [--all]
 
 Prints one JSON object a line: first what the whole run takes, then one per point with what is not as before
-two seconds after the kill. It ends after a point that left something; the caller goes on behind it.
+after the kill, and when it was. It ends after a point that left something; the caller goes on behind it.
+With --all the guard and all other processes are killed at the same moment, and `netkit gc` does the rest.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import select
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -63,7 +65,8 @@ def reap() -> None:
 class Run:
     """One run of a scenario, killed at the n-th call, or not at all."""
 
-    def __init__(self, scenario: Callable[[], object], n: int | None) -> None:
+    def __init__(self, scenario: Callable[[], object], n: int | None, everybody: bool = False) -> None:
+        self.everybody = everybody
         self.calls = 0
         self.where: Stop | None = None
         self.alive: list[str] = []
@@ -84,6 +87,12 @@ class Run:
                 if self.calls == n:
                     child.kill()
                     self.where = stop
+            if self.where is not None and self.everybody:
+                self._kill_others(child)  # each time, for one may just have been started
+
+    def _kill_others(self, child: Watched) -> None:
+        for pid in processes.children().keys() - {child.pid}:
+            os.kill(pid, signal.SIGKILL)
 
     def _end_those_left(self, child: Watched) -> list[str]:
         """Who still runs though the child is dead; ended here, so that the next point is not theirs."""
@@ -91,8 +100,7 @@ class Run:
             child.kill()
             return [f"no call and no end within {_STUCK} seconds"]
         left = {pid: line for pid, line in processes.children().items() if pid != child.pid}
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
+        self._kill_others(child)
         return [f"process: {pid} {line}" for pid, line in left.items()]
 
 
@@ -115,9 +123,13 @@ def settle_by(
         select.select([], [], [], 0.005)  # between two looks; the kernel's clean-up has no event of its own
 
 
-def point(scenario: Callable[[], object], n: int, before: dict[str, dict[str, str]]) -> Found:
+def point(
+    scenario: Callable[[], object], n: int, before: dict[str, dict[str, str]], everybody: bool
+) -> Found:
     """Kill at the n-th call and look until all is as before."""
-    run = Run(scenario, n)
+    run = Run(scenario, n, everybody)
+    if everybody:
+        subprocess.run([sys.executable, "-m", "netkit", "gc"], check=True, stdout=subprocess.DEVNULL)
     if run.where is None:
         _, found = settle(before, time.monotonic() + PATIENCE)
         said = [run.said] if run.said else []
@@ -132,6 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("scenario")
     parser.add_argument("--points", default="from:1:1")
+    parser.add_argument("--all", action="store_true")
     asked = parser.parse_args()
     from tests.harness.isolation import isolate
 
@@ -153,7 +166,7 @@ def main() -> None:
     before = state()
     show(Found(calls=whole.calls, left=left))
     for n in chosen(asked.points, whole.calls):
-        found = point(scenario, n, before)
+        found = point(scenario, n, before, asked.all)
         show(found)
         if found["left"] or found.get("end"):
             return

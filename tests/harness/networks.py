@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 import netkit
@@ -125,3 +126,14 @@ def the_demo() -> None:
 
 
 WORKS = {"in the host": in_the_host, "together": together, "star": star, "demo": the_demo}
+
+
+def without_root() -> None:
+    """The demo's network by the broker, and a program inside: everything is to end with the process."""
+    os.environ["NETKIT_ROOTLESS"] = "1"
+    with Scope() as lab:
+        demo(lab)
+        box = lab.own(Namespace("box"))
+        assert box.run(["true"]).returncode == 0
+        box.popen(["sleep", "1000"])
+    netkit.shutdown()

@@ -28,7 +28,7 @@ class Sweep:
 
     def note(self, line: dict[str, Any]) -> None:
         if "n" not in line:
-            self.calls = max(self.calls, line["calls"])
+            self.calls = min(self.calls or line["calls"], line["calls"])
         elif not line.get("end"):
             self.points += 1
             self.slowest = max(self.slowest, line["seconds"])
@@ -37,18 +37,22 @@ class Sweep:
         self.left += [f"{where}: {text}" for text in line["left"]]
 
 
-def sweep(scenario: str, seed: int, most: int | None = None) -> Sweep:
-    """Kill at every call, or at about `most` of them, evenly, the first by the seed."""
+def sweep(scenario: str, seed: int, most: int | None = None, everybody: bool = False) -> Sweep:
+    """Kill at every call, or at about `most` of them, evenly, the first by the seed.
+
+    With `everybody` the guard and all helpers are killed, too, and `netkit gc` is run.
+    """
     found = Sweep(scenario)
+    how = ["--all"] if everybody else []
     jobs = min(2, os.cpu_count() or 1)
     step = 1
     if most is not None:
-        only_counts = _program(scenario, "")
+        only_counts = _program(scenario, "", how)
         found.note(json.loads(only_counts.communicate(timeout=60)[0]))
         step = max(1, found.calls // most)
     begin = 1 + seed % step
     threads = [
-        threading.Thread(target=_series, args=(scenario, begin + job * step, step * jobs, found))
+        threading.Thread(target=_series, args=(scenario, begin + job * step, step * jobs, found, how))
         for job in range(jobs)
     ]
     for thread in threads:
@@ -58,10 +62,10 @@ def sweep(scenario: str, seed: int, most: int | None = None) -> Sweep:
     return found
 
 
-def _series(scenario: str, n: int, step: int, found: Sweep) -> None:
+def _series(scenario: str, n: int, step: int, found: Sweep, how: list[str]) -> None:
     """Every step-th point; a program that met a difference is followed by a fresh one, in a fresh host."""
     while True:
-        with _program(scenario, f"from:{n}:{step}") as program:
+        with _program(scenario, f"from:{n}:{step}", how) as program:
             assert program.stdout is not None
             ended = False
             for text in iter(lambda: _line(program), ""):
@@ -87,6 +91,6 @@ def _line(program: subprocess.Popen[str]) -> str:
         late.cancel()
 
 
-def _program(scenario: str, points: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.harness.killing", scenario, "--points", points]
+def _program(scenario: str, points: str, how: list[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.harness.killing", scenario, "--points", points, *how]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)

@@ -1,9 +1,10 @@
 """A helper program that reaches from a namespace to the outside, and the process that keeps it.
 
-    caller --spawn--> keeper [--fork--> keeper, process 1 of a pid namespace] --spawn--> program
+    caller --spawn--> keeper --fork--> keeper, process 1 of a pid namespace --spawn--> program
+                      (waits)          (ends when the caller does, or hangs up)
 
-The program belongs to a pid namespace whose process 1 ends with the caller, however that ends: the broker
-for its namespaces, else one of the keeper's own. So the kernel ends it, and it cannot outlive anybody.
+With process 1 the kernel ends the program and all that it started, so nothing can outlive the caller. For a
+namespace of the broker's there is one more keeper: that pid namespace is made within the broker's.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _FIELDS: dict[str, type] = {"argv": list, "ready": int, "api": str, "asks": list
 
 
 def main() -> None:
-    """The keeper, and where it has a pid namespace of its own, its process 1."""
+    """The keepers above, and in the last one's child process 1 of the pid namespace, which does the work."""
     close_above(CALLER)
     os.set_inheritable(CONTROL, False)
     os.set_inheritable(CALLER, False)
@@ -41,19 +41,10 @@ def main() -> None:
         if frame is None:
             return
         order = checked(frame)
-        take_place(order, frame.fds)
+        if take_place(order, frame.fds):
+            Watch(control, order, frame.fds[0]).run()
     except (OSError, ProtocolError) as problem:
         frames.send(control, frames.ERROR, 0, frames.error_value(problem))
-        return
-    child = 0 if order["joins"] else os.fork()
-    if child == 0:
-        try:
-            Watch(control, order, frame.fds[0]).run()
-        finally:
-            os._exit(0)
-    control.close()
-    frames.close_all([CALLER, *frame.fds])
-    os.waitpid(child, 0)
 
 
 def checked(frame: frames.Frame) -> dict[str, Any]:
@@ -68,19 +59,39 @@ def checked(frame: frames.Frame) -> dict[str, Any]:
     return order
 
 
-def take_place(order: dict[str, Any], fds: list[int]) -> None:
-    """Children of this process belong to a pid namespace that ends with the caller."""
+def take_place(order: dict[str, Any], fds: list[int]) -> bool:
+    """Be process 1 of a new pid namespace, within one that ends with the caller; False in who only waits.
+
+    Whatever the program starts is in there, and gone before process 1 can be waited for.
+    """
     if order["joins"]:
         # The broker's: root there, but still in the outside's network namespace, and in its files.
-        setns(fds[1], CLONE_NEWUSER | CLONE_NEWPID)
+        try:
+            setns(fds[1], CLONE_NEWUSER | CLONE_NEWPID)
+        except OSError as problem:
+            raise kernel_error("join the namespaces of the rootless helper", problem.errno or 0) from None
         os.close(fds.pop())
+        if not _fork():  # only a member of a pid namespace can make one within it
+            return False
     else:
         _check_privilege()
-        take_namespaces(CLONE_NEWPID)
+    take_namespaces(CLONE_NEWPID)
+    if not _fork():
+        return False
     if order["api"]:  # its socket has a path
         take_namespaces(CLONE_NEWNS)
         mount("none", "/", MS_REC | MS_PRIVATE)
         mount("tmpfs", API_DIRECTORY, 0, "tmpfs", "mode=700")
+    return True
+
+
+def _fork() -> bool:
+    """True in the child; in this process False, when the child has ended."""
+    child = os.fork()
+    if child:
+        close_above(CONTROL - 1)
+        os.waitpid(child, 0)
+    return not child
 
 
 def _check_privilege() -> None:

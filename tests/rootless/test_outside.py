@@ -111,7 +111,7 @@ def test_in_and_it_ends_with_the_process(nobody: Ordinary, backend: str, number:
         assert process.stdout.readline() == "ready\n"
         assert echoed(None, "127.0.0.1", 8080)
         started = helpers() - before
-        assert len(started) >= 4  # supervisor, broker, keeper, program
+        assert len(started) == 6  # supervisor, broker, three keepers, program
         process.send_signal(number)
         process.wait(10)
     assert gone(started) == []
@@ -133,6 +133,45 @@ with Namespace() as box:
             select.select([], [], [], moment * 0.012)
             process.kill()
             process.wait(10)
+    assert gone(helpers() - before) == []
+
+
+def test_an_interrupt_leaves_nothing(nobody: Ordinary, backend: str) -> None:
+    """At any moment of the creation: neither processes of the program's own nor its device."""
+    text = """
+def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+def keepers():
+    found = 0
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{name}/stat") as file:
+                found += file.read().rpartition(")")[2].split()[1] == str(os.getpid())
+        except OSError:
+            continue
+    return found
+
+with Namespace() as box:
+    outside = Outside(box, backend=BACKEND, publish=["80"])
+    outside.create().delete()
+    before = keepers()
+    for moment in range(40):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.0003 + moment * 0.0015)
+            outside.create()
+            signal.pause()
+        except KeyboardInterrupt:
+            pass
+        if outside.exists:
+            outside.delete()
+        assert "tap0" not in box.links, moment
+        assert keepers() == before, moment
+print("nothing")
+"""
+    before = helpers()
+    assert program(nobody, backend, text) == ["nothing"]
     assert gone(helpers() - before) == []
 
 
@@ -205,15 +244,15 @@ def test_what_it_inherits(nobody: Ordinary, backend: str) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         (found,) = of_nobody(f"/{backend} ") - before
-        (keeper,) = of_nobody("keeper_server") - keepers
-        for pid in (found, keeper):
+        kept_by = of_nobody("keeper_server") - keepers
+        for pid in (found, *kept_by):
             with open(f"/proc/{pid}/environ", "rb") as file:
                 assert b"SECRET" not in file.read()
         targets = [os.readlink(f"/proc/{found}/fd/{name}") for name in os.listdir(f"/proc/{found}/fd")]
         assert not [each for each in targets if each.endswith((".py", ".so"))]
         process.kill()
         process.wait(10)
-    assert gone({found, keeper}) == []
+    assert gone({found, *kept_by}) == []
 
 
 def test_a_user_namespace_around_all(nobody: Ordinary, backend: str) -> None:

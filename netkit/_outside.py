@@ -169,7 +169,8 @@ class Outside(Resource, Holder):
     def _create(self, undo: Undo) -> None:
         runtime = self._runtime = self._netns._live_runtime()
         home = runtime.opener.helper_home(runtime.check())
-        view = view_outside()
+        with deferred_signals():  # it opens a handle for a moment
+            view = view_outside()
         self._check_place(runtime, view)
         program, path = find_program(self._wanted)
         self._refuse_publishing(program, BackendError)

@@ -470,6 +470,41 @@ def test_it_ends_with_the_process(backend: str, number: int | None) -> None:
         sock.bind(("127.0.0.1", port))
 
 
+BUSY = """
+import sys
+print("ready", flush=True)
+from netkit import *
+with Namespace() as box:
+    while True:
+        with Outside(box, backend=sys.argv[1], publish=["80"]):
+            pass
+"""
+# Orphans become its children (PR_SET_CHILD_SUBREAPER): when it has none any more, nothing is left.
+KILLER = """
+import ctypes, os, select, signal, subprocess, sys
+assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0
+for moment in range(20):
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", *sys.argv[1:]], stdout=-1) as process:
+        assert process.stdout.readline() == b"ready\\n"
+        select.select([], [], [], 0.1 + moment * 0.017)
+        assert process.poll() is None
+        process.kill()
+signal.alarm(20)
+try:
+    while True:
+        os.waitpid(-1, 0)
+except ChildProcessError:
+    print("nothing is left")
+"""
+
+
+def test_killed_at_many_moments_nothing_is_left(backend: str) -> None:
+    """While it is made, while it is there, while it ends."""
+    argv = [sys.executable, "-c", KILLER, BUSY, backend]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr, done.returncode) == ("nothing is left\n", "", 0)
+
+
 @pytest.mark.parametrize("moment", range(0, 60, 4))
 def test_an_interrupt_leaves_nothing(box: Namespace, any_backend: None, moment: int) -> None:
     """At any moment of the creation; what it takes is some 40 ms."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import time
+from collections.abc import Iterable
 
 import pytest
 
 from tests.harness import processes
 from tests.harness.ordinary import NOBODY, PYTHON, Ordinary
 from tests.harness.outside import PROGRAMS, echoed, lacks, server
+from tests.harness.tools import needs
 
 START = """
 import os, signal, socket, sys
@@ -44,23 +45,12 @@ def program(nobody: Ordinary, backend: str, text: str) -> list[str]:
     return nobody.python(START.format(backend) + text).splitlines()
 
 
-def of_nobody(*words: str) -> set[int]:
-    """His processes whose command line has one of these words."""
-    found = set()
-    for name in os.listdir("/proc"):
-        if name.isdigit() and any(word in processes.command(int(name)) for word in words):
-            try:
-                found |= {int(name)} if os.stat(f"/proc/{name}").st_uid in (0, NOBODY) else set()
-            except FileNotFoundError:
-                continue
-    return found
+def started() -> dict[int, str]:
+    """The processes that came out of this one, with their command lines."""
+    return {pid: processes.command(pid) for pid in processes.descendants(os.getpid()) - {os.getpid()}}
 
 
-def helpers() -> set[int]:
-    return of_nobody("keeper_server", "/pasta ", "/slirp4netns ", "broker_server")
-
-
-def gone(pids: set[int]) -> list[str]:
+def gone(pids: Iterable[int]) -> list[str]:
     deadline = time.monotonic() + 10
     return [line for pid in pids if (line := processes.wait(pid, deadline))]
 
@@ -89,12 +79,12 @@ with Namespace("box") as box:
 
 HOLDS = """
 box = Namespace().create()
-outside = box.connect_outside(backend=BACKEND, publish={8080: 80} if PUBLISH else ())
+outside = box.connect_outside(backend=BACKEND, publish=["80"] if PUBLISH else ())
 server = box.socket()
 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 server.bind(("0.0.0.0", 80))
 server.listen()
-print("ready", flush=True)
+print(*[each.host_port for each in outside.published] or ["ready"], flush=True)
 while True:
     connection, _ = server.accept()
     connection.sendall(connection.recv(100))
@@ -104,36 +94,45 @@ while True:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_in_and_it_ends_with_the_process(nobody: Ordinary, backend: str, number: int) -> None:
-    before = helpers()
+    before = started()
     text = "PUBLISH = True\n" + HOLDS
     with nobody.popen([PYTHON, "-W", "ignore", "-c", START + text, backend]) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        assert echoed(None, "127.0.0.1", 8080)
-        started = helpers() - before
-        assert len(started) == 6  # supervisor, broker, three keepers, program
+        port = int(process.stdout.readline())
+        assert echoed(None, "127.0.0.1", port)
+        new = started().keys() - before.keys()
+        assert len(new) == 7  # it, supervisor, broker, three keepers, program
         process.send_signal(number)
         process.wait(10)
-    assert gone(started) == []
-    assert not echoed(None, "127.0.0.1", 8080)
+    assert gone(new) == []
+    assert not echoed(None, "127.0.0.1", port)
 
 
-def test_killed_at_random_moments_nothing_is_left(nobody: Ordinary, backend: str) -> None:
-    """While it is being created: that takes some 50 ms."""
-    before = helpers()
-    text = """
-print("go", flush=True)
+BUSY = """
+import sys
+print("ready", flush=True)
+from netkit import *
 with Namespace() as box:
-    box.connect_outside(backend=BACKEND, publish=["80"])
+    while True:
+        with Outside(box, backend=sys.argv[1], publish=["80"]):
+            pass
 """
-    for moment in range(15):
-        with nobody.popen([PYTHON, "-W", "ignore", "-c", START + text, backend]) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "go\n"
-            select.select([], [], [], moment * 0.012)
-            process.kill()
-            process.wait(10)
-    assert gone(helpers() - before) == []
+KILLER = """
+import select, subprocess, sys
+for moment in range(int(sys.argv[3])):
+    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", *sys.argv[1:3]], stdout=-1) as process:
+        assert process.stdout.readline() == b"ready\\n"
+        select.select([], [], [], 0.1 + moment * 0.017)
+        assert process.poll() is None
+        process.kill()
+"""
+
+
+@needs("setpriv", "unshare")
+def test_killed_at_many_moments_nothing_is_left(nobody: Ordinary, backend: str) -> None:
+    """While it is made, while it is there, while it ends: the kernel counts what is left."""
+    done = nobody.run(nobody.counted([PYTHON, "-c", KILLER, BUSY, backend, "20"]), timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_an_interrupt_leaves_nothing(nobody: Ordinary, backend: str) -> None:
@@ -170,9 +169,9 @@ with Namespace() as box:
         assert keepers() == before, moment
 print("nothing")
 """
-    before = helpers()
+    before = started()
     assert program(nobody, backend, text) == ["nothing"]
-    assert gone(helpers() - before) == []
+    assert gone(started().keys() - before.keys()) == []
 
 
 def test_its_keeper_and_its_broker_are_killed(nobody: Ordinary, backend: str) -> None:
@@ -191,9 +190,9 @@ print(select.select([outside._keeper._program], [], [], 10)[0] != [])
 outside.delete()
 box.delete()
 """
-    before = helpers()
+    before = started()
     assert program(nobody, backend, text) == ["True", "False False", "True"]
-    assert gone(helpers() - before) == []
+    assert gone(started().keys() - before.keys()) == []
 
 
 def test_the_rest_of_it(nobody: Ordinary, backend: str) -> None:
@@ -238,21 +237,20 @@ with Namespace() as box:
 def test_what_it_inherits(nobody: Ordinary, backend: str) -> None:
     """Neither descriptors nor the environment."""
     text = "PUBLISH = False\n" + HOLDS
-    before = of_nobody(f"/{backend} ")
-    keepers = of_nobody("keeper_server")
+    before = started()
     with nobody.popen([PYTHON, "-c", START + text, backend], env={"SECRET": "x"}) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        (found,) = of_nobody(f"/{backend} ") - before
-        kept_by = of_nobody("keeper_server") - keepers
-        for pid in (found, *kept_by):
+        new = {pid: line for pid, line in started().items() if pid not in before and pid != process.pid}
+        (found,) = [pid for pid, line in new.items() if f"/{backend} " in line]
+        for pid in new:
             with open(f"/proc/{pid}/environ", "rb") as file:
                 assert b"SECRET" not in file.read()
         targets = [os.readlink(f"/proc/{found}/fd/{name}") for name in os.listdir(f"/proc/{found}/fd")]
         assert not [each for each in targets if each.endswith((".py", ".so"))]
         process.kill()
         process.wait(10)
-    assert gone({found, *kept_by}) == []
+    assert gone(set(new)) == []
 
 
 def test_a_user_namespace_around_all(nobody: Ordinary, backend: str) -> None:

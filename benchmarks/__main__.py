@@ -18,7 +18,18 @@ from .plot import figures
 from .report import Figures, Result
 
 ROUNDS = dict.fromkeys(
-    ("demo_build", "star", "read_links", "operations", "run_command", "import_first", "memory", "many"), 15
+    (
+        "demo_build",
+        "star",
+        "read_links",
+        "operations",
+        "run_command",
+        "import_first",
+        "rootless",
+        "memory",
+        "many",
+    ),
+    15,
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Protocol
@@ -86,12 +86,23 @@ def _measure(builder: Builder, down: list[float], checked: list[bool]) -> float:
 
 def run(setting: Setting) -> list[Result]:
     """Builds, and the teardowns that go with them."""
+    makers = {
+        name: make
+        for name, make in contestants(setting.floor).items()
+        if name == "floor" or setting.wanted(name)
+    }
+    return _results(*play(makers, setting))
+
+
+def play(
+    makers: Mapping[str, Callable[[], Builder]], setting: Setting
+) -> tuple[dict[str, list[float]], dict[str, str], dict[str, list[float]]]:
+    """Seconds per build, why some did not run, and seconds per teardown."""
     builders: dict[str, Builder] = {}
     failed: dict[str, str] = {}
-    for name, make in contestants(setting.floor).items():
+    for name, make in makers.items():
         try:
-            if name == "floor" or setting.wanted(name):
-                builders[name] = make()
+            builders[name] = make()
         except Unavailable as reason:
             failed[name] = str(reason)
     down: dict[str, list[float]] = {name: [] for name in builders}
@@ -103,7 +114,7 @@ def run(setting: Setting) -> list[Result]:
         settler.close()
         for builder in builders.values():
             builder.close()
-    return _results(times, {**failed, **dropped}, down)
+    return times, {**failed, **dropped}, down
 
 
 def _bind(builder: Builder, down: list[float]) -> Callable[[], float]:

@@ -114,17 +114,16 @@ def _in_hub(name: str, python: str) -> Callable[[Child], Builder]:
 class Field:
     """Who takes part at one size after the other."""
 
-    def __init__(self, setting: Setting, judge: Child) -> None:
+    def __init__(self, makers: Mapping[str, Callable[[Child], Builder]], judge: Child) -> None:
         self.judge = judge
         self.made: dict[str, Builder] = {}
         self.failed: dict[str, str] = {}
         self.costs: dict[str, tuple[int, float]] = {}  # at the size before: seconds per container
-        for name, make in contestants(setting.floor).items():
-            if star_tables.is_floor(name) or setting.wanted(name):
-                try:
-                    self.made[name] = make(judge)
-                except Unavailable as reason:
-                    self.failed[name] = str(reason)
+        for name, make in makers.items():
+            try:
+                self.made[name] = make(judge)
+            except Unavailable as reason:
+                self.failed[name] = str(reason)
 
     def play(self, size: int, rounds: int) -> tuple[dict[str, list[Sample]], dict[str, str]]:
         """One size."""
@@ -167,7 +166,12 @@ def _bind(builder: Builder, size: int) -> Callable[[], Sample]:
 def run(setting: Setting) -> Iterator[Result | Figures]:
     """Each size, then how the cost of a container grows with it."""
     judge = Child([str(setting.floor)])
-    field = Field(setting, judge)
+    makers = {
+        name: make
+        for name, make in contestants(setting.floor).items()
+        if star_tables.is_floor(name) or setting.wanted(name)
+    }
+    field = Field(makers, judge)
     played: dict[int, dict[str, list[Sample]]] = {}
     try:
         for size in setting.sizes or SIZES:

@@ -32,6 +32,14 @@ def succeeds(ns: HasFd, *argv: str, timeout: float = 30) -> bool:
     return _nsenter(ns, argv, None, timeout).returncode == 0
 
 
+def words_of_kernel(ns: HasFd, *argv: str) -> str | None:
+    """What the kernel says, beside an errno, in its refusal of an `ip` command; not every kernel has words."""
+    done = _nsenter(ns, argv, None, 30)
+    assert done.returncode, f"{' '.join(argv)} was not refused"
+    words = done.stderr.strip()
+    return words.removeprefix("Error: ").removesuffix(".") if words.startswith("Error: ") else None
+
+
 def _nsenter(
     ns: HasFd, argv: tuple[str, ...], input: str | None, timeout: float
 ) -> subprocess.CompletedProcess[str]:

@@ -76,7 +76,7 @@ REFUSALS: dict[str, Refusal] = {
     ),
     "an address is there": (
         lambda ns: ns.links["eth0"].addresses.add("10.0.0.1/24"), ExistsError, errno.EEXIST,
-        "Address already assigned",
+        "add address 10.0.0.1/24 on link 'eth0'",
     ),
     "a route is there": (
         lambda ns: ns.routes.add("10.0.0.0/24", dev="eth0", scope="link", src="10.0.0.1"),
@@ -88,7 +88,7 @@ REFUSALS: dict[str, Refusal] = {
     ),
     "no such address": (
         lambda ns: ns.links["eth0"].addresses.remove("10.0.0.9/24"), NotFoundError, errno.EADDRNOTAVAIL,
-        "Address not found",
+        "remove address 10.0.0.9/24 from link 'eth0'",
     ),
     "no such route": (
         lambda ns: ns.routes.delete("10.9.0.0/16"), NotFoundError, errno.ESRCH, "delete route 10.9.0.0/16 in",

@@ -33,7 +33,7 @@ def succeeds(ns: HasFd, *argv: str, timeout: float = 30) -> bool:
 
 
 def words_of_kernel(ns: HasFd, *argv: str) -> str | None:
-    """What the kernel says, beside an errno, in its refusal of an `ip` command; not every kernel has words."""
+    """What the kernel says, beside an errno, in refusing an `ip` command; not every kernel has words."""
     done = _nsenter(ns, argv, None, 30)
     assert done.returncode, f"{' '.join(argv)} was not refused"
     words = done.stderr.strip()

@@ -13,6 +13,7 @@ from netkit.errors import NotFoundError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
 _DEFAULT_METRIC = 1024  # IP6_RT_PRIO_USER
 
@@ -61,8 +62,9 @@ def deletion(runtime: Runtime, route: Route, index: int | None = None) -> Reques
         index = runtime.index_of(route.dev)
     hops = _hops(runtime, route) if route.nexthops else ()
     if route.metric is None and route.family == 6:  # without one, any would match
-        fields = {name: getattr(route, name) for name in Route._fields}
-        route = Route(**{**fields, "metric": _DEFAULT_METRIC})
+        fields: dict[str, Any] = {name: getattr(route, name) for name in Route._fields}
+        fields["metric"] = _DEFAULT_METRIC
+        route = Route(**fields)
     return delete_route(route, index, hops, exact=True)
 
 

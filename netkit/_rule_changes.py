@@ -7,6 +7,10 @@ from netkit._runtime import Runtime
 from netkit._spec.rules import Rule
 from netkit.errors import KernelError, NotFoundError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class RuleChanges:
     """Rules that were added, each with its number in the journal."""
@@ -65,8 +69,9 @@ def _with_priority(runtime: Runtime, rule: Rule) -> Rule:
         return rule
     present = parse_rules(runtime.route.dump(list_rules(rule.family)))
     second = present[1].priority if len(present) > 1 else 0
-    fields = {name: getattr(rule, name) for name in Rule._fields}
-    return Rule(**{**fields, "priority": (second or 1) - 1})
+    fields: dict[str, Any] = {name: getattr(rule, name) for name in Rule._fields}
+    fields["priority"] = (second or 1) - 1
+    return Rule(**fields)
 
 
 def _note(runtime: Runtime, rule: Rule) -> int:

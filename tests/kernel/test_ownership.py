@@ -174,6 +174,7 @@ def living(code: str, *namespaces: Namespace) -> Iterator[int]:
     assert process.returncode == 0
 
 
+@pytest.mark.capable
 def test_what_a_living_process_owns_is_not_adopted(host: Namespace, box: Namespace) -> None:
     code = "lab.own(Bridge(host, 'br0')); lab.own(VethPair(host, box, name='v0', peer_name='eth0'))"
     with living(f"{code}; lab.own(Namespace('red', persistent=True))", host, box) as pid:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from _socket import AF_NETLINK, SOCK_RAW, socket
+from errno import ENOSPC
 from fcntl import ioctl
 from functools import partial
 
@@ -17,8 +18,9 @@ from netkit._netlink.transport import NETLINK_ROUTE
 from netkit._system import broker, sysctl_files
 from netkit._system.limits import make_room
 from netkit._system.privilege import NS_GET_USERNS
+from netkit._system.refusals import limit_of_networks
 from netkit._system.signals import deferred_signals, undisturbed
-from netkit.errors import StateError, UnsupportedError
+from netkit.errors import KernelError, StateError, UnsupportedError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +73,12 @@ class BrokerOpener:
         return made
 
     def _create(self, count: int, detects_duplicates: bool) -> list[tuple[int, NetlinkSocket]]:
-        _, fds = self.broker.request("create", count=count, detects_duplicates=detects_duplicates)
+        try:
+            _, fds = self.broker.request("create", count=count, detects_duplicates=detects_duplicates)
+        except KernelError as problem:
+            if problem.errno == ENOSPC:  # the broker's own limit is another one, and higher
+                raise kernel_error(problem.operation, ENOSPC, hint=limit_of_networks()) from None
+            raise
         sockets = [NetlinkSocket(socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE, fd)) for fd in fds[1::2]]
         return [*zip(fds[::2], sockets, strict=True)]
 

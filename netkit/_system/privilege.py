@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from errno import ENOENT
 from fcntl import ioctl
+
+from netkit.errors import kernel_error
 
 # capabilities(7) in the order of linux/capability.h.
 CAPABILITIES = tuple(
@@ -27,12 +30,18 @@ _OWN_USER_NAMESPACE = "/proc/thread-self/ns/user"
 
 
 def effective_mask() -> int:
-    """CapEff of the calling thread, one bit per capability."""
-    with open("/proc/thread-self/status", "rb") as status:
-        for line in status:
-            if line.startswith(b"CapEff:"):
-                return int(line[7:], 16)
-    raise OSError("no CapEff in /proc/thread-self/status")
+    """CapEff of the calling thread, one bit per capability. KernelError where /proc does not tell."""
+    try:
+        with open("/proc/thread-self/status", "rb") as status:
+            for line in status:
+                if line.startswith(b"CapEff:"):
+                    return int(line[7:], 16)
+    except OSError as problem:
+        number = problem.errno or 0
+    else:
+        number = ENOENT
+    hint = "CapEff is not in /proc/thread-self/status: is /proc mounted? As root: mount -t proc proc /proc"
+    raise kernel_error("read the capabilities of this process", number, hint=hint)
 
 
 def effective_capabilities() -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from errno import ENOSPC
 
 from netkit.errors import kernel_error
 
@@ -19,7 +20,11 @@ _SYSCTLS = (
     ("kernel.apparmor_restrict_unprivileged_userns", "1"),
     ("user.max_net_namespaces", "0"),
     ("user.max_mnt_namespaces", "0"),
+    ("user.max_pid_namespaces", "0"),
 )
+_NETWORKS = "user.max_net_namespaces"
+_MOUNTS = "/proc/self/mountinfo"
+_ALLOWED = "/proc/sys/fs/binfmt_misc"  # on a directory that is always empty: hides nothing
 _MAPS = "/proc/self/uid_map"
 
 
@@ -32,6 +37,10 @@ def suspects() -> list[str]:
             told.append(f"{key} = {value}{' (forbids it)' if value == forbids else ''}")
     if _filtered():
         told.append("Seccomp = 2 in /proc/self/status (a filter, as containers have, may forbid unshare)")
+    if hiding := _hiding():
+        told.append(
+            f"mounts on parts of /proc, as containers have: {', '.join(hiding)} (forbid another /proc)"
+        )
     if not os.path.exists(_MAPS):
         told.append(f"{_MAPS} is missing: /proc is not mounted, or the kernel lacks CONFIG_USER_NS")
     return told
@@ -42,12 +51,27 @@ def refused(operation: str, problem: OSError, told: Sequence[str]) -> KernelErro
 
     ``told`` is what `suspects` said before the first try: in a new user namespace user.* are other values.
     """
+    need = "It needs CAP_SYS_ADMIN, or a user namespace. What can forbid that one"
+    if problem.errno == ENOSPC:
+        need = "A limit is reached, here or in a user namespace around this one. They are here"
     return kernel_error(
         operation,
         problem.errno or 0,
         missing_capability="CAP_SYS_ADMIN",
-        hint=f"It needs CAP_SYS_ADMIN, or a user namespace. What can forbid that one: {', '.join(told)}",
+        hint=f"{need}: {', '.join(told)}",
     )
+
+
+def limit_of_networks() -> str:
+    """What to say when there are as many network namespaces as there may be (ENOSPC)."""
+    value = _read("/proc/sys/" + _NETWORKS.replace(".", "/"))
+    return f"The limit is the sysctl {_NETWORKS} = {value}, or that of a user namespace around this one"
+
+
+def _hiding() -> list[str]:
+    """What is mounted on things in /proc: the kernel allows no second /proc then (mnt_already_visible)."""
+    paths = [line.split()[4] for line in (_read(_MOUNTS) or "").splitlines()]
+    return [path for path in paths if path.startswith("/proc/") and path != _ALLOWED]
 
 
 def _filtered() -> bool:

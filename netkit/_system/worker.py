@@ -13,6 +13,7 @@ import os
 import sys
 from _queue import SimpleQueue
 from _thread import LockType, RLock, allocate_lock, get_ident, start_new_thread
+from errno import ENOSPC
 
 from netkit._system.namespace_files import identity, open_current, path_identity
 from netkit._system.privilege import missing_capability
@@ -358,7 +359,12 @@ def namespace_refused(operation: str, error: OSError, namespace: int | None) -> 
     missing = missing_capability("CAP_SYS_ADMIN")
     if missing is None and namespace is not None:
         missing = missing_capability("CAP_SYS_ADMIN", namespace)
-    return kernel_error(operation, error.errno or 0, missing_capability=missing)
+    hint = None
+    if error.errno == ENOSPC:
+        from netkit._system.refusals import limit_of_networks
+
+        hint = limit_of_networks()
+    return kernel_error(operation, error.errno or 0, missing_capability=missing, hint=hint)
 
 
 def prepare_descriptor_table(last: int = _LAST_PREPARED_FD, alone: bool = True) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from netkit._system import refusals
 from tests.harness.ordinary import PYTHON, Ordinary
 
 UNSHARE = [PYTHON, "-m", "netkit", "unshare", "--"]
@@ -123,29 +122,3 @@ def test_a_limit_is_named_with_its_value(nobody: Ordinary, key: str, step: str) 
     assert done.returncode == 1
     assert done.stderr.startswith(f"netkit: cannot {step}: No space left on device (ENOSPC)")
     assert f"{key} = 0 (forbids it)" in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "told"),
-    [
-        ("/proc/sys/kernel/unprivileged_userns_clone", "0", "unprivileged_userns_clone = 0 (forbids it)"),
-        ("/proc/sys/kernel/unprivileged_userns_clone", "1", "unprivileged_userns_clone = 1"),
-        ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "userns = 1 (forbids it)"),
-        ("/proc/self/status", "Name:\tx\nSeccomp:\t2\nSeccomp_filters:\t1", "Seccomp = 2 in"),
-    ],
-)
-def test_what_other_distributions_forbid_it_with(
-    monkeypatch: pytest.MonkeyPatch, path: str, value: str, told: str
-) -> None:
-    monkeypatch.setattr(refusals, "_read", {path: value}.get)
-    problem = refusals.refused("make a user namespace", PermissionError(1, "no"), refusals.suspects())
-    assert isinstance(problem, PermissionError)
-    assert told in str(problem)
-    assert len(refusals.suspects()) == 1
-
-
-def test_a_missing_proc_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refusals, "_read", lambda path: None)
-    monkeypatch.setattr(refusals, "_MAPS", "/proc/self/there-is-none")
-    (told,) = refusals.suspects()
-    assert told.startswith("/proc/self/there-is-none is missing: /proc is not mounted")

@@ -21,7 +21,15 @@ from netkit._spec.routes import Route
 from netkit._system import sysctl_files
 from netkit._system.host_ports import choose_ports
 from netkit._system.keeper import Keeper
-from netkit._system.outside_programs import ADDRESS6, GATEWAY6, PACKAGES, Errand, find_program, loses_answers
+from netkit._system.outside_programs import (
+    ADDRESS6,
+    GATEWAY6,
+    PACKAGES,
+    Errand,
+    check_device,
+    find_program,
+    loses_answers,
+)
 from netkit._system.signals import deferred_signals
 from netkit.errors import BackendError, ExistsError, KernelError, NotFoundError, SpecError, UnsupportedError
 
@@ -77,8 +85,8 @@ class Outside(Resource, Holder):
         backend: ``"pasta"`` or ``"slirp4netns"``; None: whichever is installed, pasta first.
 
     Raises SpecError for bad values before any system call; BackendError when no program is installed,
-    naming the packages; CommandError with the program's own words when it fails; BusyError when a host
-    port is taken; ExistsError when the device's name or the default route is.
+    naming the packages, or /dev/net/tun is missing; CommandError with the program's own words when it
+    fails; BusyError when a host port is taken; ExistsError when the device's name or the default route is.
 
     Examples:
         >>> from netkit import Namespace, Outside
@@ -173,6 +181,7 @@ class Outside(Resource, Holder):
             view = view_outside()
         self._check_place(runtime, view)
         program, path = find_program(self._wanted)
+        check_device()
         self._refuse_publishing(program, BackendError)
         self._has_v6 = self._decide_v6(program, view)
         template = self._template(program, view)

@@ -119,5 +119,11 @@ KINDS = [
         module="ip_gre",
         makes="gre0, gretap0 and erspan0",
     ),
-    Feature("tun/tap", _tap, "CONFIG_TUN", "tun", "tun and tap links: a program as the other end"),
+    Feature(
+        "tun/tap",
+        _tap,
+        "CONFIG_TUN",
+        "tun",
+        "tun and tap links: a program as the other end; ns.connect_outside()",
+    ),
 ]

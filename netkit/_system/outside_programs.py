@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 PACKAGES = {"pasta": "passt", "slirp4netns": "slirp4netns"}  # Debian's, in the order of preference
 ADDRESS6, GATEWAY6, DNS6 = "fd00::100", "fd00::2", "fd00::3"  # fixed in slirp4netns
+TUN, _TUN_NUMBER = "/dev/net/tun", os.makedev(10, 200)  # Documentation/admin-guide/devices.txt
 API_DIRECTORY = "/tmp"  # a tmpfs of the keeper's own
 _API = f"{API_DIRECTORY}/netkit-slirp4netns"
 _NETNS = "/proc/self/fd/0"  # both are given the namespace as their standard input
@@ -60,6 +61,22 @@ def _version_date(path: str) -> int:
     said = subprocess.run([path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
     found = re.search(rb"(20\d\d)_?(\d\d)_?(\d\d)", said.stdout.partition(b"\n")[0])
     return int(b"".join(found.groups())) if found else 0
+
+
+def check_device() -> None:
+    """BackendError when the programs cannot make a TAP device: containers are often without."""
+    try:
+        status = os.stat(TUN)
+    except OSError as problem:
+        reason = problem.strerror
+    else:
+        if status.st_rdev == _TUN_NUMBER and os.access(TUN, os.R_OK | os.W_OK):
+            return
+        reason = "this user may not open it" if status.st_rdev == _TUN_NUMBER else "it is another device"
+    raise BackendError(
+        f"there is no way outside: pasta and slirp4netns need {TUN} ({reason}): CONFIG_TUN, module `tun`; in "
+        f"a container `--device {TUN}`"
+    )
 
 
 def _which(name: str) -> str | None:

@@ -35,6 +35,7 @@ from netkit import (
     WaitTimeout,
 )
 from netkit import _outside as module
+from netkit._system import outside_programs
 from tests.harness import processes
 from tests.harness.oracle import addresses, ip, link, nft
 from tests.harness.outside import PROGRAMS, echoed, lacks, server
@@ -652,6 +653,17 @@ def test_no_program(box: Namespace, monkeypatch: pytest.MonkeyPatch, path: str) 
         box.connect_outside()
     with pytest.raises(BackendError, match=r'Debian package passt.*backend="slirp4netns"'):
         box.connect_outside(backend="pasta")
+    assert helpers() == {}
+
+
+@pytest.mark.parametrize("device", [None, "/dev/null"])
+def test_no_tun_device(
+    box: Namespace, monkeypatch: pytest.MonkeyPatch, any_backend: None, tmp_path: Path, device: str | None
+) -> None:
+    """As in containers, where it is not there, or something else is."""
+    monkeypatch.setattr(outside_programs, "TUN", device or str(tmp_path / "tun"))
+    with pytest.raises(BackendError, match="in a container `--device"):
+        box.connect_outside()
     assert helpers() == {}
 
 

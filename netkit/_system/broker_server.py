@@ -79,6 +79,7 @@ def _serve(control: socket, told: Sequence[str]) -> None:
     woken, wakes = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     _signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     _signal.signal(_signal.SIGCHLD, _wake)
+    _signal.siginterrupt(_signal.SIGCHLD, False)  # Python does not try a close(2) again after EINTR
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     try:
         mount("none", "/proc", MS_REC | MS_PRIVATE)

@@ -45,7 +45,9 @@ _LOAD, _EQUAL, _SET, _AND, _RETURN = 0x20, 0x15, 0x45, 0x54, 0x06  # linux/bpf_c
 _ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16  # struct seccomp_data
 
-_SECCOMP, _SET_MODE_FILTER, _NEW_LISTENER = 317, 1, 1 << 3
+_SECCOMP, _SET_MODE_FILTER = 317, 1
+# Once we know of a call, only SIGKILL ends its wait (Linux 5.19): a close(2) is no call to end with EINTR.
+_NEW_LISTENER, _WAIT_KILLABLE = 1 << 3, 1 << 5
 _PR_SET_NO_NEW_PRIVS = 38
 _RECEIVE, _SEND, _CONTINUE = 0xC0502100, 0xC0182101, 1
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
@@ -234,7 +236,9 @@ def install() -> int:
 
     filter_ = Filter(len(program), ctypes.addressof(code))
     _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    listener = _libc.syscall(_SECCOMP, _SET_MODE_FILTER, _NEW_LISTENER, ctypes.byref(filter_))
+    listener = _libc.syscall(
+        _SECCOMP, _SET_MODE_FILTER, _NEW_LISTENER | _WAIT_KILLABLE, ctypes.byref(filter_)
+    )
     if listener < 0:
         raise OSError(ctypes.get_errno(), "seccomp(SECCOMP_SET_MODE_FILTER)")
     return listener

@@ -321,6 +321,10 @@ class Bridge(Resource, Ports, Holder):
     def _lose(self) -> None:
         self._index, self._runtime = 0, None
 
+    def _note_again(self) -> None:
+        ends = [(self._open(), self._index, self._name)]
+        note_link(self, "bridge", self._group or 0, ends, [self._given_mac])
+
     def _adopt(self) -> None:
         record = self.link._read()
         self._given_mac = record.mac

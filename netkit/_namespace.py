@@ -6,7 +6,7 @@ import os
 
 from netkit._inside import Inside
 from netkit._known import remember, remember_first
-from netkit._lifecycle import NAMESPACES, Holder, Resource, Teardown, Undo, raise_first, take_steps
+from netkit._lifecycle import NAMESPACES, ROOT, Holder, Resource, Teardown, Undo, raise_first, take_steps
 from netkit._link import Link, link_by_name
 from netkit._links import Links
 from netkit._opener import open_registered
@@ -328,7 +328,11 @@ class Namespace(Inside, Resource, Holder):
         return self._open is not None and self._open.fd >= 0
 
     def _detach(self) -> None:
-        self._registration.persist(self._live_runtime())
+        runtime, leaving = self._live_runtime(), set(self._members())
+        self._registration.persist(runtime)
+        for other in ROOT._held_members():  # what stays owned in it does not end with it any more
+            if other not in leaving and other._is_alive() and runtime in other._runtimes():
+                other._note_again()
 
     def _find(self) -> None:
         """What is registered under its name, if it can be taken over."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
-from errno import EPERM
+from errno import ENOENT, EPERM
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 
 from netkit._netlink import ethtool
@@ -235,7 +235,23 @@ def open_registered(name_or_path: str | os.PathLike[str]) -> int:
         found = open_name(names.namespace_name(name_or_path))
         if found is not None:
             return found
+    if isinstance(name_or_path, str) and "/" not in name_or_path:
+        _refuse_abandoned(name_or_path)
     return nsfs.open_name_or_path(name_or_path)
+
+
+def _refuse_abandoned(name: str) -> None:
+    """A symlink whose maker is dead may lead into a process that was given its number since."""
+    try:
+        path = nsfs.registered_path(name)
+        target = os.readlink(path)
+    except (OSError, ValueError):
+        return  # no symlink, or no name: whatever it is, it is refused by who opens it
+    from netkit._lifecycle.claims import is_abandoned
+
+    if target.startswith("/proc/") and is_abandoned(name, target):
+        hint = f"{path} is stale: the process that made it is dead. `netkit gc` removes it"
+        raise kernel_error(f"open namespace '{name}'", ENOENT, hint=hint)
 
 
 def _set_up() -> NetlinkSocket:

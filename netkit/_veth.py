@@ -334,6 +334,10 @@ class VethPair(Resource):
         for end, there in ((near, found), (far, peer)):
             end.index, end.given_mac, end.runtime = there.index, there.given_mac, there.runtime
 
+    def _note_again(self) -> None:
+        near, far = self._near, self._far
+        note_link(self, "veth", self._group or 0, ends_of(near, far), [near.given_mac, far.given_mac])
+
     def _adopt(self) -> None:
         self._group = adopt_links(self, self._present("adopt"))
 

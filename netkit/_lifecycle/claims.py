@@ -83,6 +83,25 @@ def _places(said: Contents) -> Iterator[tuple[str, int]]:
             yield NameEntry(entry).at, 0
 
 
+def is_abandoned(name: str, target: str) -> bool:
+    """Whether a process that is dead made a name in /run/netns: its symlink may lead anywhere by now."""
+    dead_has_it = False
+    for _, file, dead in journals():
+        said = contents(file)
+        if said is not None and (name, target) in _names(said):
+            if not dead:
+                return False
+            dead_has_it = True
+    return dead_has_it
+
+
+def _names(said: Contents) -> set[tuple[str, str]]:
+    found = Claims()
+    for entry in said.entries.values():
+        found.add(entry)
+    return found.names
+
+
 class Claims:
     """What living processes have noted: undo messages by namespace, names with their targets."""
 
@@ -93,13 +112,16 @@ class Claims:
         self.names: set[tuple[str, str]] = set()
 
     def add(self, entry: Entry) -> None:
-        """Take in one entry."""
-        if entry.kind == MESSAGES:
-            noted = MessagesEntry(entry)
-            self.messages.add((noted.at, noted.delete[2]))
-        elif entry.kind == NAME:
-            named = NameEntry(entry)
-            self.names.add((named.name, named.target))
+        """Take in one entry; what makes no sense claims nothing."""
+        try:
+            if entry.kind == MESSAGES:
+                noted = MessagesEntry(entry)
+                self.messages.add((noted.at, noted.delete[2]))
+            elif entry.kind == NAME:
+                named = NameEntry(entry)
+                self.names.add((named.name, named.target))
+        except ProtocolError:
+            return
 
 
 def living_claims(owner: str = "") -> Claims:
@@ -110,8 +132,5 @@ def living_claims(owner: str = "") -> Claims:
         if said is None or said.owner == owner:
             continue
         for entry in said.entries.values():
-            try:
-                found.add(entry)
-            except ProtocolError:
-                continue
+            found.add(entry)
     return found

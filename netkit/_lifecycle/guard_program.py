@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import sys
-from functools import cache
 
 from netkit._lifecycle.claims import living_claims, read_whole
 from netkit._lifecycle.reclaim import GONE, REMOVED, Finding, Reclaiming
@@ -40,7 +39,7 @@ def _undo(said: Contents) -> list[Finding]:
         else:
             left.append(finding)
 
-    Reclaiming(cache(lambda: living_claims(said.owner))).run([*said.entries.values()], settled)
+    Reclaiming(lambda: living_claims(said.owner)).run([*said.entries.values()], settled)
     return left
 
 

@@ -47,6 +47,9 @@ class Owned:
     def _outlived(self) -> None:
         """Note that a namespace has ended with which it ends: nobody has to undo it any more."""
 
+    def _note_again(self) -> None:
+        """A namespace of ours, which it would have ended with, goes on without us from now on."""
+
     def _leave_in_place(self) -> None:
         """Stop owning it, and let it be: what `detach` does."""
         raise NotImplementedError

@@ -69,11 +69,18 @@ class Reclaiming:
     """One pass over the entries of a dead process. ``claims`` are what living ones have noted."""
 
     def __init__(self, claims: Callable[[], Claims], dry_run: bool = False) -> None:
-        self._claims = claims
+        self._read_claims = claims
+        self._known_claims: Claims | None = None
         self._dry_run = dry_run
         self._places = Places()
         self._sockets: dict[str, NetlinkSocket] = {}
         self._links: dict[str, dict[int, LinkRecord]] = {}
+
+    def _claims(self) -> Claims:
+        """Read when first needed: most of what is undone bears marks of its own."""
+        if self._known_claims is None:
+            self._known_claims = self._read_claims()
+        return self._known_claims
 
     def run(self, entries: Iterable[Entry], settled: Callable[[Finding], object]) -> None:
         """Stage by stage, the newest first; ``settled`` is told of each entry in turn."""
@@ -220,7 +227,7 @@ class Reclaiming:
 
     def _undo_name(self, noted: NameEntry) -> bool:
         at = noted.at
-        if (noted.name, noted.target) in self._claims().names:
+        if noted.target and (noted.name, noted.target) in self._claims().names:
             raise ForeignError("a living process has noted the same")
         found = self._places.find(at)
         identity = None if found < 0 else nsfs.identity(found)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DIRECTORY = "/run/netkit/journal"
 # A file of this size is written anew with what is still there; 20 000 lines or so.
 _LARGEST = 1 << 20
+_GROWTH = 4  # and a larger one, when it has grown by this factor
 
 
 class Journal:
@@ -34,7 +35,7 @@ class Journal:
         self._lock = RLock()
         self._file = -1
         self._path = ""
-        self._size = 0
+        self._size = self._limit = 0
         self._number = 0
         self._open: dict[int, bytes] = {}
         self._guard: Guard | None = None
@@ -48,7 +49,7 @@ class Journal:
             number = self._number
             written = self._open[number] = line(number, kind, words)
             try:
-                if self._file < 0 or self._size > _LARGEST:
+                if self._file < 0 or self._size > self._limit:
                     self._begin()
                 else:
                     self._write(written)
@@ -113,6 +114,7 @@ class Journal:
             flock(file, LOCK_EX | LOCK_NB)
             self._file, self._path, self._size = file, path, 0
             self._write(_header(self.owner) + b"".join(self._open.values()))
+            self._limit = max(_LARGEST, _GROWTH * self._size)
             self._guard = start(file, path)
             if path and not _give_name(file, directory, path):
                 self._path = ""

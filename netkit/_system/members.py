@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 import sys
 import time
 
@@ -16,7 +15,7 @@ from netkit.errors import StateError, WaitTimeout, kernel_error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Protocol
+    from typing import Any, Protocol
 
     class Waitable(Protocol):
         """What subprocess.Popen has."""
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
 
         def kill(self) -> None: ...
         def wait(self, timeout: float | None = None) -> int: ...
+
+
+_c_signal: Any = sys.modules["_signal"]  # the signal module makes enums of its constants
 
 
 def await_ends(processes: Sequence[Waitable], timeout: float) -> None:
@@ -121,7 +123,7 @@ def _signalled(number: int, identity: tuple[int, int]) -> int | None:
         raise kernel_error(f"end process {number}", error.errno or 0) from None
     try:
         if _is_member(number, identity):  # the number was not reused before the pidfd was open
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            _c_signal.pidfd_send_signal(pidfd, _c_signal.SIGKILL)
             return pidfd
     except ProcessLookupError:
         pass  # it ended by itself

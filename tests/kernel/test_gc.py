@@ -263,3 +263,20 @@ own(host.links["lo"].addresses).add("10.94.0.1/32")"""
         rules.add(src="10.95.0.0/16", table=191)
     netkit.shutdown()
     assert said(*looks) == before
+
+
+def test_F70_a_name_whose_maker_is_dead_is_not_followed_wherever_it_leads(outside: Namespace) -> None:
+    """As if its pid and descriptor had come back in another process, which has a namespace there."""
+    with doomed('own(Namespace("box"))') as process:
+        killed_with_guard(process)
+        target = os.readlink("/run/netns/box")
+    with Namespace() as other:
+        alive = f"/proc/{os.getpid()}/fd/{other.fileno()}"
+        said(f"ln -sfn {alive} /run/netns/box")
+        text = process.journal.read_text().replace(target, alive)
+        process.journal.write_text(text)
+        with pytest.raises(netkit.NotFoundError, match="stale"):
+            Namespace.open("box")
+        assert [each.what for each in netkit.gc()] == ["namespace 'box'"]
+        assert other.exists
+    assert not os.path.lexists("/run/netns/box")

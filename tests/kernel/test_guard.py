@@ -319,3 +319,15 @@ assert "br-b" not in host.links"""
     with doomed(program) as process:
         process.kill()
     assert "br-a" not in outside.links
+
+
+def test_what_is_owned_in_a_namespace_that_was_detached_goes_nonetheless(outside: Namespace) -> None:
+    with doomed("""
+box = own(Namespace("box"))
+own(Bridge(box, "br-a")), own(VethPair(box, host, name="va", peer_name="vb"))
+box.detach()""") as process:
+        process.kill()
+    with Namespace.open("box") as box:
+        assert [link.name for link in box.links] == ["lo"]
+        assert "vb" not in outside.links
+        box.adopt().delete()

@@ -66,9 +66,9 @@ ip netns exec host sysctl -w net.ipv4.neigh.br0.proxy_delay=0
 
 MASQUERADE = {
     "nftables": """
-ip netns exec host nft add table inet demo
-ip netns exec host nft 'add chain inet demo post { type nat hook postrouting priority 100; }'
-ip netns exec host nft add rule inet demo post \\
+ip netns exec host nft add table ip demo
+ip netns exec host nft 'add chain ip demo post { type nat hook postrouting priority 100; }'
+ip netns exec host nft add rule ip demo post \\
     oifname enp1s0 ip saddr 172.18.0.0/24 masquerade
 """,
     "iptables": """
@@ -79,8 +79,8 @@ ip netns exec host iptables-legacy -t nat -A POSTROUTING \\
 
 DNAT = {
     "nftables": """
-ip netns exec host nft 'add chain inet demo pre { type nat hook prerouting priority -100; }'
-ip netns exec host nft add rule inet demo pre tcp dport 80 dnat ip to 172.18.0.2:80
+ip netns exec host nft 'add chain ip demo pre { type nat hook prerouting priority -100; }'
+ip netns exec host nft add rule ip demo pre tcp dport 80 dnat to 172.18.0.2:80
 """,
     "iptables": """
 ip netns exec host iptables-legacy -t nat -A PREROUTING -p tcp --dport 80 \\

@@ -124,7 +124,7 @@ def test_iptables_lists_the_rules_a_person_would_have_typed() -> None:
 def test_nft_lists_both_rules() -> None:
     text = scene(played("nftables"), 5)
     assert 'ip saddr 172.18.0.0/24 oifname "enp1s0" counter' in text
-    assert "dnat ip to 172.18.0.2:80" in text
+    assert "dnat to 172.18.0.2:80 comment" in text  # the command typed has no comment
     assert "iptables" not in scene(played("nftables"), 4) + text
 
 

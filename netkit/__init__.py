@@ -50,6 +50,7 @@ from netkit.errors import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._gc import Leftover, gc
+    from netkit._nat.publish import PortMapping
     from netkit._nat.rule import NatRule
     from netkit._outside import Outside
     from netkit._reading import LinkInfo
@@ -90,6 +91,7 @@ __all__ = [
     "NotFoundError",
     "Outside",
     "PingResult",
+    "PortMapping",
     "ProtocolError",
     "PublishedPort",
     "Resource",
@@ -125,6 +127,7 @@ _LATER = {
     "NextHop": "_spec.routes",
     "Outside": "_outside",
     "PingResult": "_system.icmp",
+    "PortMapping": "_nat.publish",
     "PublishedPort": "_spec.publish",
     "Route": "_spec.routes",
     "RouteTable": "_route",

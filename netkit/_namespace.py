@@ -10,6 +10,7 @@ from netkit._lifecycle import NAMESPACES, ROOT, Holder, Resource, Teardown, Undo
 from netkit._link import Link, link_by_name
 from netkit._links import Links
 from netkit._opener import open_registered
+from netkit._publishing import Publishing
 from netkit._registration import Registration
 from netkit._runtime import (
     LOOPBACK_UP,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from pyroute2.iproute.linux import IPRoute  # pyright: ignore[reportMissingTypeStubs]
 
+    from netkit._conntrack import Connections
     from netkit._lifecycle.steps import Steps
     from netkit._neighbour import Neighbours
     from netkit._outside import Outside
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from netkit._veth import Addresses
 
 
-class Namespace(Inside, Resource, Holder):
+class Namespace(Inside, Publishing, Resource, Holder):
     """A network namespace: links, routes, rules and sockets of its own.
 
     ``with Namespace() as ns:`` makes one and drops it at the end; nothing exists before. It is
@@ -202,6 +204,13 @@ class Namespace(Inside, Resource, Holder):
         from netkit._netlink.longtail import open_iproute
 
         return open_iproute(self._live_runtime().open_socket)
+
+    @property
+    def conntrack(self) -> Connections:
+        """The connections that the kernel tracks: iterate, ``.filter()``, ``.delete()``, ``.count()``."""
+        from netkit._conntrack import Connections
+
+        return Connections(self)
 
     def connect(
         self,

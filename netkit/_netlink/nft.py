@@ -205,12 +205,11 @@ def new_chain(
     return nft_request(_NEW_CHAIN, NLM_F_CREATE, family, body, words, CHAIN_POLICY)
 
 
-def delete_chain(family: int, table: str, name: str) -> Request:
-    """``nft delete chain``; BusyError while it has rules."""
+def delete_chain(family: int, table: str, name: str, *, with_rules: bool = False) -> Request:
+    """``nft delete chain``; BusyError while it has rules, which with ``with_rules`` go as well."""
     words = f"delete nft chain '{table_words(family, table)} {name}'"
-    return nft_request(
-        _DELETE_CHAIN, NLM_F_NONREC, family, text(1, table) + text(3, name), words, CHAIN_POLICY
-    )
+    flags = 0 if with_rules else NLM_F_NONREC
+    return nft_request(_DELETE_CHAIN, flags, family, text(1, table) + text(3, name), words, CHAIN_POLICY)
 
 
 def table_words(family: int, name: str) -> str:

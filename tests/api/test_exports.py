@@ -14,8 +14,8 @@ import netkit
 EXPORTS = """
     AccessError Address BackendError Bridge BusyError CommandError ExistsError FdbEntry KernelError
     Leftover Link LinkInfo LinkStats Namespace NatRule NatSpec Neighbour NetkitError Network NextHop
-    NotFoundError Outside PingResult ProtocolError PublishedPort Resource Route RouteTable Rule Scope
-    Snapshot SpecError StateError TeardownError Topology UnsupportedError VethPair WaitTimeout errors gc
+    NotFoundError Outside PingResult PortMapping ProtocolError PublishedPort Resource Route RouteTable Rule
+    Scope Snapshot SpecError StateError TeardownError Topology UnsupportedError VethPair WaitTimeout errors gc
     shutdown
 """.split()
 

@@ -1,0 +1,350 @@
+"""PortMapping: ports of a namespace that lead into another one, from wherever they are asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from netkit._known import require_namespace
+from netkit._lifecycle import NAT, Holder, Resource, Teardown, Undo
+from netkit._link import Link
+from netkit._nat import publish_plain as plain
+from netkit._nat.nftables_plain import TABLE
+from netkit._nat.publish_devices import Hairpin, addresses_of, connected, is_ours, port_of
+from netkit._nat.publish_flush import forget_udp
+from netkit._nat.publish_part import Part
+from netkit._nat.publish_reserve import Reservation, close_reservations, reserve
+from netkit._nat.publish_rules import FAMILIES
+from netkit._nat.publish_tables import PublishedPorts
+from netkit._nat.rule import NatCounters
+from netkit._spec.addresses import address_of
+from netkit._spec.numbers import boolean
+from netkit._spec.port_mapping import PublishSpec
+from netkit._system.relay import relay
+from netkit._system.signals import deferred_signals
+from netkit.errors import SpecError, StateError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from netkit._namespace import Namespace
+    from netkit._nat.publish_devices import Connected
+    from netkit._nat.publish_part import Network
+    from netkit._runtime import Runtime
+    from netkit._spec.address import Address
+    from netkit._spec.addresses import AddressLike, IPAddress
+    from netkit._spec.port_mapping import Entry, PortLike
+    from netkit._sysctl import SysctlOverride
+
+    Target = Namespace | Link | AddressLike | tuple[Namespace | Link | AddressLike, PortLike]
+
+_FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+_BRIDGE_CALLS = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
+
+
+class PortMapping(Resource, Holder):
+    """Ports of a namespace that lead to an address behind it. Made by `Namespace.publish`.
+
+    It works from outside, from the namespace itself by any of its addresses, 127.0.0.1 and ::1 too, from
+    neighbours of the target and from the target itself. See `Namespace.publish`.
+    """
+
+    _stage = NAT
+
+    def __init__(
+        self,
+        ns: Namespace,
+        asked: Sequence[tuple[PublishSpec, Namespace | Link | None]],
+        *,
+        hairpin: bool = True,
+        reserve: bool = True,
+        relay: bool | None = None,
+    ) -> None:
+        Resource.__init__(self)
+        Holder.__init__(self)
+        self._netns = require_namespace(ns, "ns")
+        self._asked = tuple(asked)
+        self._specs = tuple([spec for spec, _ in asked])
+        self._wants_hairpin = boolean(hairpin, "hairpin")
+        self._reserves = boolean(reserve, "reserve")
+        self._relays = self._reserves if relay is None else boolean(relay, "relay")
+        if self._relays and not self._reserves:
+            raise SpecError("relay=True with reserve=False: the relay listens on the reserved port")
+        self._runtime: Runtime | None = None
+        self._part: Part | None = None
+        self._table = ""
+        self._reservations: list[Reservation] = []
+        self._relayed: list[Reservation] = []
+        self._hairpins: list[Hairpin] = []
+
+    # -- reading ------------------------------------------------------------------
+
+    @property
+    def specs(self) -> tuple[PublishSpec, ...]:
+        """What is published, as frozen values; ``str()`` is ``tcp 8080 -> 172.18.0.2:80``."""
+        return self._specs
+
+    @property
+    def netns(self) -> Namespace:
+        """The namespace whose ports they are."""
+        return self._netns
+
+    @property
+    def counters(self) -> NatCounters:
+        """``(packets, bytes)`` of the packets that began connections through it: a fresh read.
+
+        What goes through the relay of ::1 is not among them. NotFoundError when somebody removed a port.
+        """
+        self._check_live()
+        return NatCounters(self._ports().counters(self._live_part().entries, self._table))
+
+    @property
+    def reserved(self) -> tuple[tuple[str, int], ...]:
+        """Protocol and port of each that this process holds bound."""
+        return tuple([(each.proto, each.port) for each in self._reservations])
+
+    # -- lifecycle ----------------------------------------------------------------
+
+    def _create(self, undo: Undo) -> None:
+        with deferred_signals():
+            runtime = self._runtime = self._netns._live_runtime()
+            addresses = addresses_of(runtime)
+            self._find_targets()
+            where = self._connections(addresses)
+            self._check_forwarding(undo)
+            undo.add(self._let_go_of_ports)
+            for spec in self._specs if self._reserves else ():
+                reserve(runtime, spec, self._reservations, self._relays and self._is_relayed(spec))
+            devices = self._prepare_devices(undo, where)
+            part = self._part = self._new_part(where, devices)
+            ports, self._table = self._ports(), self._ports().table
+            undo.add(partial(ports.remove, part))
+            ports.add(part)
+            forget_udp(runtime, part.entries)
+            self._start_relay()
+
+    def _find_targets(self) -> None:
+        """The addresses of targets that are namespaces or links."""
+        found: list[PublishSpec] = []
+        for spec, target in self._asked:
+            found.append(spec if target is None else spec.leading_to(_addresses_in(target, spec)))
+        self._specs = tuple(found)
+
+    def _check_forwarding(self, undo: Undo) -> None:
+        """Nothing comes from elsewhere without it: in a namespace of ours it is turned on."""
+        for version in sorted({target.version for spec in self._specs for target in spec.targets}):
+            key = _FORWARDING[version]
+            if self._open().ours:
+                self._override(undo, key)  # if it is on as well: of several mappings any may end first
+            elif self._netns.sysctl.get(key) == "0":
+                raise StateError(
+                    f"{self._netns._called()} does not forward IPv{version}, so nobody else would reach a "
+                    f"published port: ns.sysctl.override({key!r}, 1) turns it on for a while"
+                )
+
+    def _connections(self, addresses: Sequence[tuple[int, Address]]) -> dict[IPAddress, Connected]:
+        label = self._netns._called()
+        targets = {target for spec in self._specs for target in spec.targets}
+        return {target: connected(target, addresses, label) for target in targets}
+
+    def _override(self, undo: Undo, key: str) -> None:
+        override = self._netns.sysctl.override(key, 1)
+        self._hold(override)
+        undo.add(partial(_drop, override))
+        override.create()
+
+    def _prepare_devices(self, undo: Undo, where: Mapping[IPAddress, Connected]) -> list[str]:
+        """Hairpin mode and route_localnet, where the kernel needs them; the devices with the latter."""
+        runtime = self._open()
+        calls = {
+            v: self._wants_hairpin and self._netns.sysctl.get(key) == "1" for v, key in _BRIDGE_CALLS.items()
+        }
+        names: list[str] = []
+        indexes = sorted({each.index for target, each in where.items() if target.version == 4})
+        for index in indexes if self._from_loopback() else ():
+            if is_ours(runtime, index):
+                names.append(runtime.name_of(index))
+                self._override(undo, f"net/ipv4/conf/{names[-1]}/route_localnet")
+        for target in where:
+            port = port_of(self._netns, target) if calls[target.version] else None
+            if port is not None and is_ours(runtime, port):
+                hairpin = Hairpin(runtime, port)
+                hairpin.begin()
+                undo.add(hairpin.end)
+                self._hairpins.append(hairpin)
+        return names
+
+    def _from_loopback(self) -> bool:
+        """Whether 127.0.0.1 is published."""
+        return any(
+            spec.binds_all or (spec.host_ip is not None and spec.host_ip.is_loopback) for spec in self._specs
+        )
+
+    def _new_part(self, where: Mapping[IPAddress, Connected], devices: Sequence[str]) -> Part:
+        translated = [spec for spec in self._specs if not _only_relayed(spec)]
+        networks: set[Network] = {
+            (FAMILIES[target.version], where[target].network, where[target].prefixlen)
+            for spec in translated
+            for target in spec.targets
+        }
+        entries: list[Entry] = [entry for spec in translated for entry in spec.entries()]
+        return Part(entries, networks, devices, self._words())
+
+    def _words(self) -> str:
+        shown = ", ".join([str(spec) for spec in self._specs[:3]])
+        return shown if len(self._specs) <= 3 else f"{shown} and {len(self._specs) - 3} more"
+
+    # -- ::1 ----------------------------------------------------------------------
+
+    def _is_relayed(self, spec: PublishSpec) -> bool:
+        """Whether ::1 is published by it."""
+        return spec.host_ip is None or (
+            spec.host_ip.version == 6 and (spec.binds_all or spec.host_ip.is_loopback)
+        )
+
+    def _start_relay(self) -> None:
+        if not self._relays:
+            return
+        runtime = self._open()
+        targets = {
+            (proto, port): (str(spec.targets[0]), spec.to_ports[0] + port - spec.ports[0])
+            for spec in self._specs
+            if self._is_relayed(spec)
+            for proto in spec.protos
+            for port in range(spec.ports[0], spec.ports[1] + 1)
+        }
+        for each in self._reservations:
+            target = targets.get((each.proto, each.port))
+            if target is not None and each.proto != "sctp" and each.socket.family == _INET6:
+                self._relayed.append(each)
+                relay.add(each.socket, target, lambda family, kind: runtime.open_socket(family, kind, 0))
+
+    def _let_go_of_ports(self) -> None:
+        while self._relayed:
+            relay.remove(self._relayed.pop().socket)
+        close_reservations(self._reservations)
+
+    # -- undoing ------------------------------------------------------------------
+
+    def _runtimes(self) -> tuple[Runtime | None, ...]:
+        return (self._runtime,)
+
+    def _remove(self, teardown: Teardown) -> None:
+        runtime, part = self._runtime, self._part
+        self._let_go_of_ports()
+        if runtime is None or part is None or runtime.fd < 0 or runtime in teardown.doomed:
+            return
+        self._ports().remove(part)
+        forget_udp(runtime, part.entries)
+        while self._hairpins:
+            self._hairpins.pop().end()
+
+    def _removed(self) -> None:
+        super()._removed()
+        self._let_go_of_ports()
+        self._part = None
+
+    def _outlived(self) -> None:
+        self._let_go_of_ports()
+        super()._outlived()
+
+    def _exists(self) -> bool:
+        return self._ports().exists(self._live_part().entries, self._table)
+
+    def _detach(self) -> None:
+        self._let_go_of_ports()
+        plain.detach(self._ports(), self._open().netfilter, self._live_part())
+        self._table = TABLE
+        while self._hairpins:
+            self._hairpins.pop().end(leave=True)
+
+    def _find(self) -> None:
+        """Such ports that were detached; taken over at once, for others may want them."""
+        runtime = self._runtime = self._netns._live_runtime()
+        self._find_targets()
+        where = self._connections(addresses_of(runtime))
+        self._part = self._new_part(where, [])
+        self._take_over()
+
+    def _lose(self) -> None:
+        self._part = None
+
+    def _adopt(self) -> None:
+        if self._table != self._ports().table:
+            self._take_over()
+
+    def _take_over(self) -> None:
+        ports, part = self._ports(), self._live_part()
+        with deferred_signals():
+            plain.adopt(ports, self._open().netfilter, part)
+            self._table = ports.table
+            for spec in self._specs if self._reserves else ():
+                reserve(self._open(), spec, self._reservations, self._relays and self._is_relayed(spec))
+            self._start_relay()
+
+    def _ports(self) -> PublishedPorts:
+        runtime = self._open()
+        return runtime.once("published", lambda: PublishedPorts(runtime))
+
+    def _open(self) -> Runtime:
+        if self._runtime is None:
+            raise StateError(f"{self!r} is not in the kernel")
+        return self._runtime
+
+    def _live_part(self) -> Part:
+        if self._part is None:
+            raise StateError(f"{self!r} is not in the kernel")
+        return self._part
+
+    def __repr__(self) -> str:
+        return f"<PortMapping {self._words()} in {self._netns._called()}>"
+
+
+_INET6 = 10
+
+
+def _drop(override: SysctlOverride) -> None:
+    """Take back one whose mapping was not made."""
+    if override._is_alive():
+        override.delete()
+    override._let_go()
+
+
+def _only_relayed(spec: PublishSpec) -> bool:
+    """Whether ::1 alone is published, which NAT cannot do."""
+    return spec.host_ip is not None and spec.host_ip.version == 6 and spec.host_ip.is_loopback
+
+
+def _addresses_in(target: Namespace | Link, spec: PublishSpec) -> list[IPAddress]:
+    """The first address of each family that is asked for: of a link, or of a namespace's links."""
+    netns = target.netns if isinstance(target, Link) else target
+    runtime = netns._live_runtime()
+    index = target.ifindex if isinstance(target, Link) else None
+    found: dict[int, IPAddress] = {}
+    for link, address in addresses_of(runtime):
+        version = 4 if len(address.packed) == 4 else 6
+        if address.scope == "global" and version in spec.versions and index in (None, link):
+            found.setdefault(version, address_of(address.packed))
+    if not found:
+        families = " or ".join([f"IPv{version}" for version in spec.versions])
+        raise SpecError(f"to {target!r} has no global address of {families} that could be published")
+    return [found[version] for version in sorted(found)]
+
+
+def parse_mapping(
+    port: PortLike,
+    to: Target,
+    proto: str | Iterable[str] = "tcp",
+    host_ip: AddressLike | None = None,
+) -> tuple[PublishSpec, Namespace | Link | None]:
+    """What is asked for, and the namespace or link whose addresses are to be found."""
+    from netkit._namespace import Namespace
+
+    pair: tuple[object, ...] = to if isinstance(to, tuple) else (to,)  # pyright: ignore[reportUnknownVariableType]
+    place = pair[0]
+    if not isinstance(place, (Namespace, Link)):
+        return PublishSpec(port, to=to, proto=proto, host_ip=host_ip), None  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    if len(pair) > 2:
+        raise SpecError(f"to {to!r} is no target: give (namespace, port)")
+    to_port: object = pair[1] if len(pair) == 2 else None
+    return PublishSpec(port, to_port=to_port, proto=proto, host_ip=host_ip), place  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,106 @@
+"""What a namespace publishes of others: `publish` and `publish_many`."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from netkit._namespace import Namespace
+    from netkit._nat.publish import PortMapping, Target
+    from netkit._spec.addresses import AddressLike
+    from netkit._spec.port_mapping import PortLike
+
+
+class Publishing:
+    """The part of a Namespace that makes ports of it lead elsewhere."""
+
+    def _itself(self) -> Namespace:
+        return self  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+    def publish(
+        self,
+        port: PortLike,
+        *,
+        to: Target,
+        proto: str | Iterable[str] = "tcp",
+        host_ip: AddressLike | None = None,
+        hairpin: bool = True,
+        reserve: bool = True,
+        relay: bool | None = None,
+    ) -> PortMapping:
+        """Ports of this namespace that lead to another one: for `with`, create() or `Scope.own`.
+
+        They are reached from outside, from here by any address, 127.0.0.1 and ::1 too, from neighbours of
+        the target, and from the target itself. Twin: ``docker run -p``; with nft, DNAT by a map and
+        masquerading of who would get the answer from the wrong address.
+
+        Args:
+            port: one, or a range such as ``"8000-8010"``, mapped one to one.
+            to: ``"172.18.0.2:80"``, ``"[fd00::2]:80"``, an address (the same ports), a Namespace or a Link
+                (its first global address of each family), or a pair of these and a port.
+            proto: ``"tcp"``, ``"udp"``, ``"sctp"``, or several.
+            host_ip: the one address to publish; None for all of them, ``"0.0.0.0"`` for all of IPv4.
+            hairpin: let a bridge port of netkit's send frames back, where bridge-nf-call-iptables needs it.
+            reserve: bind the ports while this process lives, so that no other program takes them.
+            relay: pass on what is sent to ::1, by a thread of this process; as ``reserve`` if left out.
+
+        ``net.ipv4.conf.DEVICE.route_localnet`` of the device that leads to the target is 1 meanwhile, and
+        hairpin mode of its bridge port, on netkit's own devices only; a namespace of netkit's forwards.
+
+        Raises SpecError for a bad port, for families or ranges that do not fit, and at creation for a target
+        in no network that is connected here; ExistsError names who holds the port; StateError where a
+        borrowed namespace does not forward. Needs CAP_NET_ADMIN, Linux 5.12, CONFIG_NFT_NAT, CONFIG_NFT_MASQ,
+        CONFIG_NFT_FIB_INET. Sources: nft(8) on maps and fib, ip-sysctl.rst on route_localnet.
+
+        Examples:
+            >>> from netkit import Bridge, Namespace, Scope
+            >>> with Scope() as lab:
+            ...     host, box = lab.own(Namespace()), lab.own(Namespace())
+            ...     bridge = lab.own(Bridge(host, "br0", address="172.18.0.1/24"))
+            ...     veth = bridge.connect(box, name="veth0", peer_address="172.18.0.2/24", default_route=True)
+            ...     web = lab.own(host.publish(8080, to="172.18.0.2:80"))
+            ...     with box.socket() as server, host.socket() as client:
+            ...         server.bind(("", 80)); server.listen()
+            ...         client.connect(("127.0.0.1", 8080))
+            ...     print(web.specs[0], web.counters.packets)
+            tcp 8080 -> 172.18.0.2:80 1
+        """
+        from netkit._nat.publish import PortMapping, parse_mapping
+
+        asked = [parse_mapping(port, to, proto, host_ip)]
+        return PortMapping(self._itself(), asked, hairpin=hairpin, reserve=reserve, relay=relay)
+
+    def publish_many(
+        self,
+        ports: Mapping[int, Target] | Iterable[tuple[PortLike, Target]],
+        *,
+        proto: str | Iterable[str] = "tcp",
+        host_ip: AddressLike | None = None,
+        hairpin: bool = True,
+        reserve: bool = True,
+        relay: bool | None = None,
+    ) -> PortMapping:
+        """Many ports as one mapping, added and removed in one transaction; otherwise as `publish`.
+
+        ``ports`` are ports with their targets: ``{8080: "172.18.0.2:80", 8081: box}``, or pairs. Each
+        reserved port is an open file of this process.
+
+        Examples:
+            >>> from netkit import Bridge, Namespace, Scope
+            >>> with Scope() as lab:
+            ...     host = lab.own(Namespace())
+            ...     bridge = lab.own(Bridge(host, "br0", address="172.18.0.1/16"))
+            ...     many = {10000 + n: f"172.18.1.{n}:80" for n in range(1, 255)}
+            ...     with host.publish_many(many, reserve=False) as mapping:
+            ...         print(len(mapping.specs), mapping.exists)
+            254 True
+        """
+        from collections.abc import Mapping
+
+        from netkit._nat.publish import PortMapping, parse_mapping
+
+        pairs: Iterable[tuple[PortLike, Target]]
+        pairs = ports.items() if isinstance(ports, Mapping) else ports  # pyright: ignore[reportAssignmentType, reportUnknownVariableType, reportUnknownMemberType]
+        asked = [parse_mapping(port, to, proto, host_ip) for port, to in pairs]
+        return PortMapping(self._itself(), asked, hairpin=hairpin, reserve=reserve, relay=relay)

@@ -1,0 +1,512 @@
+"""PortMapping: its lifecycle, what it reserves and refuses. Who reaches it: test_publish_matrix.py."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from netkit import Bridge, ExistsError, Namespace, NotFoundError, PortMapping, Scope, SpecError, StateError
+from tests.harness.packets import bound, refused, tcp, udp
+
+
+class World(NamedTuple):
+    host: Namespace
+    box: Namespace
+    other: Namespace
+    bridge: Bridge
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with Scope() as lab:
+        host, box, other = [lab.own(Namespace()) for _ in range(3)]
+        bridge = lab.own(Bridge(host, "br0", address=["172.18.0.1/24", "fd18::1/64"]))
+        for ns, number in ((box, 2), (other, 3)):
+            addresses = [f"172.18.0.{number}/24", f"fd18::{number}/64"]
+            bridge.connect(ns, name=f"port{number}", peer_address=addresses, default_route=True)
+        yield World(host, box, other, bridge)
+
+
+def ruleset(ns: Namespace) -> str:
+    return str(ns.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout)
+
+
+def sysctls(ns: Namespace) -> list[str | None]:
+    keys = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv4.conf.br0.route_localnet")
+    return [ns.sysctl.get(key) for key in keys]
+
+
+# -- lifecycle ------------------------------------------------------------------------
+
+
+def test_nothing_is_there_before_and_after(world: World) -> None:
+    before = sysctls(world.host)
+    mapping = world.host.publish(8080, to="172.18.0.2:80", proto=["tcp", "udp"])
+    assert ruleset(world.host) == ""
+    assert not mapping.exists
+    for _ in range(2):
+        with mapping:
+            assert mapping.exists
+            assert mapping.counters == (0, 0)
+            assert mapping.reserved == (("tcp", 8080), ("udp", 8080))
+            assert "tcp . 8080 counter packets 0 bytes 0 : 172.18.0.2 . 80" in ruleset(world.host)
+        assert not mapping.exists
+        assert ruleset(world.host) == ""
+        assert sysctls(world.host) == before
+        assert refused(world.host, "127.0.0.1", 8080)
+    with pytest.raises(StateError, match="deleted"):
+        _ = mapping.counters
+    with pytest.raises(StateError):
+        mapping.delete()
+
+
+def test_words(world: World) -> None:
+    with world.host.publish("8000-8002", to=(world.box, "80-82"), proto=["tcp", "udp"]) as mapping:
+        assert [str(spec) for spec in mapping.specs] == [
+            "tcp/udp 8000-8002 -> 172.18.0.2:80-82 and [fd18::2]:80-82"
+        ]
+        assert repr(mapping).startswith("<PortMapping tcp/udp 8000-8002 -> ")
+        assert mapping.netns is world.host
+        assert isinstance(mapping, PortMapping)
+
+
+def test_one_lookup_however_many(world: World) -> None:
+    """The chains have as many rules with one mapping as with many."""
+    with Scope() as lab:
+        lab.own(world.host.publish(8000, to="172.18.0.2:80"))
+        before = ruleset(world.host).count("dnat ip to")
+        for number in range(1, 20):
+            lab.own(world.host.publish(8000 + number, to=f"172.18.0.{number + 10}:80"))
+        lab.own(world.host.publish(9000, to="172.18.0.2:80", host_ip="172.18.0.1"))
+        assert ruleset(world.host).count("dnat ip to") == before == 4
+    assert ruleset(world.host) == ""
+
+
+def test_a_range_is_mapped_one_to_one(world: World) -> None:
+    with world.host.publish("9000-9002", to="172.18.0.2:100-102"):
+        for step in range(3):
+            with bound(world.box, "172.18.0.2", 100 + step) as server:
+                assert tcp(world.other, "172.18.0.1", 9000 + step, server) == "172.18.0.1"
+
+
+def test_one_goes_and_the_others_stay(world: World) -> None:
+    first = world.host.publish(8080, to="172.18.0.2:80").create()
+    second = world.host.publish(8081, to="172.18.0.3:80").create()
+    first.delete()
+    with bound(world.other, "172.18.0.3", 80) as server:
+        assert tcp(world.box, "172.18.0.1", 8081, server) == "172.18.0.1"
+        assert tcp(world.host, "127.0.0.1", 8081, server) == "172.18.0.1"
+    assert refused(world.host, "127.0.0.1", 8080)
+    second.delete()
+    assert ruleset(world.host) == ""
+
+
+def test_only_one_address(world: World) -> None:
+    with (
+        world.host.publish(8080, to="172.18.0.2:80", host_ip="127.0.0.1") as mapping,
+        bound(world.box, "172.18.0.2", 80) as server,
+    ):
+        assert tcp(world.host, "127.0.0.1", 8080, server) == "172.18.0.1"
+        assert refused(world.other, "172.18.0.1", 8080)
+        assert refused(world.host, "::1", 8080)
+        assert mapping.reserved == (("tcp", 8080),)
+        with world.host.publish(8080, to="172.18.0.3:80", host_ip="172.18.0.1"):
+            assert tcp(world.host, "127.0.0.1", 8080, server) == "172.18.0.1"
+
+
+def test_loopback_of_ipv6_alone(world: World) -> None:
+    with (
+        world.host.publish(8080, to="[fd18::2]:80", host_ip="::1"),
+        bound(world.box, "fd18::2", 80) as server,
+    ):
+        assert tcp(world.host, "::1", 8080, server) == "fd18::1"
+        assert refused(world.other, "fd18::1", 8080)
+
+
+def test_a_link_is_a_target(world: World) -> None:
+    link = world.box.links["eth0"]
+    with world.host.publish(80, to=link) as mapping, bound(world.box, "172.18.0.2", 80) as server:
+        assert str(mapping.specs[0]) == "tcp 80 -> 172.18.0.2:80 and [fd18::2]:80"
+        assert tcp(world.other, "172.18.0.1", 80, server) == "172.18.0.1"
+
+
+def test_the_namespace_ends_first(world: World) -> None:
+    with Namespace() as host, Bridge(host, "br0", address="10.0.0.1/24"):
+        host.publish(8080, to="10.0.0.2:80").create()
+    # `leaves_nothing` looks for open sockets and the relay's thread.
+
+
+def test_it_ends_with_the_scope_that_owns_it(world: World) -> None:
+    with Scope() as lab:
+        mapping = lab.own(world.host.publish(8080, to="172.18.0.2:80"))
+        assert mapping.exists
+    assert ruleset(world.host) == ""
+
+
+def test_what_fails_half_way_leaves_nothing(world: World) -> None:
+    before = sysctls(world.host)
+    with bound(world.host, "0.0.0.0", 8002):
+        with pytest.raises(ExistsError):
+            world.host.publish("8000-8004", to="172.18.0.2:80-84").create()
+        assert ruleset(world.host) == ""
+        assert sysctls(world.host) == before
+        with bound(world.host, "0.0.0.0", 8001):
+            pass
+    with world.host.publish("8000-8004", to="172.18.0.2:80-84", reserve=False):
+        taken = world.host.publish("7999-8000", to="172.18.0.3:80-81")
+        with pytest.raises(ExistsError, match=r"tcp 8000-8004 -> 172\.18\.0\.2:80-84"):
+            taken.create()
+        assert not taken.exists
+        assert taken.reserved == ()
+    assert ruleset(world.host) == ""
+    assert sysctls(world.host) == before
+
+
+def test_a_process_that_is_killed_leaves_nothing(world: World) -> None:
+    program = (
+        "import os, sys; from netkit import Namespace\n"
+        "host = Namespace.current()\n"
+        "host.publish(8080, to='172.18.0.2:80', relay=False).create()\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    world.host.sysctl["net.ipv4.ip_forward"] = 1
+    done = world.host.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    assert ruleset(world.host) == ""
+    with bound(world.host, "0.0.0.0", 8080):
+        pass
+
+
+# -- detach and adopt -----------------------------------------------------------------
+
+
+def test_detach_and_adopt(world: World) -> None:
+    host = world.host
+    mapping = host.publish(8080, to="172.18.0.2:80").create()
+    staying = host.publish(8081, to="172.18.0.3:80").create()
+    mapping.detach()
+    assert mapping.exists
+    assert mapping.reserved == ()
+    with bound(world.box, "172.18.0.2", 80) as server:
+        assert tcp(world.other, "172.18.0.1", 8080, server) == "172.18.0.1"
+        assert tcp(world.host, "127.0.0.1", 8080, server) == "172.18.0.1"
+        assert mapping.counters.packets == 2
+    assert "table ip netkit {" in ruleset(host)
+    staying.delete()
+    again = host.publish(8080, to="172.18.0.2:80").adopt()
+    assert "table ip netkit {" not in ruleset(host)
+    assert again.exists
+    assert not mapping.exists
+    assert again.reserved == (("tcp", 8080),)
+    again.delete()
+    assert ruleset(host) == ""
+    with pytest.raises(NotFoundError, match="No such ports were detached"):
+        host.publish(8080, to="172.18.0.2:80").adopt()
+
+
+def test_two_are_detached_and_one_is_adopted(world: World) -> None:
+    host = world.host
+    one = host.publish(8080, to="172.18.0.2:80").create().detach()
+    two = host.publish(8081, to=(world.other, 80)).create().detach()
+    one.adopt()
+    assert two.exists
+    one.delete()
+    with bound(world.other, "172.18.0.3", 80) as server:
+        assert tcp(world.box, "172.18.0.1", 8081, server) == "172.18.0.1"
+    with pytest.raises(NotFoundError):
+        host.publish(8081, to="172.18.0.2:80").adopt()  # leads elsewhere
+    two.adopt().delete()
+    assert ruleset(host) == ""
+
+
+# -- reservation ----------------------------------------------------------------------
+
+
+def test_who_holds_the_port_is_named(world: World) -> None:
+    ready, done = os.pipe()
+    program = (
+        "import os, socket, sys\n"
+        "s = socket.socket(); s.bind(('', 8080)); s.listen()\n"
+        "os.write(int(sys.argv[1]), b'x'); sys.stdin.read()"
+    )
+    holder = world.host.popen(
+        [sys.executable, "-c", program, str(done)], stdin=subprocess.PIPE, pass_fds=[done]
+    )
+    try:
+        os.read(ready, 1)
+        with pytest.raises(ExistsError, match=rf"publish tcp port 8080 .*held by process {holder.pid} \(py"):
+            world.host.publish(8080, to="172.18.0.2:80").create()
+    finally:
+        os.close(ready)
+        os.close(done)
+        holder.communicate()
+    with world.host.publish(8080, to="172.18.0.2:80"):
+        pass
+
+
+def taken(sock: socket.socket, address: str) -> bool:
+    try:
+        sock.bind((address, 8080))
+        if sock.type == socket.SOCK_STREAM:
+            sock.listen()
+    except OSError as problem:
+        return problem.errno == errno.EADDRINUSE
+    return False
+
+
+@pytest.mark.parametrize("proto", ["tcp", "udp"])
+def test_nobody_else_gets_the_port(world: World, proto: str) -> None:
+    kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
+    with world.host.publish(8080, to="172.18.0.2:80", proto=proto):
+        for family, address in (
+            (socket.AF_INET, "0.0.0.0"),
+            (socket.AF_INET6, "::"),
+            (socket.AF_INET6, "::1"),
+        ):
+            with world.host.socket(family, kind) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, proto == "tcp")
+                assert taken(sock, address)
+        with pytest.raises(ExistsError, match=r"held by this process"):
+            world.host.publish(8080, to="172.18.0.3:80", proto=proto).create()
+
+
+def test_an_address_that_is_not_here(world: World) -> None:
+    with pytest.raises(NotFoundError, match=r"192\.0\.2\.77 is no address of this namespace"):
+        world.host.publish(8080, to="172.18.0.2:80", host_ip="192.0.2.77").create()
+    with world.host.publish(8080, to="172.18.0.2:80", host_ip="192.0.2.77", reserve=False) as mapping:
+        assert mapping.reserved == ()
+
+
+def test_a_forked_child_does_not_hold_the_port(world: World) -> None:
+    mapping = world.host.publish(8080, to="172.18.0.2:80", proto=["tcp", "udp"]).create()
+    ready, done = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(done)
+        os.read(ready, 1)
+        os._exit(0)
+    mapping.delete()
+    try:
+        with world.host.publish(8080, to="172.18.0.2:80", proto=["tcp", "udp"]):
+            pass
+    finally:
+        os.close(ready)
+        os.close(done)
+        os.waitpid(child, 0)
+
+
+# -- the relay ------------------------------------------------------------------------
+
+
+def test_the_relay_passes_much_both_ways_and_its_end(world: World) -> None:
+    data = os.urandom(3_000_000)
+    received = bytearray()
+    with world.host.publish(8080, to="172.18.0.2:80"), bound(world.box, "172.18.0.2", 80) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                while part := connection.recv(65536):
+                    received.extend(part)
+                connection.sendall(data[::-1])
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with world.host.socket(socket.AF_INET6) as client:
+            client.settimeout(10)
+            client.connect(("::1", 8080))
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            answer = bytearray()
+            while part := client.recv(65536):
+                answer.extend(part)
+        thread.join()
+    assert received == data
+    assert answer == data[::-1]
+
+
+def ended(client: socket.socket, address: str) -> bool:
+    """Whether the connection is refused, or reset at once."""
+    try:
+        client.connect((address, 8080))
+        client.recv(1)
+    except (ConnectionResetError, ConnectionRefusedError):
+        return True
+    return False
+
+
+def test_where_nobody_serves_the_relay_says_so(world: World) -> None:
+    with world.host.publish(8080, to="172.18.0.2:80"), world.host.socket(socket.AF_INET6) as client:
+        client.settimeout(3)
+        assert ended(client, "::1")
+
+
+def test_the_relay_is_for_loopback_only(world: World) -> None:
+    with world.host.publish(8080, to="172.18.0.2:80"), world.other.socket(socket.AF_INET6) as client:
+        client.settimeout(3)
+        assert ended(client, "fd18::1")
+
+
+def test_without_relay(world: World) -> None:
+    with world.host.publish(8080, to="172.18.0.2:80", relay=False):
+        assert refused(world.host, "::1", 8080)
+        assert not [each for each in threading.enumerate() if each.name == "netkit-relay"]
+
+
+# -- UDP ------------------------------------------------------------------------------
+
+
+def test_the_next_datagram_reaches_the_new_server(world: World) -> None:
+    """From the same port of the client: the kernel would go on with what it remembers."""
+    with world.host.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(3)
+        client.bind(("172.18.0.1", 5555))
+        for ns, address in (
+            (world.box, "172.18.0.2"),
+            (world.other, "172.18.0.3"),
+            (world.box, "172.18.0.2"),
+        ):
+            with (
+                world.host.publish(53, to=f"{address}:5353", proto="udp"),
+                bound(ns, address, 5353, socket.SOCK_DGRAM) as server,
+            ):
+                client.sendto(b"ping", ("172.18.0.1", 53))
+                data, name = server.recvfrom(16)
+                assert data == b"ping"
+                server.sendto(b"pong", name)
+                assert client.recv(16) == b"pong"
+
+
+def test_datagrams_before_it_was_published_are_forgotten(world: World) -> None:
+    with world.other.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.bind(("172.18.0.3", 5555))
+        with world.host.publish(9999, to="172.18.0.2:1"):  # makes the kernel track connections
+            client.sendto(b"nobody there", ("172.18.0.1", 53))
+            assert world.host.conntrack.count(proto="udp", dport=53) == 1
+            with (
+                world.host.publish(53, to="172.18.0.2:53", proto="udp"),
+                bound(world.box, "172.18.0.2", 53, socket.SOCK_DGRAM) as server,
+            ):
+                client.sendto(b"ping", ("172.18.0.1", 53))
+                assert server.recv(16) == b"ping"
+
+
+def test_only_connections_of_that_address_and_port_are_forgotten(world: World) -> None:
+    host = world.host
+    with Scope() as lab:
+        lab.own(host.publish(54, to="172.18.0.2:54", proto="udp"))
+        mapping = host.publish(53, to="172.18.0.2:53", proto="udp").create()
+        with (
+            bound(world.box, "172.18.0.2", 53, socket.SOCK_DGRAM) as server,
+            bound(world.box, "172.18.0.2", 54, socket.SOCK_DGRAM) as beside,
+        ):
+            udp(host, "172.18.0.1", 53, server)
+            udp(host, "172.18.0.1", 54, beside)
+            udp(host, "172.18.0.2", 53, server)  # to the box itself, past the mapping
+        assert host.conntrack.count(proto="udp") == 3
+        mapping.delete()
+        left = host.conntrack.filter(proto="udp")
+        assert sorted((str(each.daddr), each.dport) for each in left) == [
+            ("172.18.0.1", 54),
+            ("172.18.0.2", 53),
+        ]
+
+
+# -- many -----------------------------------------------------------------------------
+
+
+def test_many_in_one_transaction(world: World) -> None:
+    many = {10000 + n: f"172.18.0.{n % 200 + 2}:{n % 1000 + 1}" for n in range(5000)}
+    with world.host.publish_many(many, reserve=False) as mapping:
+        assert len(mapping.specs) == 5000
+        assert mapping.exists
+        with bound(world.box, "172.18.0.2", 201) as server:
+            assert tcp(world.other, "172.18.0.1", 10200, server) == "172.18.0.1"
+        with world.host.publish(8080, to="172.18.0.2:80"):
+            pass
+        with pytest.raises(ExistsError, match="tcp port 10007"):
+            world.host.publish_many(
+                [(9999, "172.18.0.2:80"), (10007, "172.18.0.2:80")], reserve=False
+            ).create()
+    assert ruleset(world.host) == ""
+
+
+def test_many_with_reservation_and_targets_of_all_kinds(world: World) -> None:
+    pairs = [
+        (8000, world.box),
+        (8001, (world.box, 80)),
+        (8002, "172.18.0.3"),
+        ("8003-8004", "172.18.0.3:1-2"),
+    ]
+    with world.host.publish_many(pairs, proto=["tcp", "udp"]) as mapping:
+        assert len(mapping.reserved) == 10
+        with bound(world.box, "fd18::2", 80) as server:
+            assert tcp(world.other, "fd18::1", 8001, server) == "fd18::1"
+
+
+# -- refusals: each before anything changed -------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("port", "keywords", "message"),
+    [
+        (0, {"to": "172.18.0.2:80"}, "port 0 is out of range: 1 to 65535"),
+        (70000, {"to": "172.18.0.2:80"}, "port 70000 is out of range: 1 to 65535"),
+        (True, {"to": "172.18.0.2:80"}, "port True is a bool"),
+        (80, {"to": "172.18.0.2:0"}, "out of range"),
+        (80, {"to": "172.18.0.2:70000"}, "out of range|not a number"),
+        ("80-90", {"to": "172.18.0.2:80-85"}, "port 80-90 is 11 ports, but the target has 6: .*give 80-90"),
+        ("80-90", {"to": "172.18.0.2:80"}, "11 ports, but the target has 1"),
+        (80, {"to": "172.18.0.2-172.18.0.9:80"}, "several addresses"),
+        (80, {"to": "br+"}, "br\\+"),
+        (80, {"to": "eth*"}, "eth\\*"),
+        (80, {"to": "127.0.0.1:80"}, "loopback address.*NatRule.redirect"),
+        (80, {"to": "172.18.0.2:80", "host_ip": "::"}, "host_ip '::' is IPv6, but to '172.18.0.2' is IPv4"),
+        (80, {"to": "[fd18::2]:80", "host_ip": "0.0.0.0"}, "IPv4, but to 'fd18::2' is IPv6"),
+        (80, {"to": "172.18.0.2:80", "host_ip": "224.0.0.1"}, "no address of a host"),
+        (80, {"to": "172.18.0.2:80", "proto": "icmp"}, "proto 'icmp' has no ports"),
+        (80, {"to": "172.18.0.2:80", "proto": []}, "proto is empty"),
+        (80, {"to": "172.18.0.2:80", "proto": 6}, "proto 6 is no protocol"),
+        (80, {"to": "172.18.0.2:80", "hairpin": 1}, "hairpin 1 is an int"),
+        (80, {"to": "172.18.0.2:80", "reserve": False, "relay": True}, "relay=True with reserve=False"),
+        (80, {"to": "192.168.9.9:80"}, "in no network that .* is connected to: .*172.18.0.1/24"),
+        (80, {"to": "[fd99::2]:80"}, "in no network that .* is connected to: .*fd18::1/64"),
+    ],
+)
+def test_bad_input_changes_nothing(
+    world: World, port: object, keywords: dict[str, object], message: str
+) -> None:
+    before = sysctls(world.host)
+    with pytest.raises(SpecError, match=message):
+        world.host.publish(port, **keywords).create()  # type: ignore[arg-type]
+    assert ruleset(world.host) == ""
+    assert sysctls(world.host) == before
+
+
+def test_a_target_without_an_address(world: World) -> None:
+    with Namespace() as empty, pytest.raises(SpecError, match="no global address of IPv4 or IPv6"):
+        world.host.publish(80, to=empty).create()
+    with Namespace() as empty, pytest.raises(SpecError, match="no global address of IPv4 that"):
+        world.host.publish(80, to=empty, host_ip="0.0.0.0").create()
+
+
+def test_a_borrowed_namespace_that_does_not_forward(world: World) -> None:
+    with Namespace.from_fd(world.host.fileno()) as same:
+        assert same.publish(80, to="172.18.0.2") is not None
+    program = (
+        "from netkit import Namespace, StateError\n"
+        "try: Namespace.current().publish(8080, to='172.18.0.2:80').create()\n"
+        "except StateError as problem: print(problem)"
+    )
+    done = world.host.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "does not forward IPv4" in done.stdout
+    assert "ns.sysctl.override('net.ipv4.ip_forward', 1)" in done.stdout
+    assert ruleset(world.host) == ""

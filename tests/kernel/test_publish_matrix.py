@@ -1,0 +1,198 @@
+"""Who reaches a published port, and the address that the server sees: all clients, families, protocols.
+
+    outside 192.0.2.2 -- 192.0.2.1 host 172.18.0.1 (br0) -- 172.18.0.2 box, 172.18.0.3 neighbour
+    2001:db8::2          2001:db8::1    fd18::1             fd18::2         fd18::3
+
+The box publishes port 80 as 8080 of the host.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+from netkit import Bridge, Namespace, Scope, VethPair
+from tests.harness.packets import bound, tcp, udp
+
+TALK = {"tcp": (tcp, socket.SOCK_STREAM), "udp": (udp, socket.SOCK_DGRAM)}
+FAMILIES = pytest.mark.parametrize("family", [4, 6])
+PROTOCOLS = pytest.mark.parametrize("proto", ["tcp", "udp"])
+BRIDGE_CALLS = pytest.mark.parametrize("bridge_calls", [0, 1])
+SERVER = {4: "172.18.0.2", 6: "fd18::2"}
+
+# Who connects, to which address of each family, and as whom the server sees him.
+CLIENTS: dict[str, tuple[str, dict[int, str], dict[int, str]]] = {
+    "outside": (
+        "outside",
+        {4: "192.0.2.1", 6: "2001:db8::1"},
+        {4: "192.0.2.2", 6: "2001:db8::2"},
+    ),
+    "host by its outer address": (
+        "host",
+        {4: "192.0.2.1", 6: "2001:db8::1"},
+        {4: "192.0.2.1", 6: "2001:db8::1"},
+    ),
+    "host by its inner address": (
+        "host",
+        {4: "172.18.0.1", 6: "fd18::1"},
+        {4: "172.18.0.1", 6: "fd18::1"},
+    ),
+    "host by loopback": ("host", {4: "127.0.0.1", 6: "::1"}, {4: "172.18.0.1", 6: "fd18::1"}),
+    "neighbour by the outer address": (
+        "neighbour",
+        {4: "192.0.2.1", 6: "2001:db8::1"},
+        {4: "172.18.0.1", 6: "fd18::1"},
+    ),
+    "neighbour by the inner address": (
+        "neighbour",
+        {4: "172.18.0.1", 6: "fd18::1"},
+        {4: "172.18.0.1", 6: "fd18::1"},
+    ),
+    "box by the outer address": (
+        "box",
+        {4: "192.0.2.1", 6: "2001:db8::1"},
+        {4: "172.18.0.1", 6: "fd18::1"},
+    ),
+    "box by the inner address": (
+        "box",
+        {4: "172.18.0.1", 6: "fd18::1"},
+        {4: "172.18.0.1", 6: "fd18::1"},
+    ),
+}
+
+
+class World(NamedTuple):
+    host: Namespace
+    outside: Namespace
+    box: Namespace
+    neighbour: Namespace
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with Scope() as lab:
+        host, outside, box, neighbour = [lab.own(Namespace()) for _ in range(4)]
+        bridge = lab.own(Bridge(host, "br0", address=["172.18.0.1/24", "fd18::1/64"]))
+        for ns, number in ((box, 2), (neighbour, 3)):
+            addresses = [f"172.18.0.{number}/24", f"fd18::{number}/64"]
+            bridge.connect(ns, name=f"port{number}", peer_address=addresses, default_route=True)
+        here, there = ["192.0.2.1/24", "2001:db8::1/64"], ["192.0.2.2/24", "2001:db8::2/64"]
+        lab.own(VethPair(host, outside, name="wan", peer_name="eth0", address=here, peer_address=there))
+        yield World(host, outside, box, neighbour)
+
+
+def set_bridge_calls(host: Namespace, value: int) -> None:
+    for word in ("iptables", "ip6tables"):
+        key = f"net.bridge.bridge-nf-call-{word}"
+        if key not in host.sysctl:
+            if value:
+                pytest.skip("this kernel has no br_netfilter")
+            continue
+        host.sysctl[key] = value
+
+
+def seen(world: World, proto: str, family: int, client: str, port: int = 8080) -> list[str]:
+    """As whom the server sees the client: twice, for the first packet may change something (redirects)."""
+    talk, kind = TALK[proto]
+    who, addresses, _ = CLIENTS[client]
+    with bound(world.box, SERVER[family], 80, kind) as server:
+        ns: Namespace = getattr(world, who)
+        return [talk(ns, addresses[family], port, server) for _ in range(2)]
+
+
+@BRIDGE_CALLS
+@PROTOCOLS
+@FAMILIES
+def test_everybody_reaches_it(world: World, family: int, proto: str, bridge_calls: int) -> None:
+    set_bridge_calls(world.host, bridge_calls)
+    target = f"[{SERVER[6]}]:80" if family == 6 else f"{SERVER[4]}:80"
+    with world.host.publish(8080, to=target, proto=proto) as mapping:
+        found = {client: seen(world, proto, family, client) for client in CLIENTS}
+        assert found == {client: [addresses[family]] * 2 for client, (_, _, addresses) in CLIENTS.items()}
+        relayed = 2 if family == 6 else 0  # to ::1
+        assert mapping.counters.packets == 2 * len(CLIENTS) - relayed
+
+
+@BRIDGE_CALLS
+@PROTOCOLS
+def test_a_namespace_is_published_by_both_families(world: World, proto: str, bridge_calls: int) -> None:
+    set_bridge_calls(world.host, bridge_calls)
+    with world.host.publish(8080, to=(world.box, 80), proto=proto):
+        for family in (4, 6):
+            for client in ("outside", "neighbour by the outer address", "box by the inner address"):
+                assert seen(world, proto, family, client) == [CLIENTS[client][2][family]] * 2
+        assert seen(world, proto, 4, "host by loopback") == ["172.18.0.1"] * 2
+
+
+@PROTOCOLS
+def test_the_relay_leads_from_loopback_to_a_target_of_ipv4(world: World, proto: str) -> None:
+    talk, kind = TALK[proto]
+    with (
+        world.host.publish(8080, to="172.18.0.2:80", proto=proto),
+        bound(world.box, "172.18.0.2", 80, kind) as server,
+    ):
+        assert talk(world.host, "::1", 8080, server) == "172.18.0.1"
+
+
+def test_without_hairpin_the_box_does_not_reach_itself(world: World) -> None:
+    """That it is needed where bridged packets pass NAT, and not where they don't."""
+    set_bridge_calls(world.host, 1)
+    with (
+        world.host.publish(8080, to="172.18.0.2:80", proto="udp", hairpin=False),
+        bound(world.box, "172.18.0.2", 80, socket.SOCK_DGRAM) as server,
+        world.box.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        client.sendto(b"ping", ("172.18.0.1", 8080))
+        server.settimeout(0.15)
+        with pytest.raises(TimeoutError):
+            server.recv(16)
+        set_bridge_calls(world.host, 0)
+        client.sendto(b"ping", ("172.18.0.1", 8080))
+        assert server.recv(16) == b"ping"
+
+
+def test_only_one_port_is_a_hairpin_and_only_one_device_lets_loopback_out(world: World) -> None:
+    set_bridge_calls(world.host, 1)
+
+    def hairpins() -> dict[str, object]:
+        ports = [link for link in world.host.links if link.master is not None]
+        return {port.name: port._read().port["IFLA_BRPORT_MODE"] for port in ports}
+
+    def localnet() -> list[str]:
+        names = [*[link.name for link in world.host.links], "all", "default"]
+        return [n for n in names if world.host.sysctl[f"net/ipv4/conf/{n}/route_localnet"] == "1"]
+
+    with world.host.publish(8080, to="172.18.0.2:80"):
+        assert hairpins() == {"port2": 1, "port3": 0}
+        assert localnet() == ["br0"]
+        with world.host.publish(8081, to="172.18.0.2:80"):
+            pass
+        assert hairpins() == {"port2": 1, "port3": 0}
+        assert localnet() == ["br0"]
+    assert hairpins() == {"port2": 0, "port3": 0}
+    assert localnet() == []
+
+
+def test_route_localnet_lets_nobody_in(world: World) -> None:
+    """What listens on 127.0.0.1 is not reached from the bridge (as in CVE-2020-8558)."""
+    with (
+        bound(world.host, "127.0.0.1", 9000, socket.SOCK_DGRAM) as server,
+        world.box.socket(socket.AF_INET, socket.SOCK_DGRAM) as client,
+    ):
+        world.box.sysctl["net.ipv4.conf.all.route_localnet"] = 1
+        world.box.run(["ip", "route", "del", "local", "127.0.0.0/8", "table", "local"], check=True)
+        world.box.run(["ip", "route", "del", "local", "127.0.0.1", "table", "local"], check=True)
+        world.box.routes.add("127.0.0.0/8", via="172.18.0.1")
+        world.host.sysctl["net.ipv4.conf.br0.route_localnet"] = 1
+        client.sendto(b"in", ("127.0.0.1", 9000))
+        assert server.recv(16) == b"in", "without the guard it is reached"
+        world.host.sysctl["net.ipv4.conf.br0.route_localnet"] = 0
+        with world.host.publish(8080, to="172.18.0.2:80"):
+            assert world.host.sysctl["net.ipv4.conf.br0.route_localnet"] == "1"
+            client.sendto(b"in", ("127.0.0.1", 9000))
+            server.settimeout(0.15)
+            with pytest.raises(TimeoutError):
+                server.recv(16)

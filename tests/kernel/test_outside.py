@@ -71,7 +71,10 @@ def box() -> Iterator[Namespace]:
 @pytest.fixture
 def v6_outside() -> Iterator[None]:
     """A device with a link-local address, without which pasta has no IPv6."""
-    with Namespace.current() as here, VethPair(here, here, name="v6a", peer_name="v6b") as pair:
+    with Scope() as lab, Namespace.current() as here:
+        for which in ("all", "default"):  # it would take two seconds
+            lab.own(here.sysctl.override(f"net.ipv6.conf.{which}.accept_dad", 0))
+        pair = lab.own(VethPair(here, here, name="v6a", peer_name="v6b"))
         deadline = time.monotonic() + 5
         while not [a for a in pair.link.addresses if a.version == 6 and "tentative" not in a.flags]:
             assert time.monotonic() < deadline
@@ -399,6 +402,7 @@ def test_created_together_with_others(backend: str) -> None:
     assert helpers() == {}
 
 
+@pytest.mark.slow
 def test_thirty_times(box: Namespace, backend: str) -> None:
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))
@@ -499,6 +503,7 @@ except ChildProcessError:
 """
 
 
+@pytest.mark.slow
 def test_killed_at_many_moments_nothing_is_left(backend: str) -> None:
     """While it is made, while it is there, while it ends."""
     argv = [sys.executable, "-c", KILLER, BUSY, backend]
@@ -723,6 +728,7 @@ def test_a_real_failure(box: Namespace, backend: str, monkeypatch: pytest.Monkey
     assert helpers() == {}
 
 
+@pytest.mark.slow
 def test_descriptors_run_out(box: Namespace, any_backend: None) -> None:
     """At each place where one is missing, nothing is left."""
     refused = 0

@@ -128,6 +128,7 @@ for moment in range(int(sys.argv[3])):
 """
 
 
+@pytest.mark.slow
 @needs("setpriv", "unshare")
 def test_killed_at_many_moments_nothing_is_left(nobody: Ordinary, backend: str) -> None:
     """While it is made, while it is there, while it ends: the kernel counts what is left."""

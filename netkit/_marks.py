@@ -34,17 +34,20 @@ def note_link(
     ends: Sequence[tuple[Runtime, int, str]],
     macs: Sequence[str | None],
 ) -> bool:
-    """Note a link that is about to be made, or taken over, if it would outlive us; whether it would.
+    """Note a link that is about to be made, or taken over, if it could outlive us; whether it would.
 
-    A veth goes with either of its namespaces. Without a MAC only the group tells that it is ours.
+    A veth goes with either of its namespaces; one of ours that has a name may have been entered by others,
+    who keep it alive: a container. Without a MAC only the group tells that it is ours.
     """
-    if not all(runtime.survives for runtime, _, _ in ends):
+    runtimes = [runtime for runtime, _, _ in ends]
+    survives = [runtime.survives for runtime in runtimes]
+    if not any(survives) or not all(each.survives or each.named for each in runtimes):
         return False
     from netkit._system.entries import LINK
 
     places = [word for runtime, index, name in ends for word in (runtime.place, index, name)]
     owner._note(LINK, kind, group, ",".join([mac for mac in macs if mac]) or _NO_MAC, *places)
-    return True
+    return all(survives)
 
 
 def tag_request(index: int, name: str, group: int) -> Request:

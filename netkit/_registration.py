@@ -41,6 +41,7 @@ class Registration:
         if self.name is None:
             return
         self._registered = self._made(runtime, self.name)
+        runtime.named = True
         held = self._registered.give_descriptor()
         if held >= 0:  # one for both: the name goes before it is closed
             runtime.move_to(held)

@@ -55,6 +55,7 @@ class Runtime:
         self._kept: dict[str, Closable] = {}
         self._place = ""
         self._noted = 0
+        self.named = False  # others find it by a name, and may live in it, as a container does
         # A stranger's links have small indexes; in a namespace that is not ours, ours are
         # also unlikely to be those of another program that chooses them.
         self._indexes = _own_indexes if ours else count(_random_index())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import select
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -196,9 +198,17 @@ from pathlib import Path
 spec = importlib.util.spec_from_file_location("program", sys.argv[1])
 program = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(program)
+def killed(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+def killed_guarded(*_):
+    from netkit._system.journal import journal
+    Path(sys.argv[3], "guard").write_text(str(journal.guard_pid))
+    killed()
+if sys.argv[4] == "killed in between":
+    program.Scope.detach = killed_guarded
 program.start(sys.argv[2], Path(sys.argv[3]))
 if sys.argv[4] == "killed":
-    os.kill(os.getpid(), signal.SIGKILL)
+    killed()
 """
 
 
@@ -238,3 +248,22 @@ def test_what_fails_in_between_leaves_nothing(
     assert host.snapshot() == before
     assert not Path("/run/netns/web").exists()
     assert containers(runtime) == []
+
+
+def test_killed_in_between_it_leaves_the_containers_alone(
+    runtime: str, program: ModuleType, host: Namespace, tmp_path: Path
+) -> None:
+    """All that netkit made is undone by its guard; what the runtime made is the runtime's."""
+    before = host.snapshot()
+    command = [sys.executable, "-c", _START, str(PROGRAM), runtime, str(tmp_path), "killed in between"]
+    assert host.run(command, cwd=ROOT, timeout=60).returncode == -signal.SIGKILL
+    with suppress(ProcessLookupError):  # it has ended
+        guard = os.pidfd_open(int((tmp_path / "guard").read_text()))
+        assert select.select([guard], [], [], 5.0)[0]
+        os.close(guard)
+    assert interfaces(host) == ["lo"]
+    assert host.snapshot() == before
+    assert not Path("/run/netns/web").exists()
+    assert sorted(containers(runtime)) == ["db", "web"]
+    for name in containers(runtime):
+        assert shell(runtime, name, "ip -o link | wc -l").strip() == "1"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from errno import ENOENT, ENOTDIR
+from errno import EINVAL, ENOENT, ENOTDIR
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 
 from netkit._system.signals import restore_ignored
@@ -94,8 +94,8 @@ def _become(
         _set_signals(order)
         _set_share(order)
         main()
-    except OSError as problem:
-        os.write(told, f"{stage} {problem.errno}".encode())
+    except Exception as problem:  # of a number that is none of a signal, say: ValueError
+        os.write(told, f"{stage} {getattr(problem, 'errno', None) or EINVAL}".encode())
     finally:
         os._exit(255)
 
@@ -178,7 +178,6 @@ def execute(
             except OSError as problem:
                 if saved is None or saved.errno in (ENOENT, ENOTDIR):
                     saved = problem
-        assert saved is not None
-        raise saved
+        raise saved or FileNotFoundError(ENOENT, "no program")
 
     return main

@@ -152,7 +152,7 @@ class Service:
 
     def _register(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> str:
         name = names.namespace_name(fields["name"])
-        registration = self._names[name] = register_mount(name, fds[0])
+        registration = self._names[name] = register_mount(name, fds[0], outlives=False)
         return registration.path
 
     def _unregister(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> None:
@@ -192,7 +192,10 @@ class Service:
     def _call(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> Value:
         from netkit._system.broker_call import serve_call
 
-        main = serve_call(fields["targets"][-1], fields["paths"], fields["environment"])
+        last = max(fields["targets"], default=0)
+        if last <= 3 or fields["targets"][-2:] != [last - 1, last]:
+            raise ProtocolError(f"a call's descriptors cannot be {fields['targets']}")
+        main = serve_call(last, fields["paths"], fields["environment"])
         return self._start(fields, fds, passed, main)
 
     def _start(

@@ -125,16 +125,17 @@ def register_symlink(name: str, fd: int) -> Registration:
     return Registration(name, nsfs.identity(fd), held, target, noted)
 
 
-def register_mount(name: str, fd: int) -> Registration:
+def register_mount(name: str, fd: int, *, outlives: bool = True) -> Registration:
     """Name the namespace by a bind mount, as ``ip netns add`` does: it outlives this process.
 
-    A live name is ExistsError, a stale one is repaired. Needs CAP_SYS_ADMIN (mount(2)).
+    A live name is ExistsError, a stale one is repaired. ``outlives=False``: the /run is this process's
+    own and ends with it, so the guard need not know. Needs CAP_SYS_ADMIN (mount(2)).
     """
     path, operation = nsfs.registered_path(name), f"create namespace '{name}'"
     noted = 0
     try:
         _make_directory()
-        noted = _note_mount(name, fd)
+        noted = _note_mount(name, fd) if outlives else 0
         # The lock also keeps others from taking the file for a stale one before it is mounted on.
         with _LockedDirectory():
             _share_directory()

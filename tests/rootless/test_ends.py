@@ -23,6 +23,10 @@ with Namespace("held") as a:
 """
 
 
+def user_namespace(pid: int) -> str:
+    return os.readlink(f"/proc/{pid}/ns/user")
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, None])
 def test_all_of_it_ends_with_the_process(nobody: Ordinary, number: int | None) -> None:
     with nobody.popen([PYTHON, "-c", START + HOLDS], stdin=subprocess.PIPE) as process:
@@ -30,6 +34,8 @@ def test_all_of_it_ends_with_the_process(nobody: Ordinary, number: int | None) -
         assert process.stdout.readline() == "ready\n"
         started = descendants(process.pid)
         assert len(started) >= 4  # supervisor, broker, shell, sleeps
+        # Nothing runs as him outside the user namespace.
+        assert not {user_namespace(pid) for pid in started} & {user_namespace(process.pid)}
         watched = [os.pidfd_open(pid) for pid in started]
         if number is None:
             process.communicate(timeout=10)

@@ -21,7 +21,7 @@ from netkit._system.broker_service import _LISTS, _REQUESTS
 from netkit.errors import NetkitError
 
 EXAMPLES = settings(
-    max_examples=int(sys.argv[1]) if len(sys.argv) > 1 else 100,
+    max_examples=int(sys.argv[1]) if __name__ == "__main__" else 1,
     deadline=None, database=None, suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 TEXTS = st.sampled_from(

@@ -215,7 +215,7 @@ class Reclaiming:
     # -- namespaces ---------------------------------------------------------------------
 
     def _undo_members(self, noted: MembersEntry) -> bool:
-        found = self._places.find(noted.at)
+        found = self._places.find(noted.at, inhabited=True)
         if found < 0:
             return False
         try:  # the descriptor keeps its inode number from being given to another namespace
@@ -229,7 +229,7 @@ class Reclaiming:
         at = noted.at
         if noted.target and (noted.name, noted.target) in self._claims().names:
             raise ForeignError("a living process has noted the same")
-        found = self._places.find(at)
+        found = -1 if noted.target else self._places.at(f"{nsfs.NETNS_DIRECTORY}/{noted.name}", at)
         identity = None if found < 0 else nsfs.identity(found)
         self._forget(at)
         return remove_name(noted.name, noted.target, identity, self._dry_run)

@@ -59,12 +59,31 @@ class Places:
         self._home = nsfs.open_current()
         self._inside = nsfs.identity(self._home)
         self._found: dict[str, int] = {}
+        self._gone: set[str] = set()
+        self._descriptors: dict[int, list[str]] | None = None
 
-    def find(self, text: str) -> int:
-        """A descriptor of the namespace, which stays ours; -1 if it is nowhere: then it is gone."""
-        if text not in self._found:
-            self._found[text] = self._search(*parse_place(text))
-        return self._found[text]
+    def find(self, text: str, inhabited: bool = False) -> int:
+        """A descriptor of the namespace, which stays ours; -1 if it is nowhere: then it is gone.
+
+        With ``inhabited`` it is only looked for among those that processes are in.
+        """
+        if text in self._found:
+            return self._found[text]
+        found = -1 if text in self._gone else self._search(*parse_place(text), inhabited)
+        if found >= 0:
+            self._found[text] = found
+        elif not inhabited:
+            self._gone.add(text)
+        return found
+
+    def at(self, path: str, text: str) -> int:
+        """A descriptor of the namespace if it is what the path leads to, which stays ours; else -1."""
+        if text in self._found:
+            return self._found[text]
+        found = self._checked(path, *parse_place(text))
+        if found >= 0:
+            self._found[text] = found
+        return found
 
     def enter(self, fd: int) -> None:
         """Enter it. Where the thread is already, no capability is needed."""
@@ -88,17 +107,29 @@ class Places:
         """Go home, and close everything."""
         self.go_home()
         for fd in [*self._found.values(), self._home]:
-            if fd >= 0:
-                os.close(fd)
+            os.close(fd)
         self._found.clear()
 
-    def _search(self, identity: tuple[int, int], cookie: int) -> int:
-        for path in _paths(self._home):
+    def _search(self, identity: tuple[int, int], cookie: int, inhabited: bool) -> int:
+        for path in self._paths(identity[1], inhabited):
             if nsfs.path_identity(path) == identity:
                 fd = self._checked(path, identity, cookie)
                 if fd >= 0:
                     return fd
         return -1
+
+    def _paths(self, inode: int, inhabited: bool) -> Iterator[str]:
+        """Where a namespace may be found, likely ones first: ours, names, processes, mounts, descriptors."""
+        yield f"/proc/self/fd/{self._home}"
+        yield "/proc/1/ns/net"
+        if not inhabited:
+            yield from (f"{nsfs.NETNS_DIRECTORY}/{name}" for name in _listed(nsfs.NETNS_DIRECTORY))
+        yield from (f"/proc/{pid}/ns/net" for pid in _processes())
+        if not inhabited:
+            yield from _mounted()
+            if self._descriptors is None:  # tens of thousands, so once
+                self._descriptors = _descriptors()
+            yield from self._descriptors.get(inode, ())
 
     def _checked(self, path: str, identity: tuple[int, int], cookie: int) -> int:
         try:
@@ -117,20 +148,23 @@ class Places:
         return -1
 
 
-def _paths(home: int) -> Iterator[str]:
-    """Where a namespace may be found, likely ones first: ours, names, processes, mounts, descriptors."""
-    yield f"/proc/self/fd/{home}"
-    yield "/proc/1/ns/net"
-    yield from _in_directory(nsfs.NETNS_DIRECTORY)
-    processes = [f"/proc/{pid}" for pid in _listed("/proc") if pid.isdigit()]
-    yield from (f"{process}/ns/net" for process in processes)
-    yield from _mounted()
-    for process in processes:
-        yield from _in_directory(f"{process}/fd")
+def _processes() -> list[str]:
+    return [name for name in _listed("/proc") if name.isdigit()]
 
 
-def _in_directory(path: str) -> Iterator[str]:
-    return (f"{path}/{name}" for name in _listed(path))
+def _descriptors() -> dict[int, list[str]]:
+    """All descriptors of network namespaces that processes hold, by inode."""
+    found: dict[int, list[str]] = {}
+    for pid in _processes():
+        for number in _listed(f"/proc/{pid}/fd"):
+            path = f"/proc/{pid}/fd/{number}"
+            try:
+                target = os.readlink(path)
+            except OSError:
+                continue
+            if target.startswith("net:["):
+                found.setdefault(int(target[5:-1]), []).append(path)
+    return found
 
 
 def _listed(path: str) -> list[str]:

@@ -12,12 +12,10 @@ from netkit._netlink.route import get_route
 from netkit._netlink.route_record import parse_route
 from netkit._route_changes import Changes, same_key
 from netkit._route_requests import Names, add, addition, delete, read_routes
-from netkit._rule_changes import RuleChanges
 from netkit._runtime import Runtime
 from netkit._spec import names, numbers
 from netkit._spec.addresses import ip_address
 from netkit._spec.routes import NextHop, Route
-from netkit._spec.rules import Rule
 from netkit.errors import SpecError, StateError, TeardownError, kernel_error
 
 TYPE_CHECKING = False
@@ -35,8 +33,8 @@ class RouteTable(Owned):
     """The routes of one table, IPv4 and IPv6.
 
     Iterating reads them afresh. Used as ``with RouteTable(ns, 100) as table:``, or owned by a
-    Scope, it is also a scope: what it added, rules included, is deleted at the end, and what it
-    replaced is put back. Without a block that is done by `close` or `flush` only. ``ns.routes`` is the table
+    Scope, it is also a scope: what it added is deleted at the end, and what it replaced is put
+    back. Without a block that is done by `close` or `flush` only. ``ns.routes`` is the table
     ``main`` and no scope: what it adds stays.
 
     Twin: ``ip route ... table TABLE``. Source: ip-route(8), rtnetlink(7). Reading needs no
@@ -62,7 +60,6 @@ class RouteTable(Owned):
         self._pid = process()
         self._scoped = True  # ns.routes is not, unless it is entered
         self._changes = Changes()
-        self._rules = RuleChanges()
         self._needed: Runtime | None = None
 
     @property
@@ -224,35 +221,6 @@ class RouteTable(Owned):
         delete(self._runtime, route, index, any_type=any_type)
         self._changes.forget(route)
 
-    def add_rule(
-        self,
-        *,
-        src: NetworkLike | None = None,
-        dst: NetworkLike | None = None,
-        iif: DeviceLike | None = None,
-        oif: DeviceLike | None = None,
-        fwmark: int | str | None = None,
-        fwmask: int | None = None,
-        priority: int | None = None,
-        family: Literal[4, 6] | None = None,
-        invert: bool = False,
-    ) -> Rule:
-        """Add a policy rule that leads to this table; it is deleted at the end like the routes added here.
-
-        Keywords are those of ``ns.rules.add``, whose rules stay. Returns it with its priority.
-
-        Twin: ``ip rule add from SRC lookup TABLE``. ExistsError for an equal one, StateError for
-        ``ns.routes``, which is no scope.
-        """
-        self._check_scope("add a rule")
-        require_device(iif, self._netns, "iif")
-        require_device(oif, self._netns, "oif")
-        rule = Rule.build(
-            src=src, dst=dst, iif=iif, oif=oif, fwmark=fwmark, fwmask=fwmask, priority=priority,
-            table=self._table, family=family, invert=invert,
-        )  # fmt: skip
-        return self._rules.add(self._runtime, rule)
-
     def adopt(self, dst: NetworkLike | Route, *, metric: int | None = None) -> Route:
         """Own a route of this table that exists, whoever added it: it is deleted like what was added here.
 
@@ -266,13 +234,12 @@ class RouteTable(Owned):
         return route
 
     def detach(self, dst: NetworkLike | Route | None = None, *, metric: int | None = None) -> RouteTable:
-        """Leave a route that was added here, or without ``dst`` all, and rules: they outlive the scope.
+        """Leave a route that was added here, or without ``dst`` all of them: they outlive the scope.
 
         What was replaced is not put back then. Returns the table.
         """
         self._check_scope("detach routes")
         if dst is None:
-            self._rules.clear()
             self._changes.clear()
         else:
             self._changes.forget(self._present(dst, metric))
@@ -300,12 +267,9 @@ class RouteTable(Owned):
 
     def flush(self) -> None:
         """Delete what was added through this object, and put back what it replaced."""
-        errors = self._undo(self._runtime)
+        errors = self._changes.undo(self._runtime)
         if errors:
             raise TeardownError(f"{self!r} could not be flushed whole", errors)
-
-    def _undo(self, runtime: Runtime) -> list[Exception]:
-        return self._rules.undo(runtime) + self._changes.undo(runtime)
 
     # -- a scope ------------------------------------------------------------------
 
@@ -362,10 +326,9 @@ class RouteTable(Owned):
     def _remove(self, teardown: Teardown) -> None:
         runtime = self._needed or self._netns._runtime_or_none()
         if runtime is None or runtime in teardown.doomed:
-            self._rules.clear()
             self._changes.clear()
             return
-        errors = self._undo(runtime)
+        errors = self._changes.undo(runtime)
         if errors:
             raise errors[0] if len(errors) == 1 else TeardownError(f"{self!r}", errors)
 

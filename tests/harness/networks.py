@@ -11,9 +11,9 @@ from netkit._demo import scenes
 
 
 def prepare() -> None:
-    """What stays of the first use for good: `ip netns add` makes /run/netns a mount of its own."""
-    for verb in ("add", "delete"):
-        subprocess.run(["ip", "netns", verb, "first"], check=True)
+    """A device of somebody else; and what stays of the first `ip netns add`: /run/netns is a mount."""
+    for words in ("netns add first", "netns delete first", "link add their0 type veth peer name their1"):
+        subprocess.run(["ip", *words.split()], check=True)
 
 
 def demo(lab: Scope) -> None:
@@ -52,7 +52,14 @@ def routed(lab: Scope) -> None:
     table = lab.own(RouteTable(Namespace.current(), 100))
     table.add("10.9.0.0/16", dev="lo")
     table.add("10.8.0.0/16", type="blackhole")
-    table.add_rule(src="10.9.0.0/16", priority=1000)
+
+
+def chosen_by_rules(lab: Scope) -> None:
+    """A policy rule, and a neighbour and an address of a device that is not ours."""
+    host = Namespace.current()
+    lab.own(host.rules).add(src="10.9.0.0/16", table=100, priority=1000)
+    lab.own(host.links["their0"].addresses).add("192.0.2.7/32")
+    lab.own(host.neighbours).add("192.0.2.8", mac="02:00:00:00:00:0a", dev="their0")
 
 
 def kept(lab: Scope) -> None:
@@ -75,7 +82,7 @@ def iptables(lab: Scope) -> None:
     lab.own(NatRule.masquerade(Namespace.current(), saddr="172.19.0.0/24", oif="v8", backend="iptables"))
 
 
-IN_THE_HOST = [bridged, both_ends, routed, kept, forwarding, nftables]
+IN_THE_HOST = [bridged, both_ends, routed, chosen_by_rules, kept, forwarding, nftables]
 
 
 def whole() -> None:

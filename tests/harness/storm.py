@@ -117,14 +117,14 @@ def main() -> None:
     storm = Storm(seed)
     networks.prepare()
     longest = _warm(networks.WORKS)
-    before, at_home, wanted = state(), here(), held_in_time(held())
+    before, at_home, wanted, links = state(), here(), held_in_time(held()), _links()
     for n in range(rounds):
         work = storm.chance.choice(list(networks.WORKS))
         storm.round(networks.WORKS[work], longest[work])
         storm.note(f"round {n}, {work}: namespace", here(), at_home)
         storm.note(f"round {n}, {work}: owned", [repr(each) for each in ROOT._held_members()], [])
         storm.note(f"round {n}, {work}: names", os.listdir("/run/netns"), [])
-        storm.note(f"round {n}, {work}: links", _links(), 1)
+        storm.note(f"round {n}, {work}: links", _links(), links)
     _, left = settle(before, time.monotonic() + 2)
     storm.note("at the end", held_in_time(wanted), wanted)
     result: dict[str, Any] = {"rounds": rounds, "interrupted": storm.interrupted, "left": storm.left + left}

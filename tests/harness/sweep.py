@@ -24,6 +24,7 @@ class Sweep:
     points: int = 0
     slowest: float = 0.0
     late: int = 0
+    step: int = 1
     left: list[str] = field(default_factory=list[str])
 
     def note(self, line: dict[str, Any]) -> None:
@@ -49,7 +50,7 @@ def sweep(scenario: str, seed: int, most: int | None = None, everybody: bool = F
     if most is not None:
         only_counts = _program(scenario, "", how)
         found.note(json.loads(only_counts.communicate(timeout=60)[0]))
-        step = max(1, found.calls // most)
+        found.step = step = max(1, found.calls // most)
     begin = 1 + seed % step
     threads = [
         threading.Thread(target=_series, args=(scenario, begin + job * step, step * jobs, found, how))

@@ -6,16 +6,7 @@ from typing import Any
 
 import pytest
 
-from netkit import (
-    ExistsError,
-    KernelError,
-    Namespace,
-    NotFoundError,
-    RouteTable,
-    SpecError,
-    StateError,
-    VethPair,
-)
+from netkit import ExistsError, KernelError, Namespace, NotFoundError, RouteTable, SpecError, VethPair
 from tests.harness.oracle import ip, run_in
 
 FAMILIES = [4, 6]
@@ -168,49 +159,3 @@ def test_a_device_of_another_namespace_is_refused(host: Namespace) -> None:
                 use(iif=box.links["lo"], table=100)
         host.rules.add(iif=host.links["lo"], table=100, priority=8)
         assert [each["iif"] for each in shown(host, 4) if each["priority"] == 8] == ["lo"]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_rules_of_a_table_go_with_it(host: Namespace, family: int) -> None:
-    before = shown(host, family)
-    with RouteTable(host, 100) as table:
-        first = table.add_rule(src=NET[family], priority=1000)
-        second = table.add_rule(dst=FAR[family], iif="lo", fwmark=7)
-        assert [each["priority"] for each in shown(host, family) if each["table"] == "100"] == [999, 1000]
-        assert (first.priority, second.priority) == (1000, 999)
-        assert {first, second} <= set(host.rules)
-        with pytest.raises(ExistsError):
-            table.add_rule(src=NET[family], priority=1000)
-        host.rules.delete(first)
-        run_in(
-            host, "ip", f"-{family}", "rule", "add", "from", NET[family], "lookup", "100", "priority", "1000"
-        )
-    after = shown(host, family)
-    theirs = [each for each in after if each not in before]
-    assert [each["priority"] for each in theirs] == [1000]  # not ours: another protocol
-
-
-def test_rules_of_a_table_can_be_left(host: Namespace) -> None:
-    with RouteTable(host, 100) as table:
-        table.add_rule(src=NET[4])
-        table.detach()
-    assert [each["table"] for each in shown(host, 4) if each.get("src") != "all"] == ["100"]
-    with pytest.raises(StateError, match="owns nothing"):
-        host.routes.add_rule(src=NET[4])
-
-
-def test_rules_go_when_the_body_raises_and_when_flushed(host: Namespace) -> None:
-    before = shown(host, 4)
-    table = RouteTable(host, 100)
-    table.add_rule(src=NET[4])
-    table.flush()
-    assert shown(host, 4) == before
-
-    def raising() -> None:
-        with table:
-            table.add_rule(src=NET[4], priority=9)
-            table.add_rule(src=NET[4], priority=9)
-
-    with pytest.raises(ExistsError):
-        raising()
-    assert shown(host, 4) == before

@@ -10,6 +10,7 @@ from netkit._known import require_namespace
 from netkit._lifecycle import LINKS, Holder, Resource, Teardown, Undo, raise_first
 from netkit._link import Link
 from netkit._netlink.link import get_link, parse_link, set_link
+from netkit._outside_ports import choose_ports
 from netkit._outside_redirects import redirects, unchanged
 from netkit._outside_view import OutsideView, view_outside
 from netkit._readiness import wait_until_heard
@@ -19,7 +20,6 @@ from netkit._spec.address import Address
 from netkit._spec.publish import PublishedPort, published_ports
 from netkit._spec.routes import Route
 from netkit._system import sysctl_files
-from netkit._system.host_ports import choose_ports
 from netkit._system.keeper import Keeper
 from netkit._system.outside_programs import (
     ADDRESS6,
@@ -86,7 +86,7 @@ class Outside(Resource, Holder):
 
     Raises SpecError for bad values before any system call; BackendError when no program is installed,
     naming the packages, or /dev/net/tun is missing; CommandError with the program's own words when it
-    fails; BusyError when a host port is taken; ExistsError when the device's name or the default route is.
+    fails; ExistsError when a host port is taken, the device's name or the default route.
 
     Examples:
         >>> from netkit import Namespace, Outside

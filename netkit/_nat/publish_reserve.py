@@ -91,7 +91,7 @@ def _explained(runtime: Runtime, number: int, address: str, proto: str, port: in
     where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     operation = f"publish {proto} port {port}"
     if number == EADDRINUSE:
-        hint = f"{where} is held by {_holder(runtime, proto, port)}"
+        hint = f"{where} is held by {holder_of(runtime, proto, port)}"
         return ExistsError(operation, number, netns=runtime.label, hint=hint)
     if number == EADDRNOTAVAIL:
         hint = f"{address} is no address of this namespace: add it to a link first, or give reserve=False"
@@ -117,7 +117,7 @@ os.register_at_fork(after_in_child=_after_fork)
 # -- who holds it ---------------------------------------------------------------------
 
 
-def _holder(runtime: Runtime, proto: str, port: int) -> str:
+def holder_of(runtime: Runtime, proto: str, port: int) -> str:
     """In words; what can't be found out is said, too."""
     try:
         found = [each for each in _sockets(runtime, PROTOCOLS[proto]) if each.port == port]

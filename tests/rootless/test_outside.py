@@ -223,7 +223,7 @@ with Namespace() as box:
     refused(box.connect_outside)
 """
     lines = program(nobody, backend, text)
-    assert lines[0].startswith("BusyError | cannot publish 127.0.0.1:")
+    assert lines[0].startswith("ExistsError | cannot publish 127.0.0.1:")
     if len(lines) == 8:  # else low ports are free for all here
         assert lines[1].startswith("AccessError | cannot publish 127.0.0.1:80->80/tcp: Permission denied")
         assert "net.ipv4.ip_unprivileged_port_start" in lines[1]

@@ -6,21 +6,19 @@ import socket
 from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL
 
 from netkit._spec.publish import PublishedPort
-from netkit.errors import BusyError, KernelError, kernel_error
+from netkit.errors import ExistsError, KernelError, NotFoundError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_TOOLS = {"tcp": "ss -ltnp", "udp": "ss -lunp"}
-
 
 def choose_ports(published: Sequence[PublishedPort]) -> tuple[PublishedPort, ...]:
-    """The same with a free port for each that asked for one; BusyError when another program has one.
+    """The same with a free port for each that asked for one; ExistsError when one is taken, and by whom.
 
     In the calling thread's namespace. Programs say less when they fail, or nothing: pasta shares a UDP
     port with whoever lets others have it (SO_REUSEADDR). Raises AccessError for a port that needs
-    CAP_NET_BIND_SERVICE, KernelError for an address that this machine has not.
+    CAP_NET_BIND_SERVICE, NotFoundError for an address that this machine has not.
     """
     held: list[socket.socket] = []
     found: list[PublishedPort] = []
@@ -51,19 +49,28 @@ def _bound(port: PublishedPort, held: list[socket.socket]) -> PublishedPort:
 def _refused(port: PublishedPort, number: int) -> KernelError:
     operation = f"publish {port}"
     if number == EADDRINUSE:
+        free = f"{port.port}{'' if port.proto == 'tcp' else '/udp'}"
         hint = (
-            f"Another program has {port.where} (`{_TOOLS[port.proto]}` shows which): publish another port, "
-            f"or '{port.port}{'' if port.proto == 'tcp' else '/udp'}' for one that is free"
+            f"{port.where} is held by {_holder(port)}: publish another one, or '{free}' for one that is free"
         )
-        return BusyError(operation, number, hint=hint)
-    if number == EACCES:
-        from netkit._system.privilege import missing_capability
+        return ExistsError(operation, number, hint=hint)
+    if number == EADDRNOTAVAIL:
+        return NotFoundError(operation, number, hint=f"{port.host_ip} is no address of this machine")
+    if number != EACCES:
+        return kernel_error(operation, number)
+    from netkit._system.privilege import missing_capability
 
-        hint = (
-            "Ports below the sysctl net.ipv4.ip_unprivileged_port_start (1024) need CAP_NET_BIND_SERVICE: "
-            "publish a higher one"
-        )
-        missing = missing_capability("CAP_NET_BIND_SERVICE")
-        return kernel_error(operation, number, hint=hint, missing_capability=missing)
-    unknown = f"{port.host_ip} is no address of this machine" if number == EADDRNOTAVAIL else None
-    return kernel_error(operation, number, hint=unknown)
+    hint = (
+        "Ports below the sysctl net.ipv4.ip_unprivileged_port_start (1024) need CAP_NET_BIND_SERVICE: "
+        "publish a higher one"
+    )
+    missing = missing_capability("CAP_NET_BIND_SERVICE")
+    return kernel_error(operation, number, hint=hint, missing_capability=missing)
+
+
+def _holder(port: PublishedPort) -> str:
+    from netkit._namespace import Namespace
+    from netkit._nat.publish_reserve import holder_of
+
+    with Namespace.current() as outside:
+        return holder_of(outside._live_runtime(), port.proto, port.host_port)

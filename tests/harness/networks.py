@@ -82,6 +82,15 @@ def iptables(lab: Scope) -> None:
     lab.own(NatRule.masquerade(Namespace.current(), saddr="172.19.0.0/24", oif="v8", backend="iptables"))
 
 
+def published() -> None:
+    """A port of the host that leads to a box behind a bridge."""
+    with Scope() as lab:
+        forwarding(lab)
+        bridged(lab)
+        lab.own(Namespace.current().publish(8080, to="172.19.0.2:80"))
+    netkit.shutdown()
+
+
 IN_THE_HOST = [bridged, both_ends, routed, chosen_by_rules, kept, forwarding, nftables]
 
 

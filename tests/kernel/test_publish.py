@@ -364,7 +364,7 @@ def test_without_relay(world: World) -> None:
 # -- UDP ------------------------------------------------------------------------------
 
 
-def test_the_next_datagram_reaches_the_new_server(world: World) -> None:
+def test_F62_the_next_datagram_reaches_the_new_server(world: World) -> None:
     """From the same port of the client: the kernel would go on with what it remembers."""
     with world.host.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.settimeout(3)
@@ -385,7 +385,7 @@ def test_the_next_datagram_reaches_the_new_server(world: World) -> None:
                 assert client.recv(16) == b"pong"
 
 
-def test_datagrams_before_it_was_published_are_forgotten(world: World) -> None:
+def test_F62_datagrams_before_it_was_published_are_forgotten(world: World) -> None:
     with world.other.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.bind(("172.18.0.3", 5555))
         with world.host.publish(9999, to="172.18.0.2:1"):  # makes the kernel track connections

@@ -106,7 +106,7 @@ def seen(world: World, proto: str, family: int, client: str, port: int = 8080) -
 @BRIDGE_CALLS
 @PROTOCOLS
 @FAMILIES
-def test_everybody_reaches_it(world: World, family: int, proto: str, bridge_calls: int) -> None:
+def test_F63_F66_everybody_reaches_it(world: World, family: int, proto: str, bridge_calls: int) -> None:
     set_bridge_calls(world.host, bridge_calls)
     target = f"[{SERVER[6]}]:80" if family == 6 else f"{SERVER[4]}:80"
     with world.host.publish(8080, to=target, proto=proto) as mapping:
@@ -176,7 +176,7 @@ def test_only_one_port_is_a_hairpin_and_only_one_device_lets_loopback_out(world:
     assert localnet() == []
 
 
-def test_route_localnet_lets_nobody_in(world: World) -> None:
+def test_F66_route_localnet_lets_nobody_in(world: World) -> None:
     """What listens on 127.0.0.1 is not reached from the bridge (as in CVE-2020-8558)."""
     with (
         bound(world.host, "127.0.0.1", 9000, socket.SOCK_DGRAM) as server,

@@ -1,8 +1,9 @@
 """The network of a small container runtime: one process makes it and exits, another one removes it.
 
-    sudo netkit unshare -- python container_runtime.py crun
+    netkit unshare -- python container_runtime.py crun
 
-`netkit unshare` gives it network and mount namespaces of its own, where it plays the host.
+`netkit unshare` gives it network and mount namespaces of its own, where it plays the host. An ordinary
+user may not make cgroups: `crun --cgroup-manager=disabled`.
 """
 
 import json
@@ -27,7 +28,7 @@ def rules(host: Namespace) -> list[NatRule]:
     ]
 
 
-def start(runtime: str, directory: Path) -> None:
+def start(runtime: list[str], directory: Path) -> None:
     """What `docker run` does, twice: into a namespace of ours, and into one that the runtime makes."""
     host = Namespace.current()
     host.sysctl["net.ipv4.ip_forward"] = 1
@@ -50,7 +51,7 @@ def start(runtime: str, directory: Path) -> None:
         started.pop_all()
 
 
-def stop(runtime: str) -> None:
+def stop(runtime: list[str]) -> None:
     """What `docker rm` does, in another process: adopt what `start` left, and let the block remove it."""
     host = Namespace.current()
     with Scope() as gone:
@@ -64,12 +65,12 @@ def stop(runtime: str) -> None:
             remove(runtime, name)
 
 
-def remove(runtime: str, name: str) -> None:
+def remove(runtime: list[str], name: str) -> None:
     """Kill a container and forget it; one that was not even made is no error."""
-    subprocess.run([runtime, "delete", "--force", name], check=True)
+    subprocess.run([*runtime, "delete", "--force", name], check=True)
 
 
-def run(runtime: str, directory: Path, name: str, path: str | None) -> int:
+def run(runtime: list[str], directory: Path, name: str, path: str | None) -> int:
     """Start a container in the network namespace at this path, or in one of its own; its process."""
     bundle = directory / name
     (bundle / "rootfs/www").mkdir(parents=True)
@@ -92,14 +93,14 @@ def run(runtime: str, directory: Path, name: str, path: str | None) -> int:
     }
     (bundle / "config.json").write_text(json.dumps(spec))
     pid_file = bundle / "pid"
-    command = [runtime, "run", "--detach", "--bundle", str(bundle), "--pid-file", str(pid_file), name]
+    command = [*runtime, "run", "--detach", "--bundle", str(bundle), "--pid-file", str(pid_file), name]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as starting:
         if starting.stdout is None or starting.stdout.readline() != "ready\n":
-            raise SystemExit(f"{runtime} could not start {name}")
+            raise SystemExit(f"{runtime[0]} could not start {name}")
     return int(pid_file.read_text())
 
 
-def main(runtime: str) -> None:
+def main(runtime: list[str]) -> None:
     """Play the host: start and stop are processes of their own, with traffic in between."""
     host, myself = Namespace.current(), [sys.executable, __file__]
     host.links["lo"].up()
@@ -111,7 +112,7 @@ def main(runtime: str) -> None:
         outside.socket() as listener,
     ):  # fmt: skip
         before = host.links.keys(), host.snapshot().nat
-        subprocess.run([*myself, "start", runtime, directory], check=True)
+        subprocess.run([*myself, "start", directory, *runtime], check=True)
 
         print("outside sees on the host's port 80:", outside.call(page, PUBLIC, 80))
         print("the host itself sees there:", page(PUBLIC, 80))
@@ -121,13 +122,13 @@ def main(runtime: str) -> None:
         listener.listen()
         for name, peer in (("web", "172.18.0.3"), ("db", "172.18.0.2")):
             say = f"wget -qO- http://{peer}:8080 | nc {OUTSIDE} 9000"
-            with subprocess.Popen([runtime, "exec", name, "/bin/sh", "-c", say]):
+            with subprocess.Popen([*runtime, "exec", name, "/bin/sh", "-c", say]):
                 connection, (address, _) = listener.accept()
                 with connection, connection.makefile() as text:
                     said = text.readline().strip()
             print(f"{name} tells outside: {said}; it seems to come from {address}")
 
-        subprocess.run([*myself, "stop", runtime], check=True)
+        subprocess.run([*myself, "stop", *runtime], check=True)
         print("the host is as before:", (host.links.keys(), host.snapshot().nat) == before)
 
 
@@ -140,11 +141,11 @@ def page(host: str, port: int) -> str:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["start", runtime, directory]:
+        case ["start", directory, *runtime]:
             start(runtime, Path(directory))
-        case ["stop", runtime]:
+        case ["stop", *runtime]:
             stop(runtime)
-        case [runtime]:
-            main(runtime)
-        case _:
+        case []:
             raise SystemExit(__doc__)
+        case runtime:
+            main(runtime)

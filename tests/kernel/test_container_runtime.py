@@ -96,7 +96,7 @@ def test_the_example_prints_what_its_page_says(runtime: str) -> None:
 def test_the_example_says_how_it_is_used() -> None:
     done = subprocess.run([sys.executable, PROGRAM], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "sudo netkit unshare" in done.stderr
+    assert "netkit unshare -- python" in done.stderr
 
 
 # -- in a namespace of netkit's ---------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def test_a_container_lives_in_our_namespace(
         ).create()
         path = f"/proc/{os.getpid()}/fd/{box.fileno()}" if how == "anonymous" else f"/run/netns/{name}"
         assert box.path == path
-        pid = program.run(runtime, tmp_path, "box", box.path)
+        pid = program.run([runtime], tmp_path, "box", box.path)
         assert os.stat(f"/proc/{pid}/ns/net").st_ino == os.fstat(box.fileno()).st_ino
         assert host.call(program.page, "10.0.0.2", 8080) == "this is box"
         assert "10.0.0.2/24" in shell(runtime, "box", "ip address show eth0")
@@ -145,7 +145,7 @@ def test_netkit_attaches_a_container_that_runs(
     runtime: str, program: ModuleType, host: Namespace, outside: Namespace, tmp_path: Path
 ) -> None:
     """Bridge, masquerade and a published port, around a namespace that is not ours."""
-    pid = program.run(runtime, tmp_path, "db", None)
+    pid = program.run([runtime], tmp_path, "db", None)
     with Scope() as lab, Namespace.from_pid(pid) as box:
         lab.own(
             VethPair(
@@ -179,7 +179,7 @@ def test_netkit_attaches_a_container_that_runs(
 def test_a_container_that_ends_takes_its_cable_along(
     runtime: str, program: ModuleType, host: Namespace, tmp_path: Path
 ) -> None:
-    pid = program.run(runtime, tmp_path, "db", None)
+    pid = program.run([runtime], tmp_path, "db", None)
     with Bridge(host, "ctr0") as bridge:
         with Namespace.from_pid(pid) as box:
             pair = bridge.connect(box, name="v-db")
@@ -206,7 +206,7 @@ def killed_guarded(*_):
     killed()
 if sys.argv[4] == "killed in between":
     program.Scope.detach = killed_guarded
-program.start(sys.argv[2], Path(sys.argv[3]))
+program.start([sys.argv[2]], Path(sys.argv[3]))
 if sys.argv[4] == "killed":
     killed()
 """
@@ -242,7 +242,7 @@ def test_what_fails_in_between_leaves_nothing(
     before = host.snapshot()
     (tmp_path / "db").write_text("where the second bundle is to be")
     with open(tmp_path / "errors", "w+") as errors:  # no pipe: containers that are left would keep it open
-        host.run([sys.executable, str(PROGRAM), "start", runtime, str(tmp_path)], timeout=60, stderr=errors)
+        host.run([sys.executable, str(PROGRAM), "start", str(tmp_path), runtime], timeout=60, stderr=errors)
         errors.seek(0)
         assert "NotADirectoryError" in errors.read()
     assert host.snapshot() == before

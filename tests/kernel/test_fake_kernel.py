@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -50,13 +51,14 @@ def port(name: str, master: str, **options: object) -> Step:
 
 SCRIPTS: dict[str, list[Step]] = {
     "names": [
-        veth(), veth(), bridge("a"), bridge("b"), link("a", "rename", "b"), link("a", "rename", "c"),
+        veth(up=False), veth(), bridge("a"), bridge("b"), link("a", "rename", "b"), link("a", "rename", "c"),
         altname("c", "add", "long-alternative-name"), altname("b", "add", "long-alternative-name"),
         altname("c", "add", "b"), altname("b", "remove", "long-alternative-name"),
         lambda ns: ns.links["long-alternative-name"].up(), bridge("a"),
         altname("c", "remove", "long-alternative-name"), lambda ns: ns.links["long-alternative-name"],
         link("c", "delete"), link("c", "delete"), link("b", "up"), link("lo", "delete"),
     ],
+    "names of links that are up": [veth(), link("a", "rename", "b"), link("a", "rename", "c")],
     "settings": [
         veth(up=False), link("a", "set", mtu=68), link("a", "set", mtu=1280), link("a", "set", mtu=65535),
         link("lo", "set", mtu=100000), link("a", "set", alias="x y"), link("a", "set", alias=""),
@@ -121,6 +123,9 @@ SCRIPTS: dict[str, list[Step]] = {
 }  # fmt: skip
 
 
+LINUX = tuple(int(part) for part in os.uname().release.split(".")[:2])
+
+
 @contextlib.contextmanager
 def namespace(real: bool) -> Iterator[Namespace]:
     """A new namespace of the one kernel or the other."""
@@ -163,9 +168,18 @@ def state(snapshot: Snapshot) -> list[str]:
     return sorted(lines)
 
 
+def _as_wordy_as(fake: object, real: object) -> object:
+    """FakeKernel speaks as Linux 6.18 does; 6.1 refuses addresses with an errno alone."""
+    if isinstance(fake, tuple) and isinstance(real, tuple) and real[2] is None:
+        return (*fake[:2], None)
+    return fake
+
+
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS.keys())
 def test_the_two_kernels_agree(script: list[Step]) -> None:
+    if script is SCRIPTS["names of links that are up"] and LINUX < (6, 2):
+        pytest.skip("before Linux 6.2 a link is renamed only while it is down")
     real, real_state = played(script, real=True)
     fake, fake_state = played(script, real=False)
-    assert fake == real
+    assert list(map(_as_wordy_as, fake, real)) == real
     assert fake_state == real_state

@@ -6,7 +6,7 @@
     _opener.py     who makes and enters namespaces: threads, or the broker without root
     _runtime.py    what a process keeps per namespace: descriptor, sockets, helpers
     _snapshot.py   Snapshot           _reading.py  LinkInfo: many links at once
-    _outside.py    Outside            a way to the outside network, without root too
+    _outside/      Outside            a way to the outside network, without root too
     _topology/     Topology           a whole network as a plan
     _netlink/      bytes and sockets  _system/    threads, processes, /run and /proc
     _spec/         the frozen values  errors.py   every exception

@@ -34,7 +34,7 @@ from netkit import (
     VethPair,
     WaitTimeout,
 )
-from netkit import _outside as module
+from netkit._outside import outside as module
 from netkit._system import outside_programs
 from tests.harness import processes
 from tests.harness.oracle import addresses, ip, link, nft

@@ -10,9 +10,9 @@ from netkit._known import require_namespace
 from netkit._lifecycle import LINKS, Holder, Resource, Teardown, Undo, raise_first
 from netkit._link import Link
 from netkit._netlink.link import get_link, parse_link, set_link
-from netkit._outside_ports import choose_ports
-from netkit._outside_redirects import redirects, unchanged
-from netkit._outside_view import OutsideView, view_outside
+from netkit._outside.ports import choose_ports
+from netkit._outside.redirects import redirects, unchanged
+from netkit._outside.view import OutsideView, view_outside
 from netkit._readiness import wait_until_heard
 from netkit._runtime import Runtime
 from netkit._spec import names, numbers

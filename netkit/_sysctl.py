@@ -147,6 +147,15 @@ class SysctlOverride(Resource):
                 each._made()
             progress(len(run))
 
+    def _runtimes(self) -> tuple[Runtime | None, ...]:
+        return (self._runtime,)
+
+    def _outlived(self) -> None:
+        # The number of a namespace is given away again: who overrides the key there is another user.
+        if self._override is not None and self._is_gone():
+            self._override.forget()
+        super()._outlived()
+
     def _remove(self, teardown: Teardown) -> None:
         override, runtime = self._override, self._runtime
         if override is None or runtime is None:

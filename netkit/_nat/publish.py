@@ -9,7 +9,7 @@ from netkit._lifecycle import NAT, Holder, Resource, Teardown, Undo
 from netkit._link import Link
 from netkit._nat import publish_plain as plain
 from netkit._nat.nftables_plain import TABLE
-from netkit._nat.publish_devices import Hairpin, addresses_of, connected, is_ours, port_of
+from netkit._nat.publish_devices import Hairpin, addresses_of, connected, is_ours, ports_of
 from netkit._nat.publish_flush import forget_udp
 from netkit._nat.publish_part import Part
 from netkit._nat.publish_reserve import Reservation, close_reservations, reserve
@@ -96,7 +96,7 @@ class PortMapping(Resource, Holder):
         What goes through the relay of ::1 is not among them. NotFoundError when somebody removed a port.
         """
         self._check_live()
-        return NatCounters(self._ports().counters(self._live_part().entries, self._table))
+        return NatCounters(self._ports().counters(self._live_part(), self._table))
 
     @property
     def reserved(self) -> tuple[tuple[str, int], ...]:
@@ -145,7 +145,7 @@ class PortMapping(Resource, Holder):
     def _connections(self, addresses: Sequence[tuple[int, Address]]) -> dict[IPAddress, Connected]:
         label = self._netns._called()
         targets = {target for spec in self._specs for target in spec.targets}
-        return {target: connected(target, addresses, label) for target in targets}
+        return connected(targets, addresses, label)
 
     def _override(self, undo: Undo, key: str) -> None:
         override = self._netns.sysctl.override(key, 1)
@@ -165,9 +165,9 @@ class PortMapping(Resource, Holder):
             if is_ours(runtime, index):
                 names.append(runtime.name_of(index))
                 self._override(undo, f"net/ipv4/conf/{names[-1]}/route_localnet")
-        for target in where:
-            port = port_of(self._netns, target) if calls[target.version] else None
-            if port is not None and is_ours(runtime, port):
+        bridged = [target.packed for target in where if calls[target.version]]
+        for port in ports_of(self._netns, bridged):
+            if is_ours(runtime, port):
                 hairpin = Hairpin(runtime, port)
                 hairpin.begin()
                 undo.add(hairpin.end)
@@ -249,7 +249,7 @@ class PortMapping(Resource, Holder):
         super()._outlived()
 
     def _exists(self) -> bool:
-        return self._ports().exists(self._live_part().entries, self._table)
+        return self._ports().exists(self._live_part(), self._table)
 
     def _detach(self) -> None:
         self._let_go_of_ports()

@@ -6,6 +6,8 @@ those that carry netkit's tag.
 
 from __future__ import annotations
 
+from _thread import RLock
+
 from netkit._lifecycle import ROOT
 from netkit._marks import TAG
 from netkit._netlink.address import list_addresses, parse_addresses
@@ -16,7 +18,7 @@ from netkit.errors import KernelError, NotFoundError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from netkit._namespace import Namespace
     from netkit._runtime import Runtime
@@ -40,22 +42,34 @@ def addresses_of(runtime: Runtime) -> list[tuple[int, Address]]:
     return parse_addresses(runtime.route.dump(list_addresses()))
 
 
-def connected(target: IPAddress, addresses: Sequence[tuple[int, Address]], label: str) -> Connected:
-    """Where the target is connected; SpecError where it is not."""
-    best: Connected | None = None
-    packed = target.packed
-    for index, address in addresses:
-        if len(address.packed) == len(packed) and (best is None or address.prefixlen > best.prefixlen):
-            shared = _network(packed, address.prefixlen)
-            if _network(address.packed, address.prefixlen) == shared:
-                best = Connected(index, shared, address.prefixlen)
-    if best is None:
-        of_family = [str(a) for _, a in addresses if len(a.packed) == len(packed) and a.scope == "global"]
-        raise SpecError(
-            f"to '{target}' is in no network that {label} is connected to: its addresses are "
-            f"{', '.join(of_family) or 'none of that family'}. Connect it first, as Bridge.connect() does"
-        )
-    return best
+def connected(
+    targets: Iterable[IPAddress], addresses: Sequence[tuple[int, Address]], label: str
+) -> dict[IPAddress, Connected]:
+    """Where each target is connected; SpecError for one that is not."""
+    # The longest prefix decides, as for a route.
+    networks = sorted(
+        {(len(a.packed), a.prefixlen, _network(a.packed, a.prefixlen)): i for i, a in addresses}.items(),
+        key=lambda each: -each[0][1],
+    )
+    found: dict[IPAddress, Connected] = {}
+    for target in targets:
+        packed = target.packed
+        for (size, length, network), index in networks:
+            if size == len(packed) and _network(packed, length) == network:
+                found[target] = Connected(index, network, length)
+                break
+        else:
+            raise _not_connected(target, addresses, label)
+    return found
+
+
+def _not_connected(target: IPAddress, addresses: Sequence[tuple[int, Address]], label: str) -> SpecError:
+    size = len(target.packed)
+    of_family = [str(a) for _, a in addresses if len(a.packed) == size and a.scope == "global"]
+    return SpecError(
+        f"to '{target}' is in no network that {label} is connected to: its addresses are "
+        f"{', '.join(of_family) or 'none of that family'}. Connect it first, as Bridge.connect() does"
+    )
 
 
 def _network(packed: bytes, prefixlen: int) -> bytes:
@@ -78,18 +92,21 @@ def is_ours(runtime: Runtime, index: int) -> bool:
 # -- hairpin --------------------------------------------------------------------------
 
 
-def port_of(netns: Namespace, target: IPAddress) -> int | None:
-    """The index of our bridge port behind which the target is; None if it is on no bridge, or not ours."""
-    for member in ROOT._held_members():
+def ports_of(netns: Namespace, targets: Iterable[bytes]) -> list[int]:
+    """The indexes of our bridge ports behind which these targets are."""
+    wanted = set(targets)
+    found: set[int] = set()
+    for member in ROOT._held_members() if wanted else ():
         if not isinstance(member, VethPair) or not member._is_alive():
             continue
         near, far = member._near, member._far
         if near.netns is None or not near.netns._same_as(netns):
             continue
-        if any(address.packed == target.packed for address in far.addresses):
+        if any(address.packed in wanted for address in far.addresses):
             link = member.link
-            return link.ifindex if link._read().master else None
-    return None
+            if link._read().master:
+                found.add(link.ifindex)
+    return sorted(found)
 
 
 class Hairpin:
@@ -102,6 +119,10 @@ class Hairpin:
 
     def begin(self) -> None:
         """Turn it on, unless it is."""
+        with _lock:
+            self._begin()
+
+    def _begin(self) -> None:
         users, was = _hairpins.get(self._key, (0, False))
         if not users:
             was = _is_hairpin(self._runtime, self._index)
@@ -111,6 +132,10 @@ class Hairpin:
 
     def end(self, *, leave: bool = False) -> None:
         """The last user turns it off, unless it was on before. Gone already is success."""
+        with _lock:
+            self._end(leave)
+
+    def _end(self, leave: bool) -> None:
         users, was = _hairpins.pop(self._key, (0, True))
         if users > 1:
             _hairpins[self._key] = users - 1, was or leave
@@ -125,6 +150,7 @@ class Hairpin:
         self._runtime.route.request(set_port(self._index, hairpin=on, operation=operation))
 
 
+_lock = RLock()
 _hairpins: dict[tuple[int, int, int], tuple[int, bool]] = {}
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Mapping
 
 from netkit._nat.publish_rules import (
     FAMILIES,
     LOCALNET,
+    data_of,
     device_element,
-    element_of,
     guarding,
     key_of,
     masquerading,
@@ -17,7 +17,7 @@ from netkit._nat.publish_rules import (
     subnets_name,
 )
 from netkit._netlink.nft import NFPROTO_IPV4
-from netkit._netlink.nft_sets import delete_elements, new_elements
+from netkit._netlink.nft_sets import delete_elements, mapped_elements, new_elements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,14 +26,17 @@ if TYPE_CHECKING:
 
     # Family of the table, the network's address, its prefix length.
     Network = tuple[int, bytes, int]
-    # Family of the table, name of the map, key.
-    Place = tuple[int, str, bytes]
+    # Family of the table, name of the map.
+    Place = tuple[int, str]
 
 
 class Part:
-    """The entries of a mapping, the networks whose hosts are masqueraded, the devices with route_localnet."""
+    """The entries of a mapping, the networks whose hosts are masqueraded, the devices with route_localnet.
 
-    __slots__ = ("devices", "entries", "networks", "words")
+    ``maps`` has what it puts into each map: keys with their data.
+    """
+
+    __slots__ = ("devices", "entries", "maps", "networks", "twice", "words")
 
     def __init__(
         self,
@@ -46,34 +49,47 @@ class Part:
         self.networks = frozenset(networks)
         self.devices = frozenset(devices)
         self.words = words
-
-    def places(self) -> Iterator[tuple[Place, Entry]]:
-        """Where in the kernel each entry is."""
+        self.twice: Entry | None = None  # one that is in it twice
+        self.maps: dict[Place, dict[bytes, bytes]] = {}
         for entry in self.entries:
-            yield place_of(entry), entry
+            content = self.maps.setdefault(place_of(entry), {})
+            key = key_of(entry)
+            if key in content:
+                self.twice = entry
+            content[key] = data_of(entry)
 
     def families(self) -> set[int]:
         """Those of its tables."""
-        return {FAMILIES[entry.version] for entry in self.entries}
+        return {family for family, _ in self.maps}
+
+    def entry_of(self, place: Place, key: bytes) -> Entry:
+        """The entry that has this key in this map."""
+        return next(each for each in self.entries if place_of(each) == place and key_of(each) == key)
 
 
 def place_of(entry: Entry) -> Place:
-    """Where in the kernel an entry is."""
-    return FAMILIES[entry.version], set_of(entry), key_of(entry)
+    """The map that an entry belongs into."""
+    return FAMILIES[4 if len(entry[3]) == 4 else 6], set_of(entry)
 
 
-def entries_requests(table: str, entries: Iterable[Entry], words: str, *, adding: bool) -> list[Request]:
-    """Add or delete the elements of the maps, in as few messages as can be."""
-    by_map: dict[tuple[int, str], list[bytes]] = {}
-    for entry in entries:
-        by_map.setdefault((FAMILIES[entry.version], set_of(entry)), []).append(element_of(entry))
-    requests: list[Request] = []
-    for (family, name), elements in by_map.items():
-        if adding:
-            requests += new_elements(family, table, name, elements, f"publish {words}", exclusive=True)
-        else:
-            requests += delete_elements(family, table, name, elements, f"take back {words}")
-    return requests
+def entries_requests(table: str, maps: Mapping[Place, Mapping[bytes, bytes]], words: str) -> list[Request]:
+    """Add the elements of the maps, in as few messages as can be."""
+    return [
+        request
+        for (family, name), content in maps.items()
+        for request in new_elements(
+            family, table, name, mapped_elements(content), f"publish {words}", exclusive=True
+        )
+    ]
+
+
+def entries_deletion(table: str, maps: Mapping[Place, Mapping[bytes, bytes]], words: str) -> list[Request]:
+    """Delete the elements of the maps."""
+    return [
+        request
+        for (family, name), content in maps.items()
+        for request in delete_elements(family, table, name, mapped_elements(content), f"take back {words}")
+    ]
 
 
 def network_requests(

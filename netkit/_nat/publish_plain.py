@@ -12,13 +12,12 @@ from netkit._nat.nftables_plain import TABLE
 from netkit._nat.nftables_rules import change_what_was_read
 from netkit._nat.publish_part import (
     device_requests,
+    entries_deletion,
     entries_requests,
     network_deletion,
     network_requests,
-    place_of,
 )
 from netkit._nat.publish_rules import (
-    FAMILIES,
     GUARD,
     HOST_PORTS,
     LOCALNET,
@@ -26,7 +25,6 @@ from netkit._nat.publish_rules import (
     PORTS,
     POSTROUTING,
     PREROUTING,
-    data_of,
     foundation,
 )
 from netkit._netlink import nft
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
     from netkit._netlink.nft_sets import Element
     from netkit._netlink.socket import NetlinkSocket
     from netkit._netlink.wire import Request
-    from netkit._spec.port_mapping import Entry
 
 _SUBNETS = "subnets_"
 
@@ -63,7 +60,7 @@ def detach(ports: PublishedPorts, socket: NetlinkSocket, part: Part) -> None:
             requests += network_requests(TABLE, networks, lengths)
             if family == NFPROTO_IPV4:
                 requests += device_requests(TABLE, part.devices, guarded=LOCALNET in names)
-        requests += entries_requests(TABLE, part.entries, part.words, adding=True)
+        requests += entries_requests(TABLE, part.maps, part.words)
         return [*requests, *ports.deletion(part)]
 
     change_what_was_read(socket, build)
@@ -78,11 +75,16 @@ def adopt(ports: PublishedPorts, socket: NetlinkSocket, part: Part) -> None:
         requests: list[Request] = []
         for family in sorted(part.families()):
             present = _elements(socket, family)
-            mine = {place_of(entry)[1:]: data_of(entry) for entry in part.entries if _family(entry) == family}
-            for place, data in mine.items():
-                if place not in present or present[place].data != data:
+            mine = {
+                (name, key): data
+                for (known, name), content in part.maps.items()
+                if known == family
+                for key, data in content.items()
+            }
+            for where, data in mine.items():
+                if where not in present or present[where].data != data:
                     raise _missing(part, socket.label)
-            left = [each for place, each in present.items() if place not in mine]
+            left = [each for where, each in present.items() if where not in mine]
             requests += _tidying(socket, family, part, left)
         return [*requests, *ports.creation(part)]
 
@@ -102,20 +104,16 @@ def _tidying(socket: NetlinkSocket, family: int, part: Part, left: list[Element]
             *[nft.delete_chain(family, TABLE, chain, with_rules=True) for chain in chains],
             *[delete_set(family, TABLE, name) for name in sorted(names) if _is_ours(name)],
         ]
-    entries = [entry for entry in part.entries if _family(entry) == family]
+    maps = {place: content for place, content in part.maps.items() if place[0] == family}
     unused = [
         (known, network, length)
         for known, network, length in part.networks
         if known == family and not any(_within(each.data or b"", network, length) for each in left)
     ]
     return [
-        *entries_requests(TABLE, entries, part.words, adding=False),
+        *entries_deletion(TABLE, maps, part.words),
         *network_deletion(TABLE, unused),
     ]
-
-
-def _family(entry: Entry) -> int:
-    return FAMILIES[entry.version]
 
 
 def _is_ours(name: str) -> bool:

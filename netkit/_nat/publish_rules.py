@@ -24,13 +24,13 @@ loopback addresses in from its wire as well: those are dropped, before anything 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from struct import Struct
 from sys import byteorder
 
 from netkit._netlink import nft
 from netkit._netlink import nft_expressions as e
 from netkit._netlink.nft import NFPROTO_IPV4, NFPROTO_IPV6
-from netkit._netlink.nft_sets import concatenated, element, new_set
+from netkit._netlink.nft_sets import element, new_set
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ POSTROUTING, GUARD = "publish_postrouting", "publish_guard"
 FAMILIES = {4: NFPROTO_IPV4, 6: NFPROTO_IPV6}
 _ADDRESS = {NFPROTO_IPV4: ("ipv4_addr", 4), NFPROTO_IPV6: ("ipv6_addr", 16)}
 _OFFSETS = {NFPROTO_IPV4: (12, 16), NFPROTO_IPV6: (8, 24)}  # of source and destination in the header
+_KEY = Struct(">BxxxHxx").pack  # protocol and port, each in a register of 4 bytes
+_PORT = Struct(">Hxx").pack
 _LOOPBACK6 = bytes(15) + b"\x01"
 
 
@@ -54,18 +56,13 @@ def set_of(entry: Entry) -> str:
 
 def key_of(entry: Entry) -> bytes:
     """What is looked up for it."""
-    key = concatenated(bytes((entry.proto,)), entry.port.to_bytes(2, "big"))
-    return key if entry.host_ip is None else entry.host_ip + key
+    key = _KEY(entry[1], entry[2])
+    return key if entry[0] is None else entry[0] + key
 
 
 def data_of(entry: Entry) -> bytes:
     """What is found."""
-    return entry.target + concatenated(entry.target_port.to_bytes(2, "big"))
-
-
-def element_of(entry: Entry) -> bytes:
-    """The entry as an element of its map."""
-    return element(key_of(entry), data_of(entry))
+    return entry[3] + _PORT(entry[4])
 
 
 def network_element(network: bytes) -> bytes:
@@ -176,8 +173,3 @@ def _loopback(offset: int) -> bytes:
 
 def _to(family: int, address: bytes) -> bytes:
     return e.match_network(_OFFSETS[family][1], address, len(address) * 8)
-
-
-def families_of(entries: Iterable[Entry]) -> set[int]:
-    """The families of tables that these need."""
-    return {FAMILIES[entry.version] for entry in entries}

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from errno import EEXIST, ENOENT
 from threading import Lock
 
 from netkit._nat.publish_part import (
     device_deletion,
     device_requests,
+    entries_deletion,
     entries_requests,
     network_deletion,
     network_requests,
     place_of,
 )
-from netkit._nat.publish_rules import data_of, foundation
+from netkit._nat.publish_rules import data_of, foundation, key_of
 from netkit._netlink import nft
 from netkit._netlink.nft import NFPROTO_IPV4, NFPROTO_IPV6
-from netkit._netlink.nft_sets import get_element, parse_elements
+from netkit._netlink.nft_sets import dump_elements, get_element, parse_elements
 from netkit.errors import ExistsError, KernelError, NotFoundError
 
 TYPE_CHECKING = False
@@ -33,7 +34,16 @@ if TYPE_CHECKING:
     from netkit._runtime import Runtime
     from netkit._spec.port_mapping import Entry
 
-_EXISTS = 17
+
+def _families(part: Part) -> Counter[int]:
+    """How many entries it has in the tables of each family."""
+    found: Counter[int] = Counter()
+    for (family, _), content in part.maps.items():
+        found[family] += len(content)
+    return found
+
+
+_FEW = 16  # each costs a request; beyond, a dump costs less
 
 
 class PublishedPorts:
@@ -43,7 +53,7 @@ class PublishedPorts:
         self.table = f"netkit-ports-{os.urandom(4).hex()}"
         self._runtime = runtime
         self._lock = Lock()
-        self._places: dict[Place, Part] = {}
+        self._keys: dict[Place, dict[bytes, Part]] = {}
         self._parts: dict[Part, None] = {}
         self._families: Counter[int] = Counter()
         self._networks: Counter[Network] = Counter()
@@ -81,17 +91,17 @@ class PublishedPorts:
 
     def check_free(self, part: Part) -> None:
         """ExistsError if a port of it is published by this process, or twice in it."""
-        seen: set[Place] = set()
-        for place, entry in part.places():
-            other = self._places.get(place)
-            if other is not None or place in seen:
-                raise ExistsError(
-                    f"publish {entry.proto_name} port {entry.port}",
-                    _EXISTS,
-                    netns=self._runtime.label,
-                    hint=f"This program has published it: {part.words if other is None else other.words}",
-                )
-            seen.add(place)
+        if part.twice is not None:
+            raise self._taken(part.twice, part)
+        for place, content in part.maps.items():
+            known = self._keys.get(place, {})
+            for key in known.keys() & content.keys():
+                raise self._taken(part.entry_of(place, key), known[key])
+
+    def _taken(self, entry: Entry, by: Part) -> ExistsError:
+        operation = f"publish {entry.proto_name} port {entry.port}"
+        hint = f"This program has published it: {by.words}"
+        return ExistsError(operation, EEXIST, netns=self._runtime.label, hint=hint)
 
     def creation(self, part: Part) -> list[Request]:
         """Requests that add it to our tables."""
@@ -106,17 +116,17 @@ class PublishedPorts:
             *requests,
             *network_requests(self.table, networks, self._lengths),
             *device_requests(self.table, devices, guarded=self._guarded),
-            *entries_requests(self.table, part.entries, part.words, adding=True),
+            *entries_requests(self.table, part.maps, part.words),
         ]
 
     def deletion(self, part: Part) -> list[Request]:
         """Requests that take it out of our tables; a table goes with its last entry."""
-        left = self._families - Counter(place[0] for place, _ in part.places())
+        left = self._families - _families(part)
         networks = [e for e in part.networks if self._networks[e] == 1 and left[e[0]]]
         devices = [e for e in part.devices if self._devices[e] == 1 and left[NFPROTO_IPV4]]
-        staying = [entry for entry in part.entries if left[place_of(entry)[0]]]
+        staying = {place: content for place, content in part.maps.items() if left[place[0]]}
         return [
-            *entries_requests(self.table, staying, part.words, adding=False),
+            *entries_deletion(self.table, staying, part.words),
             *network_deletion(self.table, networks),
             *device_deletion(self.table, devices),
             *[nft.delete_table(f, self.table) for f in sorted(part.families()) if not left[f]],
@@ -125,8 +135,9 @@ class PublishedPorts:
     def learn(self, part: Part) -> None:
         """It is there."""
         self._parts[part] = None
-        self._places.update((place, part) for place, _ in part.places())
-        self._families.update(place[0] for place, _ in part.places())
+        for place, content in part.maps.items():
+            self._keys.setdefault(place, {}).update(dict.fromkeys(content, part))
+        self._families.update(_families(part))
         self._networks.update(part.networks)
         self._devices.update(part.devices)
         self._lengths |= {(family, length) for family, _, length in part.networks}
@@ -135,10 +146,11 @@ class PublishedPorts:
     def unlearn(self, part: Part) -> None:
         """It is not there any more."""
         self._parts.pop(part, None)
-        for place, _ in part.places():
-            if self._places.get(place) is part:
-                del self._places[place]
-        self._families -= Counter(place[0] for place, _ in part.places())
+        for place, content in part.maps.items():
+            known = self._keys[place]
+            for key in content:
+                del known[key]
+        self._families -= _families(part)
         self._networks -= Counter(part.networks)
         self._devices -= Counter(part.devices)
         self._lengths = {each for each in self._lengths if self._families[each[0]]}
@@ -146,28 +158,43 @@ class PublishedPorts:
 
     # -- reading ------------------------------------------------------------------
 
-    def counters(self, entries: Iterable[Entry], table: str) -> tuple[int, int]:
-        """Packets and bytes; NotFoundError if one is gone, or leads elsewhere now."""
-        counted = [self.element(entry, table).counters for entry in entries]
+    def counters(self, part: Part, table: str) -> tuple[int, int]:
+        """Packets and bytes; NotFoundError if an entry is gone, or leads elsewhere now."""
+        counted = [each.counters for each in self._elements(part, table)]
         return sum(packets for packets, _ in counted), sum(size for _, size in counted)
 
-    def exists(self, entries: Iterable[Entry], table: str) -> bool:
+    def exists(self, part: Part, table: str) -> bool:
         """Whether all are there."""
         try:
-            for entry in entries:
-                self.element(entry, table)
+            return len(self._elements(part, table)) == len(part.entries)
         except NotFoundError:
             return False
-        return True
+
+    def _elements(self, part: Part, table: str) -> list[Element]:
+        """The entries as the kernel has them: one by one, or of many by reading the whole maps."""
+        if len(part.entries) <= _FEW:
+            return [self.element(entry, table) for entry in part.entries]
+        found: list[Element] = []
+        for (family, name), content in part.maps.items():
+            request = dump_elements(family, table, name)
+            present = {each.key: each for each in parse_elements(self._runtime.netfilter.dump(request))}
+            for key, data in content.items():
+                element = present.get(key)
+                if element is None or element.data != data:
+                    raise NotFoundError(request.operation, ENOENT, netns=self._runtime.label)
+                found.append(element)
+        return found
 
     def element(self, entry: Entry, table: str) -> Element:
         """The entry as the kernel has it; NotFoundError if it is not there, or leads elsewhere."""
-        family, name, key = place_of(entry)
-        request = get_element(family, table, name, key)
+        family, name = place_of(entry)
+        request = get_element(family, table, name, key_of(entry))
         for found in parse_elements([self._runtime.netfilter.get(request)]):
             if found.data == data_of(entry):
                 return found
-        raise NotFoundError(request.operation, 2, netns=self._runtime.label, hint="It leads elsewhere now")
+        raise NotFoundError(
+            request.operation, ENOENT, netns=self._runtime.label, hint="It leads elsewhere now"
+        )
 
     # -- the change, and what follows one with an unknown outcome ------------------------
 

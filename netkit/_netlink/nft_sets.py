@@ -11,7 +11,7 @@ nft_add_set_elem), libnftnl's include/libnftnl/udata.h, nft(8) "SETS" and "MAPS"
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from sys import byteorder
 
 from netkit._netlink.nft import NFTABLES, nft_request, nft_values, table_words
@@ -186,6 +186,16 @@ def element(
     if userdata:
         members += attribute(6, userdata)
     return nested(_LIST_ELEMENT, members)
+
+
+def mapped_elements(pairs: Mapping[bytes, bytes]) -> list[bytes]:
+    """Elements of a map, thousands of them: keys of one size, data of one size, both whole registers."""
+    for key, data in pairs.items():
+        whole = element(key, data)
+        before = whole.index(key, 4)
+        between = whole[before + len(key) : len(whole) - len(data)]
+        return [whole[:before] + key + between + data for key, data in pairs.items()]
+    return []
 
 
 def interval(low: bytes, high: bytes) -> list[bytes]:

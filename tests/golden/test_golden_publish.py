@@ -54,7 +54,7 @@ def test_the_tables_are_what_nft_compiles(netfilter: NetlinkSocket, family: int)
         *foundation(family, "ours"),
         *network_requests("ours", part.networks, ()),
         *device_requests("ours", part.devices, guarded=False),
-        *entries_requests("ours", part.entries, "ports", adding=True),
+        *entries_requests("ours", part.maps, "ports"),
     ]
     netfilter.transact(nft.transaction(requests))
     text = (Path(__file__).parent / f"publish_{WORDS[family]}.nft").read_text()

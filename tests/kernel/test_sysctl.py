@@ -397,3 +397,15 @@ def test_F68_a_killed_process_counts_no_longer(other: Other) -> None:
         other.process.wait()
         mine.delete()
         assert said(box, FORWARD) == "0"
+
+
+def test_an_override_ends_with_its_namespace() -> None:
+    """The kernel gives the namespace's number to another one: nobody may take the first one's users for its."""
+    from netkit._system import sysctl as system
+
+    with Namespace() as ns:
+        override = ns.sysctl.override("net.ipv4.ip_forward", 1).create()
+        assert [key for key in system._shared if key[0] == ns._live_runtime().identity]
+        identity = ns._live_runtime().identity
+    assert not [key for key in system._shared if key[0] == identity]
+    override.delete()  # finds nothing, and succeeds

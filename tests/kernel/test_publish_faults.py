@@ -1,0 +1,154 @@
+"""Published ports when something goes wrong in the middle: what is there afterwards, and what is not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from netkit import Bridge, ExistsError, KernelError, Namespace, PortMapping, Scope
+from netkit._netlink.socket import NetlinkSocket
+from tests.harness.packets import bound, tcp
+
+
+class World(NamedTuple):
+    host: Namespace
+    box: Namespace
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with Scope() as lab:
+        host, box = lab.own(Namespace()), lab.own(Namespace())
+        bridge = lab.own(Bridge(host, "br0", address=["172.18.0.1/24", "fd18::1/64"]))
+        addresses = ["172.18.0.2/24", "fd18::2/64"]
+        bridge.connect(box, name="port2", peer_address=addresses, default_route=True)
+        yield World(host, box)
+
+
+def ruleset(ns: Namespace) -> str:
+    return str(ns.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout)
+
+
+class Breaking:
+    """Interrupts the n-th transaction, before it is sent or after the kernel has done it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, n: int, done: bool) -> None:
+        self.left = n
+        real = NetlinkSocket.transact
+
+        def transact(socket: NetlinkSocket, requests: Any) -> Any:
+            self.left -= 1
+            if self.left == 0 and not done:
+                raise KeyboardInterrupt
+            replies = real(socket, requests)
+            if self.left == 0:
+                raise KeyboardInterrupt
+            return replies
+
+        monkeypatch.setattr(NetlinkSocket, "transact", transact)
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_an_interrupt_while_it_is_added(world: World, monkeypatch: pytest.MonkeyPatch, done: bool) -> None:
+    with world.host.publish(8080, to="172.18.0.2:80"):
+        Breaking(monkeypatch, 1, done)
+        with pytest.raises(KeyboardInterrupt):
+            world.host.publish(8081, to="172.18.0.2:80").create()
+        monkeypatch.undo()
+        with world.host.publish(8082, to="172.18.0.2:80"):  # whatever is begun next settles it
+            text = ruleset(world.host)
+            assert ["tcp . 8080" in text, "tcp . 8081" in text, "tcp . 8082" in text] == [True, False, True]
+        with bound(world.box, "172.18.0.2", 80) as server:
+            assert tcp(world.host, "127.0.0.1", 8080, server) == "172.18.0.1"
+    assert ruleset(world.host) == ""
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_an_interrupt_while_it_is_removed(world: World, monkeypatch: pytest.MonkeyPatch, done: bool) -> None:
+    with world.host.publish(8080, to="172.18.0.2:80"):
+        mapping = world.host.publish(8081, to=(world.box, 80)).create()
+        Breaking(monkeypatch, 1, done)
+        with pytest.raises(KeyboardInterrupt):
+            mapping.delete()
+        monkeypatch.undo()
+        text = ruleset(world.host)
+        assert ["tcp . 8080" in text, "tcp . 8081" in text] == [True, False]
+    assert ruleset(world.host) == ""
+
+
+def created(mapping: PortMapping) -> bool:
+    try:
+        mapping.create()
+    except KernelError as problem:
+        if "the test" not in str(problem):
+            raise
+        return False
+    return True
+
+
+def test_a_refusal_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step on the way, refused: ports, sysctls and rules are as before."""
+    before = {
+        key: world.host.sysctl[key] for key in ("net.ipv4.ip_forward", "net.ipv4.conf.br0.route_localnet")
+    }
+    steps = 0
+    while True:
+        steps += 1
+        count = [steps]
+
+        def refused(real: Any, count: list[int] = count) -> Any:
+            def call(*arguments: Any, **keywords: Any) -> Any:
+                count[0] -= 1
+                if count[0] == 0:
+                    raise KernelError("do what was asked", 12, netns="the test")
+                return real(*arguments, **keywords)
+
+            return call
+
+        mapping = world.host.publish(8080, to=(world.box, 80), proto=["tcp", "udp"])
+        with monkeypatch.context() as patch:
+            for name in ("request", "dump", "get", "batch", "transact"):
+                patch.setattr(NetlinkSocket, name, refused(getattr(NetlinkSocket, name)))
+            made = created(mapping)
+        if made:
+            mapping.delete()
+            assert count[0] > 0, "a refusal was passed over"
+            break
+        assert ruleset(world.host) == ""
+        assert {key: world.host.sysctl[key] for key in before} == before
+        assert mapping.reserved == ()
+        with world.host.publish(8080, to=(world.box, 80), proto=["tcp", "udp"]):
+            pass
+    assert steps > 5
+
+
+def test_many_threads(world: World) -> None:
+    problems: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for step in range(10):
+                with world.host.publish(8000 + number * 10 + step, to=(world.box, 80), proto=["tcp", "udp"]):
+                    pass
+        except BaseException as problem:
+            problems.append(problem)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert ruleset(world.host) == ""
+
+
+def test_of_two_that_want_the_same_port_one_gets_it(world: World) -> None:
+    with world.host.publish(8080, to="172.18.0.2:80") as first:
+        with pytest.raises(ExistsError):
+            world.host.publish(8080, to="172.18.0.2:81").create()
+        assert first.exists
+        with world.host.publish(8080, to="[fd18::2]:80", reserve=False):  # the other family
+            assert first.exists

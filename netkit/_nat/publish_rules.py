@@ -57,7 +57,8 @@ def set_of(entry: Entry) -> str:
 def key_of(entry: Entry) -> bytes:
     """What is looked up for it."""
     key = _KEY(entry[1], entry[2])
-    return key if entry[0] is None else entry[0] + key
+    host_ip = entry[0]
+    return key if host_ip is None else host_ip + key
 
 
 def data_of(entry: Entry) -> bytes:

@@ -400,7 +400,7 @@ def test_F68_a_killed_process_counts_no_longer(other: Other) -> None:
 
 
 def test_an_override_ends_with_its_namespace() -> None:
-    """The kernel gives the namespace's number to another one: nobody may take the first one's users for its."""
+    """The kernel gives the namespace's number to another one: the first one's users are not its."""
     from netkit._system import sysctl as system
 
     with Namespace() as ns:

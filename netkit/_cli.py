@@ -162,17 +162,16 @@ def _gc(chosen: Namespace) -> int:
         print(json.dumps([{name: getattr(each, name) for name in Leftover._fields} for each in found]))
     else:
         for each in found:
-            print(_told(each, chosen.dry_run))
+            print(_told(each))
         if not found:
             print("nothing is left")
     return FAILED if any(each.outcome == "failed" for each in found) else OK
 
 
-def _told(each: Leftover, dry_run: bool) -> str:
-    outcome = f"would be {each.outcome}" if dry_run and each.outcome == "removed" else each.outcome
+def _told(each: Leftover) -> str:
     owner = f" of {each.owner}" if each.owner else ""
     reason = f": {each.reason}" if each.reason else ""
-    return f"{outcome}: {each.what}{owner}{reason}"
+    return f"{each.outcome}: {each.what}{owner}{reason}"
 
 
 def _unshare(chosen: Namespace) -> int:

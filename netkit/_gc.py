@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netkit._lifecycle.collect import collect
-from netkit._lifecycle.reclaim import GONE
+from netkit._lifecycle.reclaim import GONE, REMOVED
 from netkit._spec.numbers import boolean
 from netkit._spec.value import Value
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Leftover(Value):
     """One thing that a dead process had made: ``what`` it is in words, and what became of it.
 
-    ``outcome`` is ``"removed"`` (with ``dry_run``: would be), ``"left alone"`` (something of somebody else
-    is in its place) or ``"failed"``; ``reason`` says why.
+    ``outcome`` is ``"removed"`` (with ``dry_run``: ``"would be removed"``), ``"left alone"`` (something of
+    somebody else is in its place) or ``"failed"``; ``reason`` says why.
     ``owner`` is who made it, ``PID-RANDOM`` as in its journal's name, or empty where that is lost.
     """
 
@@ -58,9 +58,10 @@ def gc(*, dry_run: bool = False) -> list[Leftover]:
         ...     print(leftover)
     """
     found = collect(boolean(dry_run, "dry_run"))
-    return [_leftover(each) for each in found if each.finding.outcome != GONE]
+    return [_leftover(each, dry_run) for each in found if each.finding.outcome != GONE]
 
 
-def _leftover(found: Collected) -> Leftover:
+def _leftover(found: Collected, dry_run: bool) -> Leftover:
     finding = found.finding
-    return Leftover(finding.what, finding.outcome, finding.reason, found.owner)
+    outcome = f"would be {REMOVED}" if dry_run and finding.outcome == REMOVED else finding.outcome
+    return Leftover(finding.what, outcome, finding.reason, found.owner)

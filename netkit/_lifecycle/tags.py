@@ -43,17 +43,21 @@ def owner_by_tag(record: LinkRecord) -> str | None:
 
 def tagged_links(dry_run: bool, known: Collection[str]) -> Iterator[tuple[str, Finding]]:
     """Those of the calling thread's namespace and of the named ones; it enters them, and comes back."""
+    yield from _here(dry_run, known)
     home = nsfs.open_current()
     try:
-        yield from _here(dry_run, known)
         for fd in _named(nsfs.identity(home)):
             try:
                 setns(fd, CLONE_NEWNET)
-                yield from _here(dry_run, known)
+            except OSError:
+                continue  # without the capability there is nothing that we may remove
             finally:
                 os.close(fd)
+            try:
+                yield from _here(dry_run, known)
+            finally:
+                setns(home, CLONE_NEWNET)
     finally:
-        setns(home, CLONE_NEWNET)
         os.close(home)
 
 

@@ -29,12 +29,20 @@ class Guard:
     def __init__(self, pid: int) -> None:
         self.pid = pid
 
+    def lives(self) -> bool:
+        """Whether nobody has killed it. It stays a zombie until `end`."""
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        except ChildProcessError:
+            return False  # somebody else has waited for it
+
     def end(self) -> None:
         """End it; nothing is undone."""
         try:
-            os.kill(self.pid, _signal.SIGKILL)
+            if self.lives():  # else its number may be another process's
+                os.kill(self.pid, _signal.SIGKILL)
             os.waitpid(self.pid, 0)
-        except (ChildProcessError, ProcessLookupError):
+        except ChildProcessError:
             return  # somebody else has waited for it
 
 

@@ -53,6 +53,7 @@ class Journal:
                     self._begin()
                 else:
                     self._write(written)
+                    self._renew_guard()
             except BaseException:
                 self._open.pop(number, None)
                 raise
@@ -123,6 +124,14 @@ class Journal:
             os.close(file)
             raise
         _end(*before)
+
+    def _renew_guard(self) -> None:
+        """Who kills the guard (a want of memory, a person) leaves what is noted with another one."""
+        if self._guard is not None and not self._guard.lives():
+            from netkit._system.guard import start
+
+            self._guard.end()
+            self._guard = start(self._file, self._path)
 
     def _write(self, data: bytes) -> None:
         try:

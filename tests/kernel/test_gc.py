@@ -49,6 +49,7 @@ def test_F01_what_guard_and_owner_left_is_collected(outside: Namespace, build: s
     found = netkit.gc()
     assert {each.outcome for each in found} == {"removed"}
     assert [each.what for each in found] == [each.what for each in planned]
+    assert {each.outcome for each in planned} == {"would be removed"}
     assert {each.owner for each in found} == {owner}
     wait_for_the_kernel(outside)
     assert said(*LOOKS) == before
@@ -237,7 +238,7 @@ def test_the_command_says_what_it_does(outside: Namespace) -> None:
         owner = process.journal.name.rpartition("-")[0]
     assert run("--dry-run") == f"would be removed: bridge 'br-a' of {owner}\n"
     assert json.loads(run("--dry-run", "--json")) == [
-        {"what": "bridge 'br-a'", "outcome": "removed", "reason": "", "owner": owner}
+        {"what": "bridge 'br-a'", "outcome": "would be removed", "reason": "", "owner": owner}
     ]
     assert "br-a" in outside.links
     assert run() == f"removed: bridge 'br-a' of {owner}\n"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -236,11 +234,15 @@ red.ping("10.0.0.2"), red.call(print, file=sys.stderr)"""
         wait_for_the_kernel(ns)
 
 
+def _await_quiet(pid: int) -> None:
+    """When it waits for its owner's end, it has loaded all that it needs."""
+    while "poll" not in Path(f"/proc/{pid}/wchan").read_text():
+        os.sched_yield()
+
+
 def test_the_guard_is_small(outside: Namespace) -> None:
     with doomed('own(Bridge(host, "br-a"))') as process:
-        # When it waits for the owner's end, it has loaded all that it needs.
-        program = f"import select; p = select.poll(); open('/proc/{process.guard}/status')"
-        subprocess.run([sys.executable, "-c", program], check=True)
+        _await_quiet(process.guard)
         rollup = Path(f"/proc/{process.guard}/smaps_rollup").read_text()
         kilobytes = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
         process.kill()
@@ -331,3 +333,18 @@ box.detach()""") as process:
         assert [link.name for link in box.links] == ["lo"]
         assert "vb" not in outside.links
         box.adopt().delete()
+
+
+def test_a_guard_that_was_killed_has_a_successor(outside: Namespace) -> None:
+    before = said(*LOOKS)
+    with doomed("""
+import os, signal
+from netkit._system.journal import journal
+own(Bridge(host, "br-a"))
+first = journal.guard_pid
+os.kill(first, signal.SIGKILL)
+os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+own(Bridge(host, "br-b"))
+assert journal.guard_pid != first""") as process:
+        process.kill()
+    assert said(*LOOKS) == before

@@ -82,6 +82,16 @@ class Additions(Owned):
             for addition in [each for each in self._made if each.key == key]:
                 self._drop(addition)
 
+    def detach(self) -> Self:
+        """Leave what was added through it so far: it outlives the block and the process.
+
+        Returns itself. StateError outside a block: there nothing is owned, and what is added stays anyway.
+        """
+        if self._state != "open":
+            raise StateError(f"cannot detach {self!r}: it owns nothing outside a `with` or a Scope")
+        self._leave_in_place()
+        return self
+
     # -- a scope ------------------------------------------------------------------------
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -472,6 +473,36 @@ def test_a_whole_table_is_detached(host: Namespace) -> None:
         lab.own(Bridge(host, "br1"))
     assert routes(host) == ["10.1.0.0/16"]
     assert names(host) == ["br0", "lo"]
+
+
+ADDITIONS: dict[str, Callable[[Any, Link, int], Any]] = {
+    "rules": lambda scope, port, n: scope.add(src=f"10.{n}.0.0/16", table=100, priority=700 + n),
+    "neighbours": lambda scope, port, n: scope.add(f"10.0.0.{n + 9}", mac=f"02:00:00:00:00:0{n}", dev=port),
+    "addresses": lambda scope, port, n: scope.add(f"10.0.0.{n + 9}/24"),
+}
+
+
+def ours(scope: Any) -> list[str]:
+    """Without what the kernel adds by itself: neighbours."""
+    return [text for text in map(str, scope) if re.search(r"\b10\.(0\.0\.1[01]|[12]\.0\.0)\b", text)]
+
+
+@pytest.mark.parametrize("what", ADDITIONS)
+def test_what_was_added_is_detached(what: str, host: Namespace) -> None:
+    add = ADDITIONS[what]
+    with Bridge(host, "br0", address="10.0.0.1/24") as bridge:
+        scopes: dict[str, Any] = {
+            "rules": host.rules, "neighbours": host.neighbours, "addresses": bridge.link.addresses,
+        }  # fmt: skip
+        scope = scopes[what]
+        with pytest.raises(StateError, match="owns nothing"):
+            scope.detach()
+        with scope:
+            add(scope, bridge.link, 1)
+            assert scope.detach() is scope
+            add(scope, bridge.link, 2)
+            assert len(ours(scope)) == 2
+        assert len(ours(scope)) == 1
 
 
 def test_the_main_table_owns_nothing(host: Namespace) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from netkit._system.broker import Broker
+    from netkit._system.classes import Classes
 
 _FIRST = (
     3  # descriptors of the child: the standard three, the sockets in the arguments, the call, the outcome
@@ -36,10 +37,12 @@ def call_remotely(
     kwargs: dict[str, Any],
 ) -> Any:
     """The function's result, or its exception; SpecError if it cannot be taken to another process."""
+    from netkit._system.classes import Classes
     from netkit._system.functions import Unportable, pack
 
+    classes = Classes()
     try:
-        data, carried = pack((function, args, kwargs))
+        data, carried = pack((sys.argv, function, args, kwargs), classes)
     except Unportable as problem:
         raise SpecError(
             f"call() without root runs {function!r} in another process, and it cannot be taken there: "
@@ -48,7 +51,7 @@ def call_remotely(
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
     try:
         _begin(broker, namespace, data, carried, theirs)
-        return _outcome(ours, function)
+        return _outcome(ours, function, classes)
     finally:
         ours.close()
         theirs.close()
@@ -88,7 +91,7 @@ def _begin(broker: Broker, namespace: int, data: bytes, carried: Sequence[int], 
         raise OSError(answer["errno"], os.strerror(answer["errno"]))
 
 
-def _outcome(ours: socket, function: Callable[..., Any]) -> Any:
+def _outcome(ours: socket, function: Callable[..., Any], classes: Classes) -> Any:
     from netkit._system.functions import unpack
 
     frame = frames.receive(ours)
@@ -96,7 +99,7 @@ def _outcome(ours: socket, function: Callable[..., Any]) -> Any:
         raise StateError(f"the process in which call() ran {function!r} gave no result: it was killed")
     data = frame.value
     assert isinstance(data, bytes)
-    kind, result = unpack(data, frame.fds)
+    kind, result = unpack(data, frame.fds, classes)
     if kind == "returned":
         return result
     if kind == "raised":
@@ -153,14 +156,15 @@ def _perform(last: int, functions: ModuleType) -> None:
         os.set_inheritable(fd, False)
     outcome = socket(AF_UNIX, SOCK_SEQPACKET, 0, last)
     message = last - 1
+    classes = functions.new_classes()
     data = os.pread(message, os.fstat(message).st_size, 0)
     os.close(message)
 
     def call() -> object:
-        function, args, kwargs = functions.unpack(data, range(_FIRST, message))
+        sys.argv, function, args, kwargs = functions.unpack(data, range(_FIRST, message), classes)
         return function(*args, **kwargs)
 
-    packed, fds, held = functions.outcome_of(call)
+    packed, fds, held = functions.outcome_of(call, classes)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

@@ -1,7 +1,8 @@
 """Functions and values on their way to another process of the same Python, and back.
 
 Pickle, and beyond it: functions that no module has (lambdas, closures, those of a notebook or script)
-go as their code, with the globals that they use; sockets and namespaces go as descriptors.
+go as their code, with the globals that they use, and so do classes (classes.py); sockets and namespaces
+go as descriptors.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import socket
 import sys
 from types import CellType, CodeType, FunctionType, ModuleType
 
+from netkit._system import classes as _classes
+from netkit._system.classes import MAIN, Classes
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
-
-MAIN = "__main__"
 
 
 class Unportable(Exception):
@@ -36,10 +38,10 @@ class Descriptor:
         raise TypeError("an open namespace is this process's own: it cannot be pickled")
 
 
-def pack(value: object) -> tuple[bytes, list[int]]:
+def pack(value: object, classes: Classes | None = None) -> tuple[bytes, list[int]]:
     """The bytes of a value, and the descriptors of the sockets in it, which stay the caller's."""
     buffer = io.BytesIO()
-    pickler = _Pickler(buffer)
+    pickler = _Pickler(buffer, classes or Classes())
     try:
         pickler.dump(value)
     except Unportable:
@@ -49,15 +51,21 @@ def pack(value: object) -> tuple[bytes, list[int]]:
     return buffer.getvalue(), pickler.fds
 
 
-def unpack(data: bytes, fds: Sequence[int]) -> Any:
+def unpack(data: bytes, fds: Sequence[int], classes: Classes | None = None) -> Any:
     """The value again; the sockets in it take their descriptors over."""
-    return _Unpickler(io.BytesIO(data), fds).load()
+    return _Unpickler(io.BytesIO(data), fds, classes or Classes()).load()
+
+
+def new_classes() -> Classes:
+    """None yet: each call has its own."""
+    return Classes()
 
 
 class _Pickler(pickle.Pickler):
-    def __init__(self, file: io.BytesIO) -> None:
+    def __init__(self, file: io.BytesIO, classes: Classes) -> None:
         super().__init__(file, 5)
         self.fds: list[int] = []
+        self._classes = classes
         self._numbers: dict[int, int] = {}
 
     def persistent_id(self, obj: Any) -> Any:
@@ -65,6 +73,13 @@ class _Pickler(pickle.Pickler):
         if (type(obj).__module__, type(obj).__name__) == (__name__, "Descriptor"):
             self.fds.append(obj.fd)
             return ("descriptor", len(self.fds) - 1, None)
+        if isinstance(obj, FunctionType):  # ours by name: there netkit has been imported anew
+            return ("ours", obj.__name__, None) if _ours(obj.__name__) is obj else None
+        if isinstance(obj, type):
+            number = self._classes.number_of(obj)
+            return None if number is None else ("class", number, None)
+        if (name := _classes.sentinel_name(obj)) is not None:
+            return ("dataclasses", name, None)
         if not isinstance(obj, socket.socket):
             return None
         if obj.fileno() < 0:
@@ -79,26 +94,33 @@ class _Pickler(pickle.Pickler):
             return importlib.import_module, (obj.__name__,)
         if isinstance(obj, FunctionType) and not _is_importable(obj):
             return _by_value(obj)
-        if isinstance(obj, type) and obj.__module__ == MAIN:
-            raise Unportable(
-                f"class {obj.__qualname__} is of the program's main module: put it into a module of its own"
-            )
-        return NotImplemented
+        if isinstance(obj, type):
+            return self._of_class(obj)
+        return _classes.part(obj) or NotImplemented
+
+    def _of_class(self, obj: type) -> Any:
+        if not _classes.has_no_module(obj):
+            return NotImplemented
+        if reason := _classes.cannot_go(obj):
+            raise Unportable(reason)
+        return self._classes.by_value(obj)
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, fds: Sequence[int]) -> None:
+    def __init__(self, file: io.BytesIO, fds: Sequence[int], classes: Classes) -> None:
         super().__init__(file)
         self._fds = fds
+        self._classes = classes
         self._sockets: dict[int, socket.socket] = {}
 
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        if module_name == __name__:  # without an import: in the process of call() that would be netkit's
-            return globals()[global_name]
-        return super().find_class(module_name, global_name)
-
-    def persistent_load(self, pid: Any) -> socket.socket | int:
+    def persistent_load(self, pid: Any) -> Any:
+        if pid[0] == "ours":
+            return self._classes.make if pid[1] == "new_class" else _ours(pid[1])
+        if pid[0] == "dataclasses":
+            return getattr(importlib.import_module("dataclasses"), pid[1])
         number: int = pid[1]
+        if pid[0] == "class":
+            return self._classes.known(number)
         if pid[0] == "descriptor":
             return self._fds[number]
         timeout: float | None = pid[2]
@@ -106,6 +128,11 @@ class _Unpickler(pickle.Unpickler):
             made = self._sockets[number] = socket.socket(fileno=self._fds[number])
             made.settimeout(timeout)
         return self._sockets[number]
+
+
+def _ours(name: str) -> Any:
+    """The function of this name that makes something again."""
+    return globals().get(name) or getattr(_classes, name, None)
 
 
 def _is_importable(function: FunctionType) -> bool:
@@ -125,6 +152,7 @@ def _by_value(function: FunctionType) -> tuple[Any, ...]:
         "globals": used,
         "defaults": function.__defaults__,
         "keywords": function.__kwdefaults__,
+        "attributes": dict(vars(function)),
         "cells": [[cell.cell_contents] if _is_filled(cell) else [] for cell in cells],
     }
     made = (marshal.dumps(code), function.__module__, function.__qualname__, len(cells))
@@ -159,30 +187,33 @@ def _fill_function(function: FunctionType, state: dict[str, Any]) -> None:
     function.__globals__.update(state["globals"])
     function.__defaults__ = state["defaults"]
     function.__kwdefaults__ = state["keywords"]
+    vars(function).update(state["attributes"])
     for cell, contents in zip(function.__closure__ or (), state["cells"], strict=True):
         if contents:
             cell.cell_contents = contents[0]
 
 
-def outcome_of(call: Callable[[], object]) -> tuple[bytes, list[int], object]:
+def outcome_of(call: Callable[[], object], classes: Classes | None = None) -> tuple[bytes, list[int], object]:
     """Make a call: its result or exception, packed; and the object itself, which holds the descriptors."""
+    classes = classes or Classes()
     try:
         result: object = ("returned", call())
     except BaseException as problem:
-        result = ("raised", _portable(problem))
+        result = ("raised", _portable(problem, classes))
     try:
-        return (*pack(result), result)
+        return (*pack(result, classes), result)
     except Unportable as problem:
         return (*pack(("lost", str(problem))), result)
 
 
-def _portable(problem: BaseException) -> BaseException:
+def _portable(problem: BaseException, classes: Classes) -> BaseException:
     import traceback
 
     text = "".join(traceback.format_exception(problem))
     try:
-        data, _ = pack(problem)
-        unpack(data, [])
+        tried = classes.copy()
+        data, _ = pack(problem, tried)
+        unpack(data, [], tried)
     except Exception:
         problem = RuntimeError(f"{type(problem).__name__}: {problem}")
     problem.add_note("It was raised in the process of call():\n" + text)

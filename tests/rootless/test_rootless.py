@@ -184,9 +184,12 @@ with Namespace() as a:
     ours, theirs = pty.openpty()
     words = ["sh", "-c", "test -t 0 && test -t 1 && stty size && echo yes"]
     done = a.run(words, stdin=theirs, stdout=theirs, stderr=theirs)
-    print(done.returncode, b"yes" in os.read(ours, 1000))
+    said = b""
+    while b"yes" not in said:
+        said += os.read(ours, 1000)
+    print(done.returncode, said)
 """
-    assert program(nobody, text) == ["0 True"]
+    assert program(nobody, text) == [r"0 b'0 0\r\nyes\r\n'"]
 
 
 def test_call(nobody: Ordinary) -> None:
@@ -234,6 +237,38 @@ with Namespace() as a:
     assert lines[7] == "SystemExit 3"
     assert "cannot be taken there: cannot pickle '_thread.lock' object. Use run()" in lines[8]
     assert lines[9] == "True"
+
+
+def test_call_with_the_program_s_own_classes(nobody: Ordinary) -> None:
+    text = """
+import dataclasses, enum, functools
+@dataclasses.dataclass
+class Result:
+    names: list[str]
+class Fault(Exception):
+    pass
+class Colour(enum.Enum):
+    RED = 1
+@functools.cache
+def look():
+    if not socket.if_nameindex():
+        raise Fault("nothing")
+    return Result([name for _, name in socket.if_nameindex()])
+def fail():
+    raise Fault(sys.argv[0])
+with Namespace() as a:
+    result = a.call(look)
+    print(type(result) is Result, result == Result(["lo"]), a.call(result.names.copy))
+    try:
+        a.call(fail)
+    except Fault as problem:
+        print(str(problem) == sys.argv[0], "in the process of call()" in problem.__notes__[0])
+    try:
+        a.call(lambda: Colour.RED)
+    except SpecError as problem:
+        print("Colour is of the program's main module and its metaclass" in str(problem))
+"""
+    assert program(nobody, text) == ["True True ['lo']", "True True", "True"]
 
 
 def test_with_busy_threads_and_a_running_loop(nobody: Ordinary) -> None:

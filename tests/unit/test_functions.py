@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from enum import Enum
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
 
 import pytest
 
 from netkit._system import functions
+from netkit._system.classes import Classes
 from netkit._system.functions import Unportable, outcome_of, pack, unpack
 
 BASE = 40
@@ -98,7 +104,7 @@ def closed_socket() -> socket.socket:
         (threading.Lock(), "cannot pickle '_thread.lock' object"),
         ((n for n in ()), "cannot pickle 'generator' object"),
         (closed_socket(), "a closed socket"),
-        (type("Local", (), {"__module__": "__main__"}), "class Local is of the program's main module"),
+        (Enum("Local", "A B", module="__main__"), "class Local is of the program's main module and its meta"),
     ],
 )
 def test_what_cannot_go_says_why(value: Any, why: str) -> None:
@@ -129,7 +135,141 @@ def test_an_exception_that_cannot_come_back() -> None:
     assert (kind, type(problem), str(problem)) == ("raised", RuntimeError, "Awkward: awkward")
 
 
-def test_its_own_helpers_are_found_without_an_import() -> None:
-    data, _ = pack(lambda: None)
-    assert functions.__name__.encode() in data
-    assert callable(unpack(data, []))
+def test_its_own_helpers_are_found_without_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the process of call() netkit is another one, imported anew or not at all."""
+    data, _ = pack(lambda: 5)
+    monkeypatch.delitem(sys.modules, functions.__name__)
+    assert unpack(data, [])() == 5
+    assert b"netkit" not in data
+
+
+# -- classes --------------------------------------------------------------------------------------------
+
+
+class Exchange:
+    """One call: there, and back; what comes is new there, and here the caller's own again."""
+
+    def __init__(self) -> None:
+        self.here, self.there = Classes(), Classes()
+
+    def go(self, value: Any) -> Any:
+        data, fds = pack(value, self.here)
+        return unpack(data, fds, self.there)
+
+    def come(self, value: Any) -> Any:
+        data, fds = pack(value, self.there)
+        return unpack(data, fds, self.here)
+
+
+def test_an_object_comes_back_as_one_of_its_own_class() -> None:
+    @dataclass(order=True)
+    class Point:
+        x: int
+        more: list[int] = field(default_factory=list)
+
+    exchange = Exchange()
+    moved = exchange.go(Point(1, [2]))
+    assert type(moved) is not Point
+    assert asdict(replace(moved, x=3)) == {"x": 3, "more": [2]}
+    assert type(moved)(5) > moved
+    back = exchange.come([moved, type(moved)(7)])
+    assert back == [Point(1, [2]), Point(7)]
+    assert type(back[0]) is Point
+
+
+def test_all_that_a_class_has_goes_along() -> None:
+    class Base(ABC):
+        __slots__ = ("size",)
+        kind = "base"
+
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+        @abstractmethod
+        def area(self) -> int: ...
+
+        @property
+        def twice(self) -> int:
+            return 2 * self.area()
+
+    class Square(Base):
+        def __init__(self, size: int) -> None:
+            super().__init__(size)
+
+        def area(self) -> int:
+            return self.size**2
+
+        @staticmethod
+        def corners() -> int:
+            return 4
+
+        @classmethod
+        def of_one(cls) -> Square:
+            return cls(1)
+
+        @cached_property
+        def text(self) -> str:
+            return f"{type(self).kind} {self.size}"
+
+    moved = Exchange().go(Square(3))
+    kind = type(moved)
+    assert (moved.twice, moved.text, kind.corners(), kind.of_one().size) == (18, "base 3", 4, 1)
+    assert kind.__name__ == "Square"
+    assert kind.__mro__[1].__slots__ == ("size",)
+    with pytest.raises(TypeError, match="abstract"):
+        kind.__mro__[1](1)
+
+
+def test_named_tuples_and_exceptions() -> None:
+    class Pair(NamedTuple):
+        first: int
+        second: str = "x"
+
+    class Fault(Exception):
+        pass
+
+    exchange = Exchange()
+    pair, fault = exchange.go((Pair(1), Fault("why")))
+    assert pair._replace(first=2) == (2, "x")
+    back = exchange.come((pair, fault))
+    assert back[0] == Pair(1)
+    assert type(back[0]) is Pair
+    assert type(back[1]) is Fault
+
+
+def test_a_class_that_is_made_there_comes_too() -> None:
+    def make() -> Any:
+        class Inner:
+            value = 7
+
+        return Inner()
+
+    exchange = Exchange()
+    assert exchange.come(exchange.go(make)()).value == 7
+
+
+def test_a_cache_goes_empty() -> None:
+    @lru_cache(maxsize=5)
+    def double(number: int) -> int:
+        return 2 * number
+
+    double(1)
+    moved = Exchange().go(double)
+    assert moved(4) == 8
+    assert moved.cache_info().misses == 1
+    assert moved.cache_parameters() == double.cache_parameters()
+
+
+def test_an_exception_that_is_tried_first_is_sent_whole() -> None:
+    """Whether it can be packed is tried; what it refers to must not count as sent by that."""
+
+    def fail() -> None:
+        class Fault(Exception):
+            pass
+
+        raise Fault("why")
+
+    exchange = Exchange()
+    data, fds, _ = outcome_of(exchange.go(fail), exchange.there)
+    kind, problem = unpack(data, fds, exchange.here)
+    assert (kind, type(problem).__name__, str(problem)) == ("raised", "Fault", "why")

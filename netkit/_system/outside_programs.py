@@ -41,26 +41,23 @@ def find_program(wanted: str | None) -> tuple[str, str]:
     )
 
 
-# Where the inner UDP port is the lower one, pasta of 2023-03-09 (Debian 12) writes the way back outside of
-# its table, and answers are lost: udp_invert_portmap() in its udp.c. Not so 2025-05-03 (Debian 13), which has
-# no such table any more; what lies between is taken for the older one.
-_MOVES_UDP_DOWN = 20240801
-
-
 def loses_answers(path: str, published: Sequence[PublishedPort]) -> list[PublishedPort]:
-    """The ports whose answers this pasta would lose if it were to change their number."""
+    """The ports whose answers this pasta would lose if it were to change their number.
+
+    Where the inner UDP port is the lower one, pasta of 2023-03-09 (Debian 12) writes the way back outside of
+    its table: udp_invert_portmap() in its udp.c. That of 2025-05-03 (Debian 13) has no such table any more;
+    what lies between is taken for the older one, unless it has an option that is as new.
+    """
     lower = [each for each in published if each.proto == "udp" and each.host_port > each.port]
-    return lower if lower and _version_date(path) < _MOVES_UDP_DOWN else []
+    return lower if lower and b"--map-host-loopback" not in _help(path) else []
 
 
-def _version_date(path: str) -> int:
-    """Of "pasta 0.0~git20250503.587980c-2" or "pasta 2024_09_06.6b38f07": 20250503; 0 where it says none."""
-    import re
+def _help(path: str) -> bytes:
+    """Not its version: some builds say "unknown version"."""
     import subprocess
 
-    said = subprocess.run([path, "--version"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    found = re.search(rb"(20\d\d)_?(\d\d)_?(\d\d)", said.stdout.partition(b"\n")[0])
-    return int(b"".join(found.groups())) if found else 0
+    said = subprocess.run([path, "--help"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return said.stdout + said.stderr
 
 
 def check_device() -> None:

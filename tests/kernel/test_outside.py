@@ -276,17 +276,15 @@ def test_udp_to_a_lower_port_from_another_address(box: Namespace, host: Namespac
             assert echoed(host, "192.0.2.1", 5353, UDP)
 
 
-@pytest.mark.parametrize(
-    ("said", "rules"),
-    [("pasta unknown version", 2), ("pasta 0.0~git20230309.7c7625d-1", 2), ("pasta 2024_09_06.6b38f07", 0)],
-)
+@pytest.mark.parametrize(("said", "rules"), [("--mtu", 2), ("--map-host-loopback ADDR", 0)])
 def test_how_old_a_pasta_is(
     box: Namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, rules: int
 ) -> None:
+    """By an option that came later: some builds do not know their version."""
     pasta = shutil.which("pasta")
     if pasta is None:
         pytest.skip(str(lacks("pasta")))
-    fake(tmp_path, monkeypatch, "pasta", f"[ $1 = --version ] && echo '{said}' && exit 0; exec {pasta} $*")
+    fake(tmp_path, monkeypatch, "pasta", f"[ $1 = --help ] && echo '  {said}' && exit 0; exec {pasta} $*")
     outside = box.connect_outside(publish=["5353:53/udp", "5354:5354/udp", "5355:55/tcp"])
     assert len(outside._redirects) == rules
     assert all(rule.exists for rule in outside._redirects)

@@ -1,5 +1,5 @@
 # Each target does all of its own set-up: see scripts/setup.
-.PHONY: demo test test-all soak lint format docs bench clean
+.PHONY: demo test test-rootless test-all soak lint format docs bench clean
 .NOTPARALLEL:
 
 PYTHON_IN_VENV = $(or $(VENV),.venv)/bin/python
@@ -10,6 +10,9 @@ demo: ## play the five scenes: make demo ARGS="--backend iptables"
 
 test: ## make test ARGS="-k bridge -x"
 	@scripts/test $(ARGS)
+
+test-rootless: ## the kernel tests as uid 65534, which root prepares
+	@scripts/test-rootless $(ARGS)
 
 test-all: ## every Python from 3.11 up on this machine
 	@scripts/test-all $(ARGS)

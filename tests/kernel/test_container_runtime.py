@@ -27,7 +27,7 @@ PROGRAM = ROOT / "docs/howto/container_runtime.py"
 
 pytestmark = [
     needs("busybox"),
-    pytest.mark.skipif(not IS_ROOT, reason="containers of a runtime that is run by root"),
+    pytest.mark.skipif(not IS_ROOT, reason="crun and runc are run by root: mount(2) of a cgroup tree"),
 ]
 
 # crun refuses a tree of both versions of cgroups, as some machines have it: one of version 2 alone is mounted

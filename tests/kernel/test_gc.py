@@ -17,6 +17,8 @@ from tests.harness.killed import Doomed, doomed, said
 from tests.kernel.test_guard import BUILDS, LOOKS, _forwarding, wait_for_the_kernel
 from tests.kernel.test_nat import needs_iptables
 
+pytestmark = pytest.mark.capable
+
 # Without links and what hangs on them, which the kernel goes on changing for a while.
 NAMES = (*LOOKS[3:8], *LOOKS[9:])
 

@@ -47,6 +47,8 @@ def near() -> Iterator[int]:
         shell(fd, SETUP)
     shell(near, NEAR.format(far=far), far)
     shell(far, FAR)
+    # The kernel acts on a carrier on a work queue: before that, what v0 sends is lost.
+    shell(near, "timeout 5 sh -c 'until ip -br link show v0 | grep -q \" UP \"; do :; done'")
     yield near
     os.close(near)
     os.close(far)

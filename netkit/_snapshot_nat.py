@@ -40,10 +40,25 @@ def read_nat(runtime: Runtime, own: Sequence[NatRule]) -> tuple[NatState, ...]:
     """The NAT rules of a namespace, without their counters and handles; ``own`` are those of netkit."""
     marks = {getattr(rule._token, "mark", None) for rule in own}
     found = [NatState(str(rule.spec), rule.backend or "") for rule in own]
+    table, published = _published(runtime)
+    found += published
     found += [
-        _foreign(rule) for rule in _in_nftables(runtime) if rule.comment is None or rule.comment not in marks
+        _foreign(rule)
+        for rule in _in_nftables(runtime)
+        if rule.table != table and (rule.comment is None or rule.comment not in marks)
     ]
     return tuple(sorted(found, key=str))
+
+
+def _published(runtime: Runtime) -> tuple[str | None, list[NatState]]:
+    """The table of this process's published ports, and what they say."""
+    ports = runtime.kept("published")
+    if ports is None:
+        return None, []
+    from netkit._nat.publish_tables import PublishedPorts
+
+    assert isinstance(ports, PublishedPorts)
+    return ports.table, [NatState(f"publish {spec}", "nftables") for spec in ports.specs()]
 
 
 def own_rules() -> dict[Runtime, list[NatRule]]:

@@ -188,7 +188,7 @@ class PortMapping(Resource, Holder):
             for target in spec.targets
         }
         entries: list[Entry] = [entry for spec in translated for entry in spec.entries()]
-        return Part(entries, networks, devices, self._words())
+        return Part(entries, networks, devices, self._words(), self._specs)
 
     def _words(self) -> str:
         shown = ", ".join([str(spec) for spec in self._specs[:3]])
@@ -263,7 +263,9 @@ class PortMapping(Resource, Holder):
         runtime = self._runtime = self._netns._live_runtime()
         self._find_targets()
         where = self._connections(addresses_of(runtime))
-        self._part = self._new_part(where, [])
+        guarded = plain.guarded_devices(runtime.netfilter)
+        devices = {runtime.name_of(each.index) for each in where.values()} & guarded
+        self._part = self._new_part(where, sorted(devices))
         self._take_over()
 
     def _lose(self) -> None:
@@ -278,9 +280,19 @@ class PortMapping(Resource, Holder):
         with deferred_signals():
             plain.adopt(ports, self._open().netfilter, part)
             self._table = ports.table
+            self._adopt_localnet(part)
             for spec in self._specs if self._reserves else ():
                 reserve(self._open(), spec, self._reservations, self._relays and self._is_relayed(spec))
             self._start_relay()
+
+    def _adopt_localnet(self, part: Part) -> None:
+        """It goes with the last of them, as if it had been set for this one: no guard, no route_localnet."""
+        runtime = self._open()
+        for name in sorted(part.devices - plain.guarded_devices(runtime.netfilter)):
+            key = f"net/ipv4/conf/{name}/route_localnet"
+            if is_ours(runtime, runtime.index_of(name)):
+                self._netns.sysctl[key] = 0
+                self._override(Undo(), key)
 
     def _ports(self) -> PublishedPorts:
         runtime = self._open()

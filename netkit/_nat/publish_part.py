@@ -22,7 +22,7 @@ from netkit._netlink.nft_sets import delete_elements, mapped_elements, new_eleme
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._netlink.wire import Request
-    from netkit._spec.port_mapping import Entry
+    from netkit._spec.port_mapping import Entry, PublishSpec
 
     # Family of the table, the network's address, its prefix length.
     Network = tuple[int, bytes, int]
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 class Part:
     """The entries of a mapping, the networks whose hosts are masqueraded, the devices with route_localnet.
 
-    ``maps`` has what it puts into each map: keys with their data.
+    ``maps`` has what it puts into each map: keys with their data. ``specs`` are what was asked for.
     """
 
-    __slots__ = ("devices", "entries", "maps", "networks", "twice", "words")
+    __slots__ = ("devices", "entries", "maps", "networks", "specs", "twice", "words")
 
     def __init__(
         self,
@@ -44,11 +44,13 @@ class Part:
         networks: Iterable[Network] = (),
         devices: Iterable[str] = (),
         words: str = "published ports",
+        specs: tuple[PublishSpec, ...] = (),
     ) -> None:
         self.entries = tuple(entries)
         self.networks = frozenset(networks)
         self.devices = frozenset(devices)
         self.words = words
+        self.specs = specs
         self.twice: Entry | None = None  # one that is in it twice
         self.maps: dict[Place, dict[bytes, bytes]] = {}
         for entry in self.entries:

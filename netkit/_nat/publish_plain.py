@@ -94,6 +94,15 @@ def adopt(ports: PublishedPorts, socket: NetlinkSocket, part: Part) -> None:
         _delete_unused(socket, family)
 
 
+def guarded_devices(socket: NetlinkSocket) -> set[str]:
+    """The devices that have route_localnet for what is detached."""
+    try:
+        found = [*parse_elements(socket.dump(dump_elements(NFPROTO_IPV4, TABLE, LOCALNET)))]
+    except NotFoundError:
+        return set()
+    return {each.key.rstrip(b"\0").decode() for each in found}
+
+
 def _tidying(socket: NetlinkSocket, family: int, part: Part, left: list[Element]) -> list[Request]:
     """Take the part out; with the last entry of a family go the chains and sets too."""
     if not left:

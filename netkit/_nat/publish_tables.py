@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from netkit._netlink.nft_sets import Element
     from netkit._netlink.wire import Request
     from netkit._runtime import Runtime
-    from netkit._spec.port_mapping import Entry
+    from netkit._spec.port_mapping import Entry, PublishSpec
 
 
 def _families(part: Part) -> Counter[int]:
@@ -157,6 +157,11 @@ class PublishedPorts:
         self._guarded = self._guarded and bool(self._families[NFPROTO_IPV4])
 
     # -- reading ------------------------------------------------------------------
+
+    def specs(self) -> list[PublishSpec]:
+        """What this process has published here."""
+        with self._lock:
+            return [spec for part in self._parts for spec in part.specs]
 
     def counters(self, part: Part, table: str) -> tuple[int, int]:
         """Packets and bytes; NotFoundError if an entry is gone, or leads elsewhere now."""

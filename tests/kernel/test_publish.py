@@ -144,6 +144,17 @@ def test_the_namespace_ends_first(world: World) -> None:
     # `leaves_nothing` looks for open sockets and the relay's thread.
 
 
+def test_a_snapshot_says_what_is_published(world: World) -> None:
+    before = world.host.snapshot()
+    with world.host.publish(8080, to=(world.box, 80)):
+        during = world.host.snapshot()
+        assert [str(each) for each in during.nat] == [
+            "publish tcp 8080 -> 172.18.0.2:80 and [fd18::2]:80 (nftables)"
+        ]
+        assert during != before
+    assert world.host.snapshot() == before
+
+
 def test_it_ends_with_the_scope_that_owns_it(world: World) -> None:
     with Scope() as lab:
         mapping = lab.own(world.host.publish(8080, to="172.18.0.2:80"))
@@ -206,8 +217,11 @@ def test_detach_and_adopt(world: World) -> None:
     assert again.exists
     assert not mapping.exists
     assert again.reserved == (("tcp", 8080),)
+    assert "chain publish_guard" in ruleset(host)
+    assert sysctls(host)[2] == "1"
     again.delete()
     assert ruleset(host) == ""
+    assert sysctls(host)[2] == "0"
     with pytest.raises(NotFoundError, match="No such ports were detached"):
         host.publish(8080, to="172.18.0.2:80").adopt()
 
@@ -218,13 +232,33 @@ def test_two_are_detached_and_one_is_adopted(world: World) -> None:
     two = host.publish(8081, to=(world.other, 80)).create().detach()
     one.adopt()
     assert two.exists
+    assert ruleset(host).count("chain publish_guard") == 2
     one.delete()
+    assert ruleset(host).count("chain publish_guard") == 1
+    assert sysctls(host)[2] == "1"
     with bound(world.other, "172.18.0.3", 80) as server:
         assert tcp(world.box, "172.18.0.1", 8081, server) == "172.18.0.1"
     with pytest.raises(NotFoundError):
         host.publish(8081, to="172.18.0.2:80").adopt()  # leads elsewhere
     two.adopt().delete()
     assert ruleset(host) == ""
+
+
+def test_another_process_detaches_it(world: World) -> None:
+    world.host.sysctl["net.ipv4.ip_forward"] = 1
+    program = (
+        "from netkit import Namespace\n"
+        "Namespace.current().publish(8080, to='172.18.0.2:80', proto=['tcp', 'udp']).create().detach()"
+    )
+    world.host.run([sys.executable, "-W", "error", "-c", program], check=True)
+    assert "table ip netkit {" in ruleset(world.host)
+    with bound(world.box, "172.18.0.2", 80) as server:
+        assert tcp(world.other, "172.18.0.1", 8080, server) == "172.18.0.1"
+        with world.host.publish(8080, to="172.18.0.2:80", proto=["tcp", "udp"]).adopt() as mapping:
+            assert mapping.counters == (0, 0)  # of elements they begin anew
+            assert mapping.reserved == (("tcp", 8080), ("udp", 8080))
+            assert tcp(world.host, "::1", 8080, server) == "172.18.0.1"
+    assert ruleset(world.host) == ""
 
 
 # -- reservation ----------------------------------------------------------------------

@@ -18,19 +18,24 @@ while True:
             a.popen(["sleep", "1000"], start_new_session=True)
             a.call(len, "")
     shutdown()
+    print("used", flush=True)
 """
+# Every other one has been through all of it before, however slow the machine is.
 KILLER = """
 import random, select, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
-def kill_at(moment):
+def kill_at(moment, warm):
     with subprocess.Popen([sys.executable, "-W", "ignore", "-c", sys.argv[1]], stdout=-1) as process:
         assert process.stdout.readline() == b"ready\\n"
+        if warm:
+            assert process.stdout.readline() == b"used\\n"
         select.select([], [], [], moment)
         assert process.poll() is None
         process.kill()
 moments = random.Random(int(sys.argv[3]))
 with ThreadPoolExecutor(4) as pool:
-    list(pool.map(kill_at, [moments.uniform(0, 0.6) for _ in range(int(sys.argv[2]))]))
+    rounds = range(int(sys.argv[2]))
+    list(pool.map(kill_at, [moments.uniform(0, 0.3) for _ in rounds], [number % 2 for number in rounds]))
 """
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -30,6 +30,11 @@ class Counts:
     seconds: float
     seed: int
     soak: bool
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Counts:
+        """The inverse of vars()."""
+        return cls(**kept)
 
     def plus(self, other: Counts) -> Counts:
         """Whole numbers are added, of others the greatest counts."""

@@ -5,6 +5,7 @@ scripts/soak            which is what `make soak` runs
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from datetime import date
@@ -15,7 +16,8 @@ import pytest
 from tests.faults.catalogue import FAULTS
 from tests.harness.reliability import Counts, counts_table, faults_table, numbers_of, replaced
 
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+ROOT = Path(__file__).parents[2]
+PAGE, KEPT = ROOT / "docs" / "reliability.md", ROOT / ".soak.json"
 _WORST = ("failed", "skipped", "passed")
 
 
@@ -40,11 +42,16 @@ class _Writer:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the generated part of the page."""
         counts = self._config.stash.get(Counts.KEY, [])
-        if not counts or not counts[0].soak:
-            return
+        if os.environ.get("NETKIT_SOAK") == "continue" and KEPT.exists():
+            kept = json.loads(KEPT.read_text())
+            new = {each.item for each in counts}
+            counts = [*(each for each in map(Counts.of, kept["counts"]) if each.item not in new), *counts]
+            self._results = kept["results"] | self._results
+        KEPT.write_text(json.dumps({"counts": [vars(each) for each in counts], "results": self._results}))
         where = f"Linux {platform.release()}, {os.cpu_count()} processors, Python {platform.python_version()}"
+        seeds = ", ".join(dict.fromkeys(str(each.seed) for each in counts))
         lines = [
-            f"`make soak` on {date.today()}, {where}; NETKIT_SEED={counts[0].seed}.", "",
+            f"`make soak` on {date.today()}, {where}; NETKIT_SEED={seeds}.", "",
             *counts_table(counts), "", "## The catalogue", "", *faults_table(FAULTS, self._results),
         ]  # fmt: skip
         PAGE.write_text(replaced(PAGE.read_text(), lines))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,7 +69,7 @@ class Doomed:
 
 
 @contextmanager
-def doomed(program: str, **options: object) -> Iterator[Doomed]:
+def doomed(program: str, **options: object) -> Generator[Doomed]:
     """Run a program up to its end, where it waits; ``host``, ``own`` and netkit's names are there."""
     child: subprocess.Popen[str] = subprocess.Popen(
         [sys.executable, "-c", _BEFORE + program + _AFTER],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from fcntl import LOCK_EX, LOCK_NB, flock
+from fcntl import LOCK_NB, LOCK_SH, flock
 
 from netkit._system.entries import LINK, MESSAGES, NAME, LinkEntry, MessagesEntry, NameEntry
 from netkit._system.journal import DIRECTORY, journal
@@ -22,10 +22,12 @@ def read_whole(file: int) -> bytes:
     return os.pread(file, os.fstat(file).st_size, 0)
 
 
-def journals() -> Iterator[tuple[str, int, bool]]:
+def journals(lock: int = LOCK_SH) -> Iterator[tuple[str, int, bool]]:
     """Each journal: its path, a descriptor, and whether its owner is dead: then it is locked for us.
 
-    The descriptor is closed when the next one is asked for. Only files of this user count.
+    Who only reads takes a shared lock, or two readers would take each other for its owner; who acts on
+    it an exclusive one. The descriptor is closed when the next one is asked for. Only files of this user
+    count.
     """
     try:
         names = sorted(os.listdir(DIRECTORY))
@@ -39,14 +41,14 @@ def journals() -> Iterator[tuple[str, int, bool]]:
             continue
         try:
             if os.fstat(file).st_uid == os.geteuid():
-                yield path, file, _lock(file)
+                yield path, file, _is_free(file, lock)
         finally:
             os.close(file)
 
 
-def _lock(file: int) -> bool:
+def _is_free(file: int, lock: int) -> bool:
     try:
-        flock(file, LOCK_EX | LOCK_NB)
+        flock(file, lock | LOCK_NB)
     except OSError:
         return False
     return True

@@ -81,8 +81,7 @@ def _on_thread(call: Callable[[], T]) -> T:
 
 
 def _from_journals(dry_run: bool) -> Iterator[Collected]:
-    claims = living_claims()  # now: a journal that is locked for us would seem to have an owner
-    for path, file, dead in journals():
+    for path, file, dead in journals(LOCK_EX):
         said = contents(file) if dead else None
         if not dead:
             continue
@@ -90,7 +89,7 @@ def _from_journals(dry_run: bool) -> Iterator[Collected]:
         if said is not None and said.boot == boot():  # nothing outlives a boot
             entries = [*said.entries.values()]
             found += [Finding(None, f"a line of {path}", FAILED, fault) for fault in said.faults]
-            Reclaiming(lambda: claims, dry_run).run(entries, found.append)
+            Reclaiming(partial(living_claims, said.owner), dry_run).run(entries, found.append)
         if not dry_run:
             _settle(path, file, found)
         yield from [Collected("" if said is None else said.owner, each) for each in found]
@@ -109,7 +108,7 @@ def _settle(path: str, file: int, found: list[Finding]) -> None:
 def _collect_where(wanted: Callable[[Entry], bool]) -> bool:
     """Remove what dead processes have noted and is wanted; their guards, if they still work, come first."""
     done = False
-    for path, file, dead in journals():
+    for path, file, dead in journals(LOCK_EX):
         said = contents(file)
         if said is None or said.boot != boot() or not any(map(wanted, said.entries.values())):
             continue

@@ -283,3 +283,21 @@ def test_F70_a_name_whose_maker_is_dead_is_not_followed_wherever_it_leads(outsid
         assert [each.what for each in netkit.gc()] == ["namespace 'box'"]
         assert other.exists
     assert not os.path.lexists("/run/netns/box")
+
+
+def test_several_collectors_at_once_remove_everything_once(outside: Namespace) -> None:
+    before = said(*LOOKS)
+    for _ in range(3):
+        with doomed(_forwarding() + BUILDS["all of it"]) as process:
+            killed_with_guard(process)
+        command = [sys.executable, "-m", "netkit", "gc", "--json"]
+        readers = [subprocess.Popen([*command, "--dry-run"], stdout=subprocess.DEVNULL) for _ in range(2)]
+        collectors = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+        told = [json.loads(each.communicate(timeout=30)[0]) for each in collectors]
+        assert [each.wait() for each in (*readers, *collectors)] == [0] * 5
+        outcomes = [(each["what"], each["outcome"]) for found in told for each in found]
+        rest = [(each.what, each.outcome) for each in netkit.gc()]  # of a journal that a reader held
+        assert {outcome for _, outcome in outcomes + rest} == {"removed"}
+        assert len(outcomes + rest) == len(set(outcomes + rest))
+        wait_for_the_kernel(outside)
+        assert said(*LOOKS) == before

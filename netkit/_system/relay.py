@@ -10,10 +10,12 @@ import os
 import socket
 import struct
 from collections import deque
-from errno import EINPROGRESS
+from errno import EINPROGRESS, EMFILE, ENETDOWN, ENFILE
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from threading import Event, Lock, Thread
 from time import monotonic
+
+from netkit.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _CHUNK = 64 * 1024
 _IDLE = 60.0  # seconds after which a client of UDP is forgotten
 _MOST_CLIENTS = 1024  # of one UDP port
+_PATIENCE = 1.0
 _LOCAL = "::1"
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends RST
 
@@ -75,6 +78,7 @@ class Loop:
     def __init__(self) -> None:
         self.selector = DefaultSelector()
         self.tick: set[Callable[[float], object]] = set()  # called now and then with the time
+        self.later: list[Callable[[], object]] = []  # called once, after a second
         self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.selector.register(self._wake[0], EVENT_READ)
         self._calls: deque[tuple[Callable[[], object], Event]] = deque()
@@ -87,7 +91,10 @@ class Loop:
         done = Event()
         self._calls.append((function, done))
         os.write(self._wake[1], b"\0")
-        done.wait()
+        while not done.wait(_PATIENCE):
+            if not self._thread.is_alive():  # it was ended by what nobody foresaw, which its traceback says
+                function()
+                return
 
     def stop(self) -> None:
         """End the thread."""
@@ -106,11 +113,14 @@ class Loop:
 
     def _run(self) -> None:
         while not self._stopped:
-            for key, events in self.selector.select(_IDLE / 2 if self.tick else None):
+            later, self.later = self.later, []
+            for key, events in self.selector.select(_PATIENCE if later else _IDLE / 2 if self.tick else None):
                 if key.data is None:
                     _empty(self._wake[0])
                 else:
                     key.data(events)
+            for resume in later:
+                resume()
             for tick in list(self.tick):
                 tick(monotonic())
             while self._calls:
@@ -144,7 +154,8 @@ class Port:
 
     def end(self) -> None:
         """Listen no more, and end what goes through."""
-        self.loop.selector.unregister(self.listener)
+        if self.listener in self.loop.selector.get_map():
+            self.loop.selector.unregister(self.listener)
         self.close_all()
 
     def arrived(self, events: int) -> None:
@@ -158,7 +169,10 @@ class Port:
     def connected(self, kind: int) -> socket.socket:
         """A socket on its way to the target; OSError if there is none."""
         family = socket.AF_INET6 if ":" in self.target[0] else socket.AF_INET
-        sock = self._open_socket(family, kind)
+        try:
+            sock = self._open_socket(family, kind)
+        except StateError as problem:  # the namespace is going
+            raise OSError(ENETDOWN, str(problem)) from problem
         sock.setblocking(False)
         error = sock.connect_ex(self.target)
         if error not in (0, EINPROGRESS):
@@ -181,8 +195,11 @@ class StreamPort(Port):
         """Accept; who is not at ::1 gets a reset, as if nobody listened."""
         try:
             client, name = self.listener.accept()
-        except OSError:
-            return  # gone again, or no descriptors: the next round tries again
+        except OSError as problem:
+            if problem.errno in (EMFILE, ENFILE):  # it would be told again at once, and again
+                self.loop.selector.unregister(self.listener)
+                self.loop.later.append(self._resume)
+            return
         client.setblocking(False)
         try:
             if name[0] != _LOCAL:
@@ -190,6 +207,16 @@ class StreamPort(Port):
             self.pairs.add(Pair(self, client, self.connected(socket.SOCK_STREAM)))
         except OSError:
             reset(client)
+
+    def _resume(self) -> None:
+        if self.listener.fileno() >= 0 and self.listener not in self.loop.selector.get_map():
+            self.begin()
+
+    def end(self) -> None:
+        """Accept no more."""
+        if self._resume in self.loop.later:
+            self.loop.later.remove(self._resume)
+        super().end()
 
     def close_all(self) -> None:
         """Reset all connections."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -387,6 +389,34 @@ def test_the_relay_is_for_loopback_only(world: World) -> None:
     with world.host.publish(8080, to="172.18.0.2:80"), world.other.socket(socket.AF_INET6) as client:
         client.settimeout(3)
         assert ended(client, "fd18::1")
+
+
+def test_the_relay_waits_where_there_are_no_descriptors(world: World) -> None:
+    """It does not ask again and again, and goes on when there are some."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with (
+        world.host.publish(8080, to="172.18.0.2:80"),
+        bound(world.box, "172.18.0.2", 80) as server,
+        world.host.socket(socket.AF_INET6) as client,
+    ):
+        client.settimeout(5)
+        used = max(int(each) for each in os.listdir("/proc/self/fd"))
+        gaps = [os.open("/", os.O_RDONLY) for _ in range(used + 1 - len(os.listdir("/proc/self/fd")))]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(gaps, default=used) + 1, hard))
+        try:
+            client.connect(("::1", 8080))
+            before = time.process_time()
+            server.settimeout(0.3)
+            with pytest.raises(OSError):  # noqa: PT011  # nothing comes: no descriptor for either side
+                server.accept()
+            assert time.process_time() - before < 0.2
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for each in gaps:
+                os.close(each)
+        server.settimeout(5)
+        connection, _ = server.accept()
+        connection.close()
 
 
 def test_without_relay(world: World) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -62,6 +63,21 @@ CLIENTS: dict[str, tuple[str, dict[int, str], dict[int, str]]] = {
         {4: "172.18.0.1", 6: "fd18::1"},
     ),
 }
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "nat.md"
+
+
+def table() -> str:
+    """What the tests below find, for people."""
+    lines = ["| client | asks | the server sees | asks | the server sees |", "|---|---|---|---|---|"]
+    for client, (_, asked, shown) in CLIENTS.items():
+        lines.append(f"| {client} | {asked[4]} | {shown[4]} | {asked[6]} | {shown[6]} |")
+    return "\n".join(lines)
+
+
+def test_the_page_has_the_table() -> None:
+    assert table() in PAGE.read_text()
 
 
 class World(NamedTuple):
@@ -196,3 +212,15 @@ def test_F66_route_localnet_lets_nobody_in(world: World) -> None:
             server.settimeout(0.15)
             with pytest.raises(TimeoutError):
                 server.recv(16)
+
+
+def test_what_only_passes_through_is_left_alone(world: World) -> None:
+    """The same port of somebody else; and neighbours that talk directly."""
+    with world.host.publish(8080, to="172.18.0.2:80"):
+        world.outside.routes.add("172.18.0.0/24", via="192.0.2.1")
+        with bound(world.outside, "192.0.2.2", 8080) as server:
+            assert tcp(world.neighbour, "192.0.2.2", 8080, server) == "172.18.0.3"
+            assert tcp(world.host, "192.0.2.2", 8080, server) == "192.0.2.1"
+        with bound(world.box, "172.18.0.2", 80) as server:
+            assert tcp(world.neighbour, "172.18.0.2", 80, server) == "172.18.0.3"
+            assert tcp(world.outside, "172.18.0.2", 80, server) == "192.0.2.2"

@@ -118,7 +118,9 @@ def addresses(size: int) -> st.SearchStrategy[bytes]:
 )
 def test_a_connection_is_read(ends: tuple[bytes, bytes], proto: int, sport: int, dport: int) -> None:
     orig = way(*ends, proto, sport, dport)
-    body = nested(1, orig) + nested(2, way(*ends[::-1], proto, dport, sport)) + attribute(12, b"\0\0\1\2")
+    body = (
+        nested(1, orig) + nested(2, way(ends[1], ends[0], proto, dport, sport)) + attribute(12, b"\0\0\1\2")
+    )
     entry = conntrack.Entry(body)
     assert (entry.orig.src, entry.orig.dst, entry.orig.proto) == (*ends, proto)
     assert (entry.orig.sport, entry.orig.dport) == (sport, dport)

@@ -1,5 +1,5 @@
 # Each target does all of its own set-up: see scripts/setup.
-.PHONY: demo test test-rootless test-all soak lint format docs bench clean
+.PHONY: demo test test-rootless test-all test-debian soak lint format docs bench clean
 .NOTPARALLEL:
 
 PYTHON_IN_VENV = $(or $(VENV),.venv)/bin/python
@@ -16,6 +16,9 @@ test-rootless: ## the kernel tests as uid 65534, which root prepares
 
 test-all: ## every Python from 3.11 up on this machine
 	@scripts/test-all $(ARGS)
+
+test-debian: ## demo and tests on a fresh Debian with its own kernel, in an emulated machine
+	@scripts/test-debian $(ARGS)
 
 soak: ## every fault test in full, minutes of it; writes docs/reliability.md
 	@scripts/soak $(ARGS)

@@ -22,12 +22,20 @@ _SO_NETNS_COOKIE = 71
 
 def cookie_of(descriptor: int) -> int:
     """The cookie of the namespace that an rtnetlink socket is in; 0 before Linux 5.14."""
-    return _cookie(socket(AF_NETLINK, SOCK_RAW, 0, os.dup(descriptor)))
+    borrowed = socket(AF_NETLINK, SOCK_RAW, 0, descriptor)  # not a copy: there may be no room for one
+    try:
+        return _cookie(borrowed)
+    finally:
+        borrowed.detach()
 
 
 def cookie_here() -> int:
     """The cookie of the calling thread's namespace."""
-    return _cookie(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC))
+    own = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC)
+    try:
+        return _cookie(own)
+    finally:
+        own.close()
 
 
 def _cookie(sock: socket) -> int:
@@ -35,8 +43,6 @@ def _cookie(sock: socket) -> int:
         return int.from_bytes(sock.getsockopt(SOL_SOCKET, _SO_NETNS_COOKIE, 8), "little")
     except OSError:
         return 0
-    finally:
-        sock.close()
 
 
 def place(identity: tuple[int, int], cookie: int) -> str:

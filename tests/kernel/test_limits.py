@@ -58,7 +58,7 @@ ASKED: dict[str, Callable[[Namespace], object]] = {
 
 @pytest.mark.parametrize("what", ASKED)
 def test_the_limit_is_named(what: str) -> None:
-    with Namespace() as warm:
+    with Namespace("warm") as warm, Namespace.open("warm"), warm.sysctl.override("net.ipv4.ip_forward", 1):
         warm.snapshot()
         warm.ping("127.0.0.1")  # importing a module needs a descriptor too
     with Namespace("limits") as ns:

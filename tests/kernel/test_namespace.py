@@ -61,13 +61,15 @@ def test_nothing_exists_before_the_block() -> None:
     assert place.names() == []
     assert not ns.exists
     uses: list[Callable[[], object]] = [
-        ns.fileno, ns.delete, ns.detach, ns.adopt, lambda: ns.path, lambda: list(ns.links),
+        ns.fileno, ns.delete, ns.detach, lambda: ns.path, lambda: list(ns.links),
         lambda: ns.run(["true"]), lambda: ns.call(int), lambda: ns.socket(), lambda: ns.ping("127.0.0.1"),
         lambda: ns.sysctl["net.ipv4.ip_forward"], lambda: ns.entered(), ns.pyroute2,
     ]  # fmt: skip
     for use in uses:
         with pytest.raises(StateError, match="not created yet"):
             use()
+    with pytest.raises(NotFoundError, match="'early'"):
+        ns.adopt()  # it would take over one of this name
 
 
 def test_an_anonymous_one() -> None:
@@ -288,7 +290,8 @@ def test_lo_is_left_alone_in_borrowed_ones(stranger: str) -> None:
 
 def test_open_by_name_and_by_path(stranger: str) -> None:
     path = str(place.path(f"/run/netns/{stranger}"))
-    for given, name in ((stranger, stranger), (path, None), (Path(path), None)):
+    named = stranger if path.startswith("/run/netns/") else None  # without root it is elsewhere
+    for given, name in ((stranger, stranger), (path, named), (Path(path), named)):
         with Namespace.open(given) as ns:
             assert identity(ns.fileno()) == identity(path)
             assert ns.path == path

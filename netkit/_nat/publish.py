@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     Target = Namespace | Link | AddressLike | tuple[Namespace | Link | AddressLike, PortLike]
 
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+_OR_THE_OTHER = {4: ", host_ip='::' publishes IPv6 alone", 6: ", host_ip='0.0.0.0' publishes IPv4 alone"}
 _BRIDGE_CALLS = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
 
 
@@ -109,7 +110,7 @@ class PortMapping(Resource, Holder):
         with deferred_signals():
             runtime = self._runtime = self._netns._live_runtime()
             addresses = addresses_of(runtime)
-            self._find_targets()
+            self._find_targets(addresses)
             where = self._connections(addresses)
             self._check_forwarding(undo)
             undo.add(self._let_go_of_ports)
@@ -123,12 +124,15 @@ class PortMapping(Resource, Holder):
             forget_udp(runtime, part.entries)
             self._start_relay()
 
-    def _find_targets(self) -> None:
+    def _find_targets(self, here: Sequence[tuple[int, Address]]) -> None:
         """The addresses of targets that are namespaces or links."""
-        found: list[PublishSpec] = []
-        for spec, target in self._asked:
-            found.append(spec if target is None else spec.leading_to(_addresses_in(target, spec)))
-        self._specs = tuple(found)
+        label = self._netns._called()
+        self._specs = tuple(
+            [
+                spec if target is None else spec.leading_to(_addresses_in(target, spec, here, label))
+                for spec, target in self._asked
+            ]
+        )
 
     def _check_forwarding(self, undo: Undo) -> None:
         """Nothing comes from elsewhere without it: in a namespace of ours it is turned on."""
@@ -140,6 +144,7 @@ class PortMapping(Resource, Holder):
                 raise StateError(
                     f"{self._netns._called()} does not forward IPv{version}, so nobody else would reach a "
                     f"published port: ns.sysctl.override({key!r}, 1) turns it on for a while"
+                    f"{_OR_THE_OTHER[version]}"
                 )
 
     def _connections(self, addresses: Sequence[tuple[int, Address]]) -> dict[IPAddress, Connected]:
@@ -261,8 +266,9 @@ class PortMapping(Resource, Holder):
     def _find(self) -> None:
         """Such ports that were detached; taken over at once, for others may want them."""
         runtime = self._runtime = self._netns._live_runtime()
-        self._find_targets()
-        where = self._connections(addresses_of(runtime))
+        addresses = addresses_of(runtime)
+        self._find_targets(addresses)
+        where = self._connections(addresses)
         guarded = plain.guarded_devices(runtime.netfilter)
         devices = {runtime.name_of(each.index) for each in where.values()} & guarded
         self._part = self._new_part(where, sorted(devices))
@@ -327,20 +333,29 @@ def _only_relayed(spec: PublishSpec) -> bool:
     return spec.host_ip is not None and spec.host_ip.version == 6 and spec.host_ip.is_loopback
 
 
-def _addresses_in(target: Namespace | Link, spec: PublishSpec) -> list[IPAddress]:
-    """The first address of each family that is asked for: of a link, or of a namespace's links."""
+def _addresses_in(
+    target: Namespace | Link, spec: PublishSpec, here: Sequence[tuple[int, Address]], label: str
+) -> list[IPAddress]:
+    """Of a link, or of a namespace's links: the first address of each family that is connected here."""
     netns = target.netns if isinstance(target, Link) else target
-    runtime = netns._live_runtime()
     index = target.ifindex if isinstance(target, Link) else None
     found: dict[int, IPAddress] = {}
-    for link, address in addresses_of(runtime):
+    refusal: SpecError | None = None
+    for link, address in addresses_of(netns._live_runtime()):
         version = 4 if len(address.packed) == 4 else 6
-        if address.scope == "global" and version in spec.versions and index in (None, link):
-            found.setdefault(version, address_of(address.packed))
-    if not found:
-        families = " or ".join([f"IPv{version}" for version in spec.versions])
-        raise SpecError(f"to {target!r} has no global address of {families} that could be published")
-    return [found[version] for version in sorted(found)]
+        wanted = address.scope == "global" and version in spec.versions and index in (None, link)
+        if not wanted or version in found:
+            continue
+        candidate = address_of(address.packed)
+        try:
+            connected([candidate], here, label)
+            found[version] = candidate
+        except SpecError as problem:
+            refusal = refusal or problem
+    if found:
+        return [found[version] for version in sorted(found)]
+    families = " or ".join([f"IPv{version}" for version in spec.versions])
+    raise refusal or SpecError(f"to {target!r} has no global address of {families} that could be published")
 
 
 def parse_mapping(

@@ -566,6 +566,17 @@ def test_bad_input_changes_nothing(
     assert sysctls(world.host) == before
 
 
+def test_of_several_addresses_the_one_that_is_connected_is_taken(world: World) -> None:
+    with Namespace() as box:
+        world.bridge.connect(
+            box, name="port9", peer_address=["192.168.7.7/24", "172.18.0.9/24", "fd77::7/64"]
+        )
+        with world.host.publish(80, to=box) as mapping:
+            assert str(mapping.specs[0]) == "tcp 80 -> 172.18.0.9:80"
+        with pytest.raises(SpecError, match=r"fd77::7.* in no network that .* is connected to"):
+            world.host.publish(80, to=box, host_ip="::").create()
+
+
 def test_a_target_without_an_address(world: World) -> None:
     with Namespace() as empty, pytest.raises(SpecError, match="no global address of IPv4 or IPv6"):
         world.host.publish(80, to=empty).create()

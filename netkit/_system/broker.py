@@ -165,6 +165,10 @@ class RemoteSysctls:
         """The value."""
         return str(self._broker.request("read", [self._fd], path=path)[0])
 
+    def read_each(self, paths: list[str]) -> dict[str, str]:
+        """The values of those that are there."""
+        return dict(self._broker.request("read_each", [self._fd], paths=[*paths])[0])
+
     def present(self, path: str) -> bool:
         """Whether there is such a key."""
         return bool(self._broker.request("present", [self._fd], path=path)[0])

@@ -50,6 +50,7 @@ _REQUESTS: dict[str, tuple[dict[str, tuple[type, ...]], int]] = {
     "create": ({"count": (int,), "detects_duplicates": (bool,)}, 0),
     "socket": ({"family": (int,), "kind": (int,), "protocol": (int,)}, 1),
     "read": ({"path": (str,)}, 1),
+    "read_each": ({"paths": (list,)}, 1),
     "write": ({"path": (str,), "text": (str,), "key": (str, type(None))}, 1),
     "present": ({"path": (str,)}, 1),
     "list": ({"path": (str,)}, 1),
@@ -172,6 +173,10 @@ class Service:
 
     def _read(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> str:
         return _inside(fds[0], lambda: sysctl_files.read(_net(fields)))
+
+    def _read_each(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> Value:
+        paths = [sysctl_files.key_path(each) for each in fields["paths"]]
+        return {**_inside(fds[0], lambda: sysctl_files.read_each(paths))}
 
     def _write(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> bool:
         return _inside(fds[0], lambda: sysctl_files.write(_net(fields), fields["text"], fields["key"]))

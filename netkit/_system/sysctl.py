@@ -10,7 +10,16 @@ import os
 from _thread import RLock
 
 from netkit._system import sysctl_lock
-from netkit._system.sysctl_files import key_of, key_path, names_in, present, read, value_text, write
+from netkit._system.sysctl_files import (
+    key_of,
+    key_path,
+    names_in,
+    present,
+    read,
+    read_each,
+    value_text,
+    write,
+)
 from netkit._system.sysctl_lock import SharedRecord
 from netkit.errors import NotFoundError, StateError
 
@@ -264,13 +273,8 @@ def _write_if_there(path: str, text: str) -> None:
 
 def _values(path: str) -> dict[str, str]:
     """The value, and those that the kernel resets when it is written."""
-    values = {path: read(path)}
-    for each in _reset_values(path, ""):
-        try:
-            values[each] = read(each)
-        except NotFoundError:
-            continue  # a device that has gone meanwhile
-    return values
+    values = read_each([path, *_reset_values(path, "")])
+    return values if path in values else {path: read(path)}  # which says what is wrong with it
 
 
 # What sets every device's value and the default: inet_forward_change in net/ipv4/devinet.c; in

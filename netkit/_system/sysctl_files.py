@@ -9,7 +9,7 @@ from _thread import get_ident
 from netkit._spec.value import shown, type_of
 from netkit._system.namespace_files import open_current
 from netkit._system.privilege import missing_capability
-from netkit.errors import KernelError, SpecError, kernel_error
+from netkit.errors import KernelError, NotFoundError, SpecError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         """Who does for a thread what it may not do itself: the broker."""
 
         def read(self, path: str) -> str: ...
+        def read_each(self, paths: list[str]) -> dict[str, str]: ...
         def present(self, path: str) -> bool: ...
         def names_in(self, path: str) -> list[str]: ...
         def write(self, path: str, text: str, key: str | None) -> bool: ...
@@ -78,6 +79,19 @@ def read(path: str) -> str:
         return _read(path)
     except OSError as error:
         raise _refused(f"read sysctl {key_of(path)}", path, error) from None
+
+
+def read_each(paths: list[str]) -> dict[str, str]:
+    """The values of those that are there: a device may have gone meanwhile."""
+    if elsewhere := _elsewhere.get(get_ident()):
+        return elsewhere.read_each(paths)
+    values: dict[str, str] = {}
+    for path in paths:
+        try:
+            values[path] = read(path)
+        except NotFoundError:
+            continue
+    return values
 
 
 def present(path: str) -> bool:

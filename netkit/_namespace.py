@@ -336,6 +336,10 @@ class Namespace(Inside, Publishing, Resource, Holder):
     def _exists(self) -> bool:
         return self._open is not None and self._open.fd >= 0
 
+    def _check_detachable(self) -> None:
+        if self._state == "owned":
+            self._registration.check_persistent(self._live_runtime())
+
     def _detach(self) -> None:
         runtime, leaving = self._live_runtime(), set(self._members())
         self._registration.persist(runtime)

@@ -70,19 +70,19 @@ class Registration:
         self._registered = None
 
     def check_persistent(self, runtime: Runtime) -> None:
-        """Raises UnsupportedError where nothing can outlive this process."""
-        if self.name is not None and not self.persistent:
-            runtime.opener.check_persistent(self.name)
-
-    def persist(self, runtime: Runtime) -> None:
-        """Let it outlive this process, which it does only by a mount: a named one gets it now."""
+        """Raises StateError without a name, UnsupportedError where nothing can outlive this process."""
         if self.name is None:
             raise StateError(
                 "an anonymous namespace lives only while somebody holds it: it can't outlive the process. "
                 "Give it a name to detach it"
             )
         if not self.persistent:
-            self.check_persistent(runtime)  # before the name is given up
+            runtime.opener.check_persistent(self.name)
+
+    def persist(self, runtime: Runtime) -> None:
+        """Let it outlive this process, which it does only by a mount: a named one gets it now."""
+        self.check_persistent(runtime)  # before the name is given up
+        if not self.persistent and self.name is not None:
             self.remove()
             self._registered = runtime.opener.register(self.name, runtime.check(), True)
             self.persistent = True

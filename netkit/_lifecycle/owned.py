@@ -50,6 +50,9 @@ class Owned:
     def _note_again(self) -> None:
         """A namespace of ours, which it would have ended with, goes on without us from now on."""
 
+    def _check_detachable(self) -> None:
+        """Raises if it cannot outlive this process: before anything is detached with it."""
+
     def _leave_in_place(self) -> None:
         """Stop owning it, and let it be: what `detach` does."""
         raise NotImplementedError

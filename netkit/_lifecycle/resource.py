@@ -153,6 +153,8 @@ class Resource(Owned):
             self._check_process()
             self._check_owned("detach")
             for member in self._members():
+                member._check_detachable()
+            for member in self._members():
                 if isinstance(member, Resource) and member._state == "owned":
                     member._detach()
                     member._state = "borrowed"

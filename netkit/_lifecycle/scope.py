@@ -133,8 +133,9 @@ class Scope(Owned, Holder):
         namespace is among it, which cannot outlive the process.
         """
         self._check_own(())
-        # Namespaces first: they are what can refuse.
-        for member in sorted(self._held, key=lambda each: -each._stage):
+        for member in self._held_members():
+            member._check_detachable()
+        for member in sorted(self._held, key=lambda each: each._stage):  # as they would be undone
             member._leave_in_place()
         return self
 

@@ -207,7 +207,7 @@ class Network(Resource, Holder):
     def _exists(self) -> bool:
         return all(namespace.exists for namespace in self._namespaces.values())
 
-    def _detach(self) -> None:
+    def _check_detachable(self) -> None:
         """It outlives its process only if each of its namespaces has a name."""
         anonymous = [key for key, namespace in self._namespaces.items() if namespace.name is None]
         if anonymous:
@@ -216,8 +216,6 @@ class Network(Resource, Holder):
                 + ", ".join([key.lstrip("/") for key in anonymous[:4]])
                 + " have no name in /run/netns; give the plan named=True"
             )
-        for namespace in self._namespaces.values():  # all or none
-            namespace._registration.check_persistent(namespace._live_runtime())
 
     def _adopt(self) -> None:
         raise StateError("a network is not adopted as a whole: adopt its namespaces")

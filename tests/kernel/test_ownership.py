@@ -23,11 +23,15 @@ from netkit import (
     Scope,
     SpecError,
     StateError,
+    Topology,
     VethPair,
 )
 from tests.harness import place
 from tests.harness.oracle import addresses, ip, iptables_legacy, link, nft, nft_text, run_in
 from tests.kernel.test_nat import IPTABLES, RULES, needs_iptables
+
+# One that does not end says where it is.
+STUCK = "import faulthandler; faulthandler.dump_traceback_later(40, exit=True)\n"
 
 
 def elsewhere(code: str, *namespaces: Namespace) -> str:
@@ -37,7 +41,7 @@ def elsewhere(code: str, *namespaces: Namespace) -> str:
         [f"{name} = Namespace.from_fd({ns.fileno()})\n" for name, ns in zip(names, namespaces, strict=True)]
     )
     done = subprocess.run(
-        place.there(sys.executable, "-W", "error", "-c", f"from netkit import *\n{opened}{code}"),
+        place.there(sys.executable, "-W", "error", "-c", f"{STUCK}from netkit import *\n{opened}{code}"),
         pass_fds=[ns.fileno() for ns in namespaces],
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -522,6 +526,24 @@ def test_a_scope_with_an_anonymous_namespace_detaches_nothing() -> None:
             lab.detach()
         assert link(host, "br0")["group"] != "default"
         bridge.delete()  # owned as before
+
+
+@pytest.mark.capable
+def test_what_cannot_be_detached_whole_is_not_detached_at_all() -> None:
+    plan = Topology.line(2)
+    with Scope() as lab, Namespace("red") as red:
+        lab.own(red)
+        bridge, network = lab.own(Bridge(red, "br0"), plan.create())
+        pair = lab.own(VethPair(red, red, name="v0", peer_name="v1"))
+        with pytest.raises(StateError, match="named=True"):
+            lab.detach()
+        with pytest.raises(StateError, match="named=True"):
+            network.detach()
+        for each in (red, bridge, pair, network):
+            with pytest.raises(StateError, match="created"):
+                each.adopt()  # owned as before
+        assert Path("/run/netns/red").is_symlink()
+    assert not Path("/run/netns/red").is_symlink()
 
 
 def test_a_sysctl_is_not_adopted(host: Namespace) -> None:

@@ -7,6 +7,7 @@ together.py  several resources at once: all of them, or none
 scope.py     Scope: a block of resources, undone in reverse; the undo at interpreter exit
 groups.py    links that are deleted as a group
 reclaim.py   undoing what a dead process has left, by its journal; claims.py reads the journals
+protocol_mark.py  whether an address or neighbour is netkit's
 guard_program.py  the guard, which does that as soon as its owner is dead
 teardown.py  Undo (of one half-made resource) and Teardown (of many)
 """

@@ -10,6 +10,7 @@ from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
 from errno import EEXIST, ENODEV
 
 from netkit._lifecycle.groups import common_group
+from netkit._lifecycle.protocol_mark import is_there
 from netkit._netlink.link import delete_group, delete_link, list_links, parse_link
 from netkit._netlink.socket import NetlinkSocket
 from netkit._netlink.transport import NETLINK_ROUTE
@@ -172,9 +173,11 @@ class Reclaiming:
             return False
         if (noted.at, noted.delete[2]) in self._claims().messages:
             raise ForeignError("a living process has noted the same")
-        if self._dry_run:
-            return True  # whether it is there shows when it is removed
         try:
+            if not is_there(self._socket(noted.at), noted.delete[0], noted.delete[2]):
+                return False
+            if self._dry_run:
+                return True  # whether it is there shows when it is removed
             self._send(noted.at, noted.delete)
         except KernelError as problem:
             if isinstance(problem, NotFoundError) or problem.errno == ENODEV:

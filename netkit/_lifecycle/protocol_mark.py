@@ -1,0 +1,90 @@
+"""Whether what is to be deleted is ours, where the message that deletes it cannot say so.
+
+An address or neighbour bears netkit's protocol number, but is deleted whoever made it. A rule or route is
+deleted on condition of the number; an IPv4 route without a metric, though, whatever metric is there.
+"""
+
+from __future__ import annotations
+
+from struct import Struct, error
+from sys import byteorder
+
+from netkit._netlink.address import IFA_ADDRESS, IFA_LOCAL, IFA_PROTO, RTM_DELADDR, RTM_GETADDR
+from netkit._netlink.wire import Request, attributes, u32
+from netkit._spec.names import NETKIT_PROTOCOL
+from netkit.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._netlink.socket import NetlinkSocket
+
+_ADDRESS = Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
+_NEIGHBOUR = Struct("=BxxxiHBB")  # ndmsg: family, index, state, flags, type
+_ROUTE = Struct("=BBBBBBBBI")  # rtmsg: family, lengths, tos, table, protocol, scope, type, flags
+# Plain numbers: the modules of routes and neighbours need ipaddress, which a guard has no use for.
+_RTM_DELNEIGH, _RTM_GETNEIGH, _NDA_DST, _NDA_PROTOCOL = 29, 30, 1, 12
+_RTM_DELROUTE, _RTM_GETROUTE, _RTA_DST, _RTA_PRIORITY, _RTA_TABLE = 25, 26, 1, 6, 15
+_AF_INET = 2
+
+
+def is_there(sock: NetlinkSocket, kind: int, body: bytes) -> bool:
+    """Whether what this deletion is about is there and ours; True for a deletion that asks itself.
+
+    An address has had the number since Linux 5.18: before, none is known to be ours.
+    """
+    if kind == _RTM_DELROUTE:
+        return _is_metric_there(sock, body)
+    if kind not in (RTM_DELADDR, _RTM_DELNEIGH):
+        return True
+    try:
+        wanted = _read(kind, body)
+    except error as problem:
+        raise ProtocolError("a deletion in a journal is too short") from problem
+    header = (
+        _ADDRESS.pack(body[0], 0, 0, 0, wanted[1])
+        if kind == RTM_DELADDR
+        else _NEIGHBOUR.pack(body[0], 0, 0, 0, 0)
+    )
+    asked = RTM_GETADDR if kind == RTM_DELADDR else _RTM_GETNEIGH
+    replies = sock.dump(Request(asked, 0, header, "look for what a process has left"))
+    return (*wanted[:3], NETKIT_PROTOCOL) in [_read(kind, bytes(data[a:b])) for _, data, a, b in replies]
+
+
+def _read(kind: int, body: bytes) -> tuple[int, int, bytes, int]:
+    """Prefix length (of an address), index, address, protocol."""
+    if kind == RTM_DELADDR:
+        _, length, _, _, index = _ADDRESS.unpack_from(body)
+        found = _attributes(body, _ADDRESS.size)
+        local = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS, b"")
+        return length, index, local, _number(found.get(IFA_PROTO))
+    index = _NEIGHBOUR.unpack_from(body)[1]
+    found = _attributes(body, _NEIGHBOUR.size)
+    return 0, index, found.get(_NDA_DST, b""), _number(found.get(_NDA_PROTOCOL))
+
+
+def _is_metric_there(sock: NetlinkSocket, body: bytes) -> bool:
+    if len(body) < _ROUTE.size:
+        raise ProtocolError("a deletion in a journal is too short")
+    wanted = _route(body)
+    if body[0] != _AF_INET or wanted[3]:
+        return True
+    header = _ROUTE.pack(_AF_INET, 0, 0, 0, 0, 0, 0, 0, 0) + u32(_RTA_TABLE, wanted[2])
+    replies = sock.dump(Request(_RTM_GETROUTE, 0, header, "look for a route that a process has left"))
+    return wanted in [_route(bytes(data[a:b])) for _, data, a, b in replies]
+
+
+def _route(body: bytes) -> tuple[int, bytes, int, int, int]:
+    """Prefix length, destination, table, metric, protocol."""
+    _, length, _, _, table, protocol, _, _, _ = _ROUTE.unpack_from(body)
+    found = _attributes(body, _ROUTE.size)
+    table = int.from_bytes(found.get(_RTA_TABLE, b""), byteorder) or table
+    metric = int.from_bytes(found.get(_RTA_PRIORITY, b""), byteorder)
+    return length, found.get(_RTA_DST, b""), table, metric, protocol
+
+
+def _attributes(body: bytes, start: int) -> dict[int, bytes]:
+    return {kind: body[begin:end] for kind, begin, end in attributes(body, start, len(body))}
+
+
+def _number(payload: bytes | None) -> int:
+    return payload[0] if payload else 0

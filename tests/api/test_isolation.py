@@ -17,7 +17,7 @@ import pytest
 from tests.harness.leaks import Held, leaks
 from tests.harness.tools import needs
 
-pytestmark = [pytest.mark.kernel, needs("nft", "iptables-legacy")]
+pytestmark = [pytest.mark.kernel, pytest.mark.capable, needs("nft", "iptables-legacy")]
 ROOT = Path(__file__).parents[2]
 
 LEAVES_ALL = """

@@ -22,6 +22,7 @@ from netkit._spec.nat import NatSpec, dnat, masquerade, redirect, snat
 
 pytestmark = [
     pytest.mark.kernel,
+    pytest.mark.capable,
     pytest.mark.skipif(shutil.which("nft") is None, reason="no nft(8) to compare with"),
 ]
 

@@ -25,6 +25,7 @@ from tests.golden.test_golden_nft import assert_same, kernel_expressions, run_nf
 
 pytestmark = [
     pytest.mark.kernel,
+    pytest.mark.capable,
     pytest.mark.skipif(shutil.which("nft") is None, reason="no nft(8) to compare with"),
 ]
 

@@ -19,6 +19,7 @@ from tests.golden.test_golden_nft_sets import WORDS, described, elements_of, in_
 
 pytestmark = [
     pytest.mark.kernel,
+    pytest.mark.capable,
     pytest.mark.skipif(shutil.which("nft") is None, reason="no nft(8) to compare with"),
 ]
 __all__ = ["netfilter"]

@@ -63,7 +63,7 @@ def _files() -> dict[int, str]:
             target = os.readlink(f"/proc/self/fd/{name}")
         except FileNotFoundError:  # the descriptor of this very listing
             continue
-        if int(name) != _journal():
+        if int(name) not in _kept():
             found[int(name)] = target
     return found
 
@@ -78,9 +78,13 @@ def _guard() -> int | None:
     return None if loaded is None else loaded.journal.guard_pid
 
 
-def _journal() -> int:
-    loaded = sys.modules.get("netkit._system.journal")
-    return -1 if loaded is None else loaded.journal._file
+def _kept() -> set[int]:
+    """What a process opens once and keeps, and opens anew after its broker or guard has ended."""
+    journal, sysctls = (sys.modules.get(f"netkit._system.{name}") for name in ("journal", "sysctl_lock"))
+    return {
+        -1 if journal is None else journal.journal._file,
+        -1 if sysctls is None else sysctls._directory,
+    }
 
 
 def _entries(directory: Path) -> list[str]:

@@ -16,7 +16,7 @@ from tests.harness import place
 from tests.harness.oracle import ip, run_in
 from tests.kernel.test_namespace import identity
 
-DIRECTORY = place.path()
+DIRECTORY = Path("/run/netns")
 
 # Without root a name is a mount in the broker's /run/netns, which nothing outlives; what does is about
 # processes that have the capabilities.
@@ -26,15 +26,16 @@ both = pytest.mark.parametrize(
 )
 
 
-UNMOUNT = place.there("umount", "-l", "/run/netns")
-
-
 @pytest.fixture(autouse=True)
 def directory() -> Iterator[None]:
+    global DIRECTORY
+    DIRECTORY = place.path()  # another one, if a test has ended the broker
     assert registered() == []
     yield
     assert registered() == []
-    while subprocess.run(UNMOUNT, stderr=subprocess.DEVNULL).returncode == 0:
+    while (
+        subprocess.run(place.there("umount", "-l", "/run/netns"), stderr=subprocess.DEVNULL).returncode == 0
+    ):
         pass  # the shared mount that `ip netns add` makes of the directory, and so do we
 
 

@@ -12,6 +12,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.harness.patience import PATIENCE
+
 _BEFORE = """
 import sys
 from netkit import *
@@ -50,7 +52,7 @@ class Doomed:
     def await_guard(self, timeout: float = 5.0) -> None:
         """Return when the guard has ended; fail if it does not."""
         if self._watched >= 0:
-            assert select.select([self._watched], [], [], timeout)[0], "the guard goes on and on"
+            assert select.select([self._watched], [], [], timeout * PATIENCE)[0], "the guard goes on and on"
 
     def kill_guard(self) -> None:
         """The guard first: then its owner leaves all to `netkit gc`."""
@@ -94,5 +96,5 @@ def said(*commands: str) -> dict[str, str]:
 
 
 def _said(command: str) -> str:
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=30 * PATIENCE)
     return done.stdout

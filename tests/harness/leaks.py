@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness import place, processes
+from tests.harness.patience import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Held:
 
 def leaks(before: Held, grace: float = 2.0) -> list[str]:
     """A line per leak; threads and children that are ending get `grace` seconds."""
-    deadline = time.monotonic() + grace
+    deadline = time.monotonic() + grace * PATIENCE
     found = _living_threads(before, deadline) + _living_children(before, deadline)
     # A thread that Python has done with lives on in the kernel for a moment, which is long on a busy machine.
     while _tasks() > before.tasks and not found and time.monotonic() < deadline:

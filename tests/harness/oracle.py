@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from tests.harness.patience import PATIENCE
 from tests.harness.place import HasFd, inside
 
 RTNLGRP_ALL = 0x7FFFFFFF  # the groups 1 to 31 as bind(2)'s mask: netlink(7)
@@ -44,7 +45,7 @@ def _nsenter(
     ns: HasFd, argv: tuple[str, ...], input: str | None, timeout: float
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        inside(ns, *argv), input=input or "", capture_output=True, text=True, timeout=timeout
+        inside(ns, *argv), input=input or "", capture_output=True, text=True, timeout=timeout * PATIENCE
     )
 
 
@@ -106,7 +107,7 @@ class Events:
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = 5.0) -> None:
         """Return when `condition()` is true, asking again after each event; fail after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         while not condition():
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._socket], [], [], left)[0]:

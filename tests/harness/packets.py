@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from tests.harness.patience import PATIENCE
+
 if TYPE_CHECKING:
     from netkit import Namespace
 
-TIMEOUT = 3.0  # only a failing test waits that long
-QUIET = 0.15  # how long nothing must come, where nothing is expected
+TIMEOUT = 3.0 * PATIENCE  # only a failing test waits that long
+QUIET = 0.15 * PATIENCE  # how long nothing must come, where nothing is expected
 
 
 def family_of(address: str) -> int:

@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 
 from netkit._system import broker
+from tests.harness.patience import PATIENCE
 
 
 def leftovers(mark: str, *, except_for: set[int], grace: float) -> list[str]:
     """Processes that descend from this one or carry `mark` in their environment and go on living."""
     ignored = except_for | {os.getpid()}
-    deadline = time.monotonic() + grace
+    deadline = time.monotonic() + grace * PATIENCE
     return [line for pid in sorted(family(mark) - ignored) if (line := wait(pid, deadline))]
 
 

@@ -13,6 +13,7 @@ import netkit
 from netkit import Bridge, Namespace, VethPair
 from netkit._system.journal import journal
 from tests.harness.killed import doomed, said
+from tests.harness.patience import PATIENCE
 from tests.kernel.test_nat import needs_iptables
 
 pytestmark = pytest.mark.capable
@@ -73,7 +74,7 @@ def test_F01_nothing_is_left_by_a_killed_process(outside: Namespace, build: str)
             assert said(*LOOKS) != before
         assert process.guard
         took = process.kill()
-    assert took < 2.0
+    assert took < 2.0 * PATIENCE
     wait_for_the_kernel(outside)
     assert said(*LOOKS) == before
     assert not said("pgrep -f '^sleep 91191$'")["pgrep -f '^sleep 91191$'"]

@@ -38,7 +38,7 @@ class Publishing:
         Args:
             port: one, or a range such as ``"8000-8010"``, mapped one to one.
             to: ``"172.18.0.2:80"``, ``"[fd00::2]:80"``, an address (the same ports), a Namespace or a Link
-                (its first global address of each family that is connected here), or a pair of these and a port.
+                (the first global address of each family that is connected here), or a pair with a port.
             proto: ``"tcp"``, ``"udp"``, ``"sctp"``, or several.
             host_ip: the one address to publish; None for all of them, ``"0.0.0.0"`` for all of IPv4.
             hairpin: let a bridge port of netkit's send frames back, where bridge-nf-call-iptables needs it.

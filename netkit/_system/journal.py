@@ -16,6 +16,7 @@ from errno import ENOSPC
 from fcntl import F_GETFL, F_SETFL, LOCK_EX, LOCK_NB, fcntl, flock
 
 from netkit._system.journal_lines import HEADER_WORD, line, strike_line
+from netkit._system.signals import deferred_signals
 from netkit.errors import kernel_error
 
 TYPE_CHECKING = False
@@ -50,7 +51,8 @@ class Journal:
             written = self._open[number] = line(number, kind, words)
             try:
                 if self._file < 0 or self._size > self._limit:
-                    self._begin()
+                    with deferred_signals():  # interrupted half-way, a file or a guard would be nobody's
+                        self._begin()
                 else:
                     self._write(written)
                     self._renew_guard()

@@ -20,7 +20,8 @@ from tests.harness import counted
 NOBODY = 65534
 PYTHON = "/usr/bin/python3"
 _ROOT = Path(__file__).parents[2]
-_CAN_CHANGE = os.geteuid() == 0
+# For subprocess: root becomes that user, an ordinary user is one.
+BECOME: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 def cannot_be_one() -> str | None:
@@ -42,7 +43,7 @@ class Ordinary:
     def __init__(self, home: Path) -> None:
         self.home = home
         shutil.copytree(_ROOT / "netkit", home / "netkit", ignore=shutil.ignore_patterns("__pycache__"))
-        if _CAN_CHANGE:
+        if BECOME:
             for path in [home, *home.rglob("*")]:
                 os.chown(path, NOBODY, NOBODY)
 
@@ -56,10 +57,9 @@ class Ordinary:
     ) -> subprocess.Popen[str]:
         """Start a program, with pipes on its output."""
         own = {"HOME": str(self.home), "PYTHONPATH": str(self.home), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-        become: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
         return subprocess.Popen(
             argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**own, **(env or {})}, cwd=cwd or self.home, **(become if _CAN_CHANGE else {}),
+            env={**own, **(env or {})}, cwd=cwd or self.home, **BECOME,
         )  # fmt: skip
 
     def run(

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from tests.harness.ordinary import PYTHON, Ordinary
+from tests.harness.ordinary import BECOME, PYTHON, Ordinary
 from tests.rootless.programs import START, program
 
 # What a child can say of itself. Its pid is another number inside; whether it leads is none.
@@ -124,8 +124,8 @@ def on_a_terminal(nobody: Ordinary, text: str, *typed: tuple[str, str]) -> str:
     source = START + ON_A_TERMINAL + text
     argv = [PYTHON, "-W", "error", "-c", source]
     with subprocess.Popen(
-        argv, stdin=theirs, stdout=theirs, stderr=theirs, cwd=nobody.home, user=65534, group=65534,
-        extra_groups=[], env={"PYTHONPATH": str(nobody.home), "PATH": "/usr/bin:/bin"},
+        argv, stdin=theirs, stdout=theirs, stderr=theirs, cwd=nobody.home, **BECOME,
+        env={"PYTHONPATH": str(nobody.home), "PATH": "/usr/bin:/bin"},
     ) as process:  # fmt: skip
         os.close(theirs)
         said = ""

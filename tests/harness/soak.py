@@ -18,7 +18,7 @@ from tests.harness.reliability import Counts, counts_table, faults_table, number
 
 ROOT = Path(__file__).parents[2]
 PAGE, KEPT = ROOT / "docs" / "reliability.md", ROOT / ".soak.json"
-_WORST = ("failed", "skipped", "passed")
+_WORST = ("failed", "xfailed", "skipped", "passed")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,8 +36,9 @@ class _Writer:
         name = report.nodeid.partition("[")[0].removeprefix("tests/").replace(".py::", ": ")
         if not numbers_of(name) or (report.when != "call" and report.outcome == "passed"):
             return
+        outcome = "xfailed" if hasattr(report, "wasxfail") else report.outcome
         known = self._results.get(name, "passed")
-        self._results[name] = min(known, report.outcome, key=_WORST.index)
+        self._results[name] = min(known, outcome, key=_WORST.index)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the generated part of the page."""

@@ -39,11 +39,9 @@ from netkit._system import outside_programs
 from tests.harness import processes
 from tests.harness.oracle import addresses, ip, link, nft
 from tests.harness.outside import PROGRAMS, echoed, lacks, server
-from tests.harness.place import ROOTLESS
 
-pytestmark = pytest.mark.skipif(
-    ROOTLESS, reason="the outside would be the machine's own network; tests/rootless has an ordinary user's"
-)
+# Else the outside would be the machine's own network; tests/rootless has an ordinary user's.
+pytestmark = pytest.mark.capable
 
 UDP = socket.SOCK_DGRAM
 
@@ -754,7 +752,7 @@ def few_descriptors(room: int) -> Iterator[None]:
     """So many are free."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + room, hard))
     taken: list[int] = []
     try:
         while True:

@@ -98,6 +98,17 @@ def _check(name: str, key: str, value: Value, kinds: tuple[type, ...]) -> None:
         raise ProtocolError(f"request {name!r}: {key} contains NUL")
 
 
+def _on_threads(count: int, set_up: Callable[[], int]) -> list[int]:
+    """Each namespace and its socket, made side by side; none where this user may have no more threads."""
+    from netkit._system.makers import create_namespaces
+
+    try:
+        made = create_namespaces(count, set_up, os.close, lambda done: None)
+    except RuntimeError:
+        return []
+    return [fd for pair in made for fd in pair]
+
+
 class Service:
     """The broker's state: names it gave, and children whose end is to be told."""
 
@@ -142,9 +153,11 @@ class Service:
             return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, _NETLINK_ROUTE).detach()
 
         def make() -> None:
-            for _ in range(count):
+            while len(passed) < 2 * count:
                 passed.extend(make_namespace(set_up))
 
+        if count > 1:
+            passed.extend(_on_threads(count, set_up))
         there_and_back(make)
 
     def _socket(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> None:

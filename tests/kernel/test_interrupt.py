@@ -222,9 +222,11 @@ def test_F05_signals_that_return_disturb_nothing(host: Namespace, state: State) 
     seen: list[int] = []
     with timer(lambda number, frame: seen.append(number)) as after:
         after(0.001, 0.001)
-        for _ in range(10):
+        networks = 0
+        while networks < 10 or len(seen) <= 50:
             network(host)
-    assert len(seen) > 50
+            networks += 1
+            assert networks < 1000, f"only {len(seen)} signals in {networks} networks"
     state.check()
 
 

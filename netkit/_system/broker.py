@@ -181,6 +181,11 @@ class RemoteSysctls:
         """Set it; whether it differed."""
         return bool(self._broker.request("write", [self._fd], path=path, text=text, key=key)[0])
 
+    def set_value(self, path: str, text: str, key: str | None) -> tuple[dict[str, str], dict[str, str]]:
+        """Set it if it differs, with what it was and what came of it."""
+        before, after = self._broker.request("set_value", [self._fd], path=path, text=text, key=key)[0]
+        return dict(before), dict(after)
+
 
 class RemoteRegistration:
     """A name in the broker's /run/netns."""

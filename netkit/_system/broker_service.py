@@ -6,7 +6,7 @@ import os
 from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
 
 from netkit._spec import names
-from netkit._system import namespace_files, sysctl_files
+from netkit._system import namespace_files, sysctl_change, sysctl_files
 from netkit._system.broker_child import Order, Refused, execute, start
 from netkit._system.broker_frames import REQUEST, Frame
 from netkit._system.registration import Registration, register_mount
@@ -53,6 +53,7 @@ _REQUESTS: dict[str, tuple[dict[str, tuple[type, ...]], int]] = {
     "read_each": ({"paths": (list,)}, 1),
     "write": ({"path": (str,), "text": (str,), "key": (str, type(None))}, 1),
     "present": ({"path": (str,)}, 1),
+    "set_value": ({"path": (str,), "text": (str,), "key": (str, type(None))}, 1),
     "list": ({"path": (str,)}, 1),
     "run": ({**_ORDER, "programs": (list,), "argv": (list,), "environment": (list,)}, -1),
     "call": ({**_ORDER, "paths": (list,), "environment": (list,)}, -1),
@@ -158,7 +159,8 @@ class Service:
 
         if count > 1:
             passed.extend(_on_threads(count, set_up))
-        there_and_back(make)
+        if not passed:
+            there_and_back(make)
 
     def _socket(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> None:
         family, kind, protocol = fields["family"], fields["kind"], fields["protocol"]
@@ -196,6 +198,11 @@ class Service:
 
     def _present(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> bool:
         return _inside(fds[0], lambda: sysctl_files.present(_net(fields)))
+
+    def _set_value(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> Value:
+        path, text, key = _net(fields), fields["text"], fields["key"]
+        before, after = _inside(fds[0], lambda: sysctl_change.set_value(path, text, key))
+        return [{**before}, {**after}]
 
     def _list(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> Value:
         listed = _inside(fds[0], lambda: sysctl_files.names_in(_net(fields)))

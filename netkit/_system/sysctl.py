@@ -10,13 +10,12 @@ import os
 from _thread import RLock
 
 from netkit._system import sysctl_lock
+from netkit._system.sysctl_change import reset_values, set_value, values_of
 from netkit._system.sysctl_files import (
     key_of,
     key_path,
-    names_in,
     present,
     read,
-    read_each,
     value_text,
     write,
 )
@@ -174,7 +173,10 @@ def change(
 
     def there() -> None:
         # The record is filled here, on the thread that also ends when the caller is interrupted.
-        before = _values(path)
+        if not lock.is_read:
+            _remember(record, path, first, *set_value(path, text, key))
+            return
+        before = values_of(path)
         if first and not _goes_on(record, path, before[path]):
             record.before, record.after = before, {}
         known = {**record.after}
@@ -189,7 +191,7 @@ def change(
             raise
         record.after = known
         record.after[path] = read(path) if changed else before[path]
-        reset = _reset_values(path, record.after[path]) if changed else {}
+        reset = reset_values(path, record.after[path]) if changed else {}
         for each, value in reset.items():
             if each in before and before[each] != value:
                 record.before.setdefault(each, before[each])
@@ -199,6 +201,14 @@ def change(
     inside(there)
 
 
+def _remember(record: Record, path: str, first: bool, before: dict[str, str], after: dict[str, str]) -> None:
+    if first and not _goes_on(record, path, before[path]):
+        record.before, record.after = before, {}
+    for each in after:
+        record.before.setdefault(each, before[each])
+    record.after.update(after)
+
+
 def _goes_on(record: Record, path: str, value: str) -> bool:
     """Whether a killed process's override still holds: what was before that is what is given back."""
     return path in record.before and record.after.get(path, "").split() == value.split()
@@ -206,7 +216,7 @@ def _goes_on(record: Record, path: str, value: str) -> bool:
 
 def _expect(record: Record, path: str, text: str, before: dict[str, str]) -> None:
     """Say what a write is going to make."""
-    for each, value in _reset_values(path, text).items():
+    for each, value in reset_values(path, text).items():
         if before.get(each, value) != value:
             record.before.setdefault(each, before[each])
             record.after[each] = value
@@ -223,14 +233,14 @@ def restore(path: str, record: Record, inside: Inside) -> None:
     def there() -> None:
         if path not in record.after or read(path).split() != record.after[path].split():
             return
-        now = _values(path)
+        now = values_of(path)
         wanted = {
             each: record.before[each] if value == record.after.get(each) else value
             for each, value in now.items()
             if each in record.before
         }
         write(path, record.before[path])
-        done = _reset_values(path, record.before[path])
+        done = reset_values(path, record.before[path])
         for each in sorted(wanted, key=_defaults_first):
             if wanted[each] != done.get(each):
                 _write_if_there(each, wanted[each])
@@ -269,42 +279,6 @@ def _write_if_there(path: str, text: str) -> None:
         write(path, text)
     except NotFoundError:
         return  # the device has gone
-
-
-def _values(path: str) -> dict[str, str]:
-    """The value, and those that the kernel resets when it is written."""
-    values = read_each([path, *_reset_values(path, "")])
-    return values if path in values else {path: read(path)}  # which says what is wrong with it
-
-
-# What sets every device's value and the default: inet_forward_change in net/ipv4/devinet.c; in
-# net/ipv6/addrconf.c addrconf_fixup_forwarding, addrconf_disable_ipv6, addrconf_fixup_linkdown,
-# addrconf_sysctl_addr_gen_mode and addrconf_sysctl_force_forwarding (which leaves the default).
-_RESETTING = {
-    "net/ipv4/conf/all/forwarding",
-    "net/ipv6/conf/all/addr_gen_mode",
-    "net/ipv6/conf/all/disable_ipv6",
-    "net/ipv6/conf/all/force_forwarding",
-    "net/ipv6/conf/all/forwarding",
-    "net/ipv6/conf/all/ignore_routes_with_linkdown",
-}
-
-
-def _reset_values(path: str, text: str) -> dict[str, str]:
-    """What the kernel makes of other keys when this one is set to ``text``.
-
-    Wrong for a key that it leaves alone, which does no harm: that value then counts as a stranger's.
-    """
-    start, _, rest = path.partition("/conf/")
-    group, _, name = rest.partition("/")
-    # devinet_copy_dflt_conf: devices that were never set follow the default.
-    if path not in _RESETTING and not (start == "net/ipv4" and group == "default"):
-        return {}
-    devices = names_in(f"{start}/conf")
-    values = {f"{start}/conf/{device}/{name}": text for device in devices if device not in (group, "all")}
-    if path == "net/ipv4/conf/all/forwarding":
-        values["net/ipv4/conf/all/accept_redirects"] = "0" if text == "1" else "1"
-    return values
 
 
 def _defaults_first(path: str) -> tuple[bool, str]:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
         def present(self, path: str) -> bool: ...
         def names_in(self, path: str) -> list[str]: ...
         def write(self, path: str, text: str, key: str | None) -> bool: ...
+        def set_value(
+            self, path: str, text: str, key: str | None
+        ) -> tuple[dict[str, str], dict[str, str]]: ...
 
 
 DIRECTORY = "/proc/sys"
@@ -73,8 +76,8 @@ def value_text(value: str | int) -> str:
 
 def read(path: str) -> str:
     """The value, without the newline at its end. Missing: NotFoundError. Source: proc_sys(5)."""
-    if elsewhere := _elsewhere.get(get_ident()):
-        return elsewhere.read(path)
+    if by := _elsewhere.get(get_ident()):
+        return by.read(path)
     try:
         return _read(path)
     except OSError as error:
@@ -83,8 +86,8 @@ def read(path: str) -> str:
 
 def read_each(paths: list[str]) -> dict[str, str]:
     """The values of those that are there: a device may have gone meanwhile."""
-    if elsewhere := _elsewhere.get(get_ident()):
-        return elsewhere.read_each(paths)
+    if by := _elsewhere.get(get_ident()):
+        return by.read_each(paths)
     values: dict[str, str] = {}
     for path in paths:
         try:
@@ -96,21 +99,26 @@ def read_each(paths: list[str]) -> dict[str, str]:
 
 def present(path: str) -> bool:
     """Whether there is such a key here."""
-    if elsewhere := _elsewhere.get(get_ident()):
-        return elsewhere.present(path)
+    if by := _elsewhere.get(get_ident()):
+        return by.present(path)
     return os.path.isfile(f"{DIRECTORY}/{path}")
 
 
 def names_in(path: str) -> list[str]:
     """The names in a directory of keys, such as the devices in net/ipv4/conf."""
-    if elsewhere := _elsewhere.get(get_ident()):
-        return elsewhere.names_in(path)
+    if by := _elsewhere.get(get_ident()):
+        return by.names_in(path)
     return os.listdir(f"{DIRECTORY}/{path}")
 
 
-def done_elsewhere(elsewhere: Elsewhere, function: Callable[[], T]) -> T:
-    """Call a function of ours on this thread; the sysctls it reads and writes are those of ``elsewhere``."""
-    _elsewhere[get_ident()] = elsewhere
+def elsewhere() -> Elsewhere | None:
+    """Who reads and writes for this thread, if not itself."""
+    return _elsewhere.get(get_ident())
+
+
+def done_elsewhere(by: Elsewhere, function: Callable[[], T]) -> T:
+    """Call a function of ours on this thread; the sysctls it reads and writes are those of ``by``."""
+    _elsewhere[get_ident()] = by
     try:
         return function()
     finally:
@@ -122,8 +130,8 @@ def write(path: str, text: str, key: str | None = None, before: str | None = Non
 
     ``key`` is what a refusal calls it, where one value has two keys; ``before`` what was read just now.
     """
-    if elsewhere := _elsewhere.get(get_ident()):
-        return elsewhere.write(path, text, key)
+    if by := _elsewhere.get(get_ident()):
+        return by.write(path, text, key)
     if before is None:
         before = _value_or_none(path)
     if before is not None and before.split() == text.split():

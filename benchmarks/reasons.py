@@ -6,7 +6,7 @@ import re
 
 REASONS: tuple[tuple[str, str], ...] = (
     (
-        r"demo's network",
+        r"builds the demo's network",
         "1.41 to 1.59 in four runs on this machine, whose neighbours are heard; 1.45 beside quick "
         "contestants only. The slow ones leave the caches cold: 2 ms of Python for 450 functions, 1 ms "
         "warm. Go has 1.32 to 1.35",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from netkit._forks import process
-from netkit._lifecycle import ROOT, ROUTES, Owned, Teardown, leave_block, undo
+from netkit._lifecycle import Block, Teardown
 from netkit._runtime import Runtime
 from netkit.errors import KernelError, NotFoundError, StateError, TeardownError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Literal, Self
+    from typing import Self
 
     from netkit._netlink.wire import Request
 
@@ -34,16 +32,11 @@ class Addition:
             strike(noted)
 
 
-class Additions(Owned):
+class Additions(Block):
     """Used in a ``with``, or owned by a Scope, it deletes at the end what was added through it.
 
     Otherwise what is added stays.
     """
-
-    _stage = ROUTES
-    _state: Literal["new", "open", "closed"] = "new"
-    _pid = 0
-    _needed: Runtime | None = None
 
     # What a subclass fills in.
 
@@ -94,55 +87,11 @@ class Additions(Owned):
 
     # -- a scope ------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """End the scope: delete what was added through it. A second call does nothing."""
-        if self._state == "open" and self._pid == process():
-            errors = undo([self])
-            if len(errors) == 1:
-                raise errors[0]
-            if errors:
-                raise TeardownError(f"{self!r} could not be undone whole", errors)
-
-    def __enter__(self) -> Self:
-        if self._state == "open":
-            return self
+    def _open(self) -> Runtime:
         if self._state == "closed":
             raise StateError(f"{self!r} is closed: ask for it again")
-        runtime = self._place()
         self._made: list[Addition] = []
-        self._pid, self._state = process(), "open"
-        if not runtime.ours:  # what is added outlives a borrowed handle: else it could not be undone
-            runtime.users += 1
-            self._needed = runtime
-        if self._holder is None:
-            ROOT._hold(self)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._state == "open" and self._pid == process():
-            leave_block(repr(self), undo([self]), problem)
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, problem, traceback)
-
-    def _is_alive(self) -> bool:
-        return self._state == "open"
-
-    def _begin(self, group: int) -> None:
-        self.__enter__()
+        return self._place()
 
     def _leave_in_place(self) -> None:
         while self._made:
@@ -169,13 +118,6 @@ class Additions(Owned):
             self._drop(addition)
         if errors:
             raise errors[0] if len(errors) == 1 else TeardownError(f"{self!r}", errors)
-
-    def _removed(self) -> None:
-        self._state = "closed"
-        needed, self._needed = self._needed, None
-        if needed is not None:
-            needed.release()
-        self._let_go()
 
 
 def _note(runtime: Runtime, deletion: Request) -> int:

@@ -6,7 +6,7 @@ from errno import ENOENT
 
 from netkit._forks import process
 from netkit._known import require_namespace
-from netkit._lifecycle import ROOT, ROUTES, Owned, Teardown, leave_block, undo
+from netkit._lifecycle import Block, Teardown
 from netkit._link import Link, require_device
 from netkit._netlink.route import get_route
 from netkit._netlink.route_record import parse_route
@@ -21,15 +21,14 @@ from netkit.errors import SpecError, StateError, TeardownError, kernel_error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from types import TracebackType
-    from typing import Literal, Self
+    from typing import Literal
 
     from netkit._namespace import Namespace
     from netkit._spec.addresses import AddressLike, NetworkLike
     from netkit._spec.routes import DeviceLike
 
 
-class RouteTable(Owned):
+class RouteTable(Block):
     """The routes of one table, IPv4 and IPv6.
 
     Iterating reads them afresh. Used as ``with RouteTable(ns, 100) as table:``, or owned by a
@@ -51,16 +50,12 @@ class RouteTable(Owned):
         blackhole 10.9.0.0/16 table 100 proto netkit
     """
 
-    _stage = ROUTES
-
     def __init__(self, ns: Namespace, table: int | str = "main") -> None:
         self._netns = require_namespace(ns, "ns")
         self._table = names.table_number(table)
-        self._state: Literal["new", "open", "closed"] = "new"
         self._pid = process()
         self._scoped = True  # ns.routes is not, unless it is entered
         self._changes = Changes()
-        self._needed: Runtime | None = None
 
     @property
     def table(self) -> int:
@@ -273,55 +268,10 @@ class RouteTable(Owned):
 
     # -- a scope ------------------------------------------------------------------
 
-    def close(self) -> None:
-        """End the scope: undo what was added through it. A second call does nothing."""
-        if self._state != "closed" and self._pid == process():
-            errors = undo([self])
-            if len(errors) == 1:
-                raise errors[0]
-            if errors:
-                raise TeardownError(f"{self!r} could not be undone whole", errors)
-
-    def __enter__(self) -> Self:
-        if self._state == "open":
-            return self
+    def _open(self) -> Runtime:
         self._check()
-        self._state = "open"
         self._scoped = True
-        runtime = self._runtime
-        if not runtime.ours:  # what is added outlives a borrowed handle: else it could not be undone
-            runtime.users += 1
-            self._needed = runtime
-        if self._holder is None:
-            ROOT._hold(self)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._state == "open" and self._pid == process():
-            leave_block(repr(self), undo([self]), problem)
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, problem, traceback)
-
-    def _is_alive(self) -> bool:
-        return self._state == "open"
-
-    def _begin(self, group: int) -> None:
-        self._check()
-        self.__enter__()
+        return self._runtime
 
     def _remove(self, teardown: Teardown) -> None:
         runtime = self._needed or self._netns._runtime_or_none()
@@ -331,13 +281,6 @@ class RouteTable(Owned):
         errors = self._changes.undo(runtime)
         if errors:
             raise errors[0] if len(errors) == 1 else TeardownError(f"{self!r}", errors)
-
-    def _removed(self) -> None:
-        self._state = "closed"
-        needed, self._needed = self._needed, None
-        if needed is not None:
-            needed.release()
-        self._let_go()
 
     # -- inside -------------------------------------------------------------------
 

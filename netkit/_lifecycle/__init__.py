@@ -4,6 +4,7 @@ owned.py     Owned and Holder: who belongs to whom
 resource.py  Resource: create / delete / detach / adopt / exists, and `with`
 steps.py     what is made by messages, and how those of many share a send
 together.py  several resources at once: all of them, or none
+block.py     Block: what undoes at the end of a `with` what was added through it
 scope.py     Scope: a block of resources, undone in reverse; the undo at interpreter exit
 groups.py    links that are deleted as a group
 reclaim.py   undoing what a dead process has left, by its journal; claims.py reads the journals
@@ -14,6 +15,7 @@ teardown.py  Undo (of one half-made resource) and Teardown (of many)
 
 from __future__ import annotations
 
+from netkit._lifecycle.block import Block
 from netkit._lifecycle.owned import LINKS, NAMESPACES, NAT, ROOT, ROUTES, Holder, Owned
 from netkit._lifecycle.resource import PHRASE, Resource
 from netkit._lifecycle.scope import Scope, end_guard, undo_all
@@ -27,6 +29,7 @@ __all__ = [
     "PHRASE",
     "ROOT",
     "ROUTES",
+    "Block",
     "Holder",
     "Owned",
     "Resource",

@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Literal
 
     from netkit._namespace import Namespace
     from netkit._nat.publish import PortMapping, Target
@@ -28,6 +29,7 @@ class Publishing:
         hairpin: bool = True,
         reserve: bool = True,
         relay: bool | None = None,
+        backend: Literal["nftables", "iptables"] | None = None,
     ) -> PortMapping:
         """Ports of this namespace that lead to another one: for `with`, create() or `Scope.own`.
 
@@ -44,14 +46,18 @@ class Publishing:
             hairpin: let a bridge port of netkit's send frames back, where bridge-nf-call-iptables needs it.
             reserve: bind the ports while this process lives, so that no other program takes them.
             relay: pass on what is sent to ::1, by a thread of this process; as ``reserve`` if left out.
+            backend: ``"nftables"``; ``"iptables"`` (legacy tables, through python-iptables); None: nftables
+                where the kernel has it. Both do the same; iptables looks through its rules one by one.
 
         ``net.ipv4.conf.DEVICE.route_localnet`` of the device that leads to the target is 1 meanwhile, and
         hairpin mode of its bridge port, on netkit's own devices only; a namespace of netkit's forwards.
 
         Raises SpecError for a bad port, for families or ranges that do not fit, and at creation for a target
         in no network that is connected here; ExistsError names who holds the port; StateError where a
-        borrowed namespace does not forward. Needs CAP_NET_ADMIN, Linux 5.12, CONFIG_NFT_NAT, CONFIG_NFT_MASQ,
-        CONFIG_NFT_FIB_INET. Sources: nft(8) on maps and fib, ip-sysctl.rst on route_localnet.
+        borrowed namespace does not forward; BackendError where neither backend can. Needs CAP_NET_ADMIN;
+        Linux 5.12, CONFIG_NFT_NAT, CONFIG_NFT_MASQ, CONFIG_NFT_FIB_INET, or CONFIG_IP_NF_NAT,
+        CONFIG_IP_NF_RAW and xt_addrtype. Sources: nft(8) on maps and fib, iptables-extensions(8),
+        ip-sysctl.rst on route_localnet.
 
         Examples:
             >>> from netkit import Bridge, Namespace, Scope
@@ -69,7 +75,9 @@ class Publishing:
         from netkit._nat.publish import PortMapping, parse_mapping
 
         asked = [parse_mapping(port, to, proto, host_ip)]
-        return PortMapping(self._itself(), asked, hairpin=hairpin, reserve=reserve, relay=relay)
+        return PortMapping(
+            self._itself(), asked, hairpin=hairpin, reserve=reserve, relay=relay, backend=backend
+        )
 
     def publish_many(
         self,
@@ -80,6 +88,7 @@ class Publishing:
         hairpin: bool = True,
         reserve: bool = True,
         relay: bool | None = None,
+        backend: Literal["nftables", "iptables"] | None = None,
     ) -> PortMapping:
         """Many ports as one mapping, added and removed in one transaction; otherwise as `publish`.
 
@@ -103,4 +112,6 @@ class Publishing:
         pairs: Iterable[tuple[PortLike, Target]]
         pairs = ports.items() if isinstance(ports, Mapping) else ports  # pyright: ignore[reportAssignmentType, reportUnknownVariableType, reportUnknownMemberType]
         asked = [parse_mapping(port, to, proto, host_ip) for port, to in pairs]
-        return PortMapping(self._itself(), asked, hairpin=hairpin, reserve=reserve, relay=relay)
+        return PortMapping(
+            self._itself(), asked, hairpin=hairpin, reserve=reserve, relay=relay, backend=backend
+        )

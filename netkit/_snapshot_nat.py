@@ -52,13 +52,18 @@ def read_nat(runtime: Runtime, own: Sequence[NatRule]) -> tuple[NatState, ...]:
 
 def _published(runtime: Runtime) -> tuple[str | None, list[NatState]]:
     """The table of this process's published ports, and what they say."""
-    ports = runtime.kept("published")
-    if ports is None:
-        return None, []
-    from netkit._nat.publish_tables import PublishedPorts
+    table: str | None = None
+    found: list[NatState] = []
+    for name in ("nftables", "iptables"):
+        books = runtime.kept(f"published by {name}")
+        if books is None:
+            continue
+        from netkit._nat.publish_books import Books
 
-    assert isinstance(ports, PublishedPorts)
-    return ports.table, [NatState(f"publish {spec}", "nftables") for spec in ports.specs()]
+        assert isinstance(books, Books)
+        table = books.where if name == "nftables" else table
+        found += [NatState(f"publish {spec}", name) for spec in books.specs()]
+    return table, found
 
 
 def own_rules() -> dict[Runtime, list[NatRule]]:

@@ -17,6 +17,7 @@ from netkit._netlink.transport import NETLINK_ROUTE
 from netkit._netlink.wire import Request
 from netkit._system import namespace_files as nsfs
 from netkit._system.entries import (
+    CHAINS,
     IPTABLES,
     LINK,
     MEMBERS,
@@ -24,6 +25,7 @@ from netkit._system.entries import (
     NAME,
     STAGES,
     SYSCTL,
+    ChainsEntry,
     IptablesEntry,
     LinkEntry,
     MembersEntry,
@@ -215,6 +217,15 @@ class Reclaiming:
         self._places.enter(found)
         return delete_rule(noted.family, noted.table, noted.rule, noted.before, self._dry_run)
 
+    def _undo_chains(self, noted: ChainsEntry) -> bool:
+        from netkit._system.iptables_command import delete_chains
+
+        found = self._places.find(noted.at)
+        if found < 0:
+            return False
+        self._places.enter(found)
+        return delete_chains(noted.family, noted.table, noted.suffix, self._dry_run)
+
     # -- namespaces ---------------------------------------------------------------------
 
     def _undo_members(self, noted: MembersEntry) -> bool:
@@ -271,4 +282,5 @@ _UNDO: dict[str, Callable[[Reclaiming, Any], bool]] = {
     MESSAGES: Reclaiming._undo_messages,
     SYSCTL: Reclaiming._undo_sysctl,
     IPTABLES: Reclaiming._undo_iptables,
+    CHAINS: Reclaiming._undo_chains,
 }

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 NAMES = ("nftables", "iptables")
 
 # What a kernel without (this part of) nf_tables answers.
-_ABSENT = (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOENT, errno.EINVAL)
+ABSENT = (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOENT, errno.EINVAL)
 
 
 class Nftables:
@@ -89,7 +89,7 @@ class Iptables:
             return spawn_helper(runtime.starter(), argv, env)
 
         self._runtime = runtime
-        self._worker = IptablesWorker(spawn, netns=runtime.label)
+        self.worker = IptablesWorker(spawn, netns=runtime.label)
 
     def add(self, specs: Sequence[NatSpec]) -> list[Any]:
         """Add all rules of the specs, in one commit under the xtables lock."""
@@ -99,9 +99,9 @@ class Iptables:
         tokens = [NotedRules(rules_for(spec)) for spec in specs]
         if self._runtime.survives:
             for token in tokens:
-                token.note(self._runtime.place, self._worker.list)
+                token.note(self._runtime.place, self.worker.list)
         try:
-            self._worker.transaction(add=[rule for rules in tokens for rule in rules])
+            self.worker.transaction(add=[rule for rules in tokens for rule in rules])
         except KernelError:  # of a BackendError it is not known whether they are there
             for token in tokens:
                 token.strike()
@@ -110,17 +110,17 @@ class Iptables:
 
     def remove(self, token: Any) -> None:
         """Remove; gone already is success."""
-        self._worker.transaction(remove=[*token])
+        self.worker.transaction(remove=[*token])
         token.strike()
 
     def counters(self, token: Any) -> tuple[int, int]:
         """Packets and bytes, over all its rules."""
-        counted = [self._worker.counters(rule) for rule in token]
+        counted = [self.worker.counters(rule) for rule in token]
         return sum(packets for packets, _ in counted), sum(size for _, size in counted)
 
     def exists(self, token: Any) -> bool:
         """Whether the kernel has all its rules."""
-        return all(self._worker.exists(rule) for rule in token)
+        return all(self.worker.exists(rule) for rule in token)
 
     def detach(self, token: Any) -> Any:
         """Legacy rules outlive us anyway."""
@@ -143,7 +143,7 @@ class Iptables:
 
     def close(self) -> None:
         """End the worker process."""
-        self._worker.close()
+        self.worker.close()
 
 
 def check_name(name: str | None) -> str | None:
@@ -172,7 +172,7 @@ def add_rules(runtime: Runtime, name: str | None, specs: Sequence[NatSpec]) -> t
         backend = named(runtime, "nftables")
         return backend, backend.add(specs)
     except (KernelError, OSError) as problem:
-        if problem.errno not in _ABSENT:
+        if problem.errno not in ABSENT:
             raise
         return _fall_back(runtime, specs, problem)
 
@@ -190,7 +190,7 @@ def adopt_rule(runtime: Runtime, name: str | None, spec: NatSpec) -> tuple[Backe
             except NotFoundError:
                 continue  # another process was faster: there may be a second one
     except (KernelError, OSError) as problem:
-        if name is not None or problem.errno not in _ABSENT:
+        if name is not None or problem.errno not in ABSENT:
             raise
         return adopt_rule(runtime, "iptables", spec)
     raise kernel_error(

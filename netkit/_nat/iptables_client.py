@@ -16,10 +16,10 @@ from netkit.errors import BackendError, BusyError, StateError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, Protocol, TypeAlias
 
-    from netkit._nat.iptables_rules import Rule
+    from netkit._nat.iptables_rules import Chains, Rule
 
     class Pipe(Protocol):
         def fileno(self) -> int: ...
@@ -75,25 +75,43 @@ class IptablesWorker:
         return f"<IptablesWorker {state}{f' in {self._netns}' if self._netns else ''}>"
 
     def transaction(
-        self, add: Iterable[Rule] = (), remove: Iterable[Rule] = (), deadline: float = 5.0
+        self,
+        add: Iterable[Rule] = (),
+        remove: Iterable[Rule] = (),
+        deadline: float = 5.0,
+        *,
+        ensure: Iterable[Chains] = (),
+        drop: Iterable[Chains] = (),
+        tidy: Iterable[Chains] = (),
+        take: Iterable[Rule] = (),
     ) -> list[Rule]:
         """Remove and add rules: all or none. Returns those of ``remove`` that were not there.
 
         Per table one commit, under the xtables lock, read back afterwards. Of equal rules the last
         is removed (the first if ``position`` is ``insert``). ``deadline`` is in seconds, for the lock.
+        Chains of ``ensure`` are made before where they are not there, those of ``drop`` removed
+        afterwards with all that is in them, those of ``tidy`` if the first of them is empty. Rules of
+        ``take`` are removed as well, but if one is not there it is NotFoundError and nothing is done.
 
         Raises: BusyError (the lock, with who holds it), KernelError, BackendError. After a
         BackendError, and after an interrupt, it is not known whether the rules are there.
         """
-        adds, removes = list(add), list(remove)
-        if not adds and not removes:
+        request: dict[str, Any] = {"add": [*add], "remove": [*remove]}
+        request |= {"ensure": [*ensure], "drop": [*drop], "tidy": [*tidy], "take": [*take]}
+        words = [f"add '{rule_text(rule)}'" for rule in request["add"][:2]]
+        words += [f"remove '{rule_text(rule)}'" for rule in [*request["take"], *request["remove"]][:2]]
+        words += [
+            f"{verb} chain {each['names'][0]}"
+            for verb in ("ensure", "drop", "tidy")
+            for each in request[verb]
+        ]
+        if not words:
             return []
-        words = [f"add '{rule_text(rule)}'" for rule in adds]
-        words += [f"remove '{rule_text(rule)}'" for rule in removes]
-        more = f" and {len(words) - 1} more" if len(words) > 1 else ""
-        request = {"operation": "transaction", "add": adds, "remove": removes, "deadline": deadline}
+        count = sum(map(len, request.values()))
+        more = f" and {count - 1} more" if count > 1 else ""
+        request |= {"operation": "transaction", "deadline": deadline}
         gone = self._ask(f"{words[0]}{more} with iptables", request, deadline)
-        return [removes[number] for number in gone]
+        return [request["remove"][number] for number in gone]
 
     def list(self, family: int = 4, table: str = "nat") -> Texts:
         """The rules of a table as ``iptables-legacy -t TABLE -S`` prints its ``-A`` lines."""
@@ -101,18 +119,36 @@ class IptablesWorker:
         texts: Texts = self._ask(f"list iptables' table {table} (IPv{family})", request)
         return texts
 
+    def rules(self, family: int, table: str, chain: str) -> Sequence[Rule]:
+        """The rules of a chain that netkit could have made; none where there is no such chain."""
+        request = {"operation": "rules", "family": family, "table": table, "chain": chain}
+        found: Sequence[Rule] = self._ask(f"read chain {chain} of iptables (IPv{family})", request)
+        return found
+
     def counters(self, rule: Rule) -> tuple[int, int]:
         """Packets and bytes that met the rule. NotFoundError if it is gone."""
-        operation = f"read the counters of '{rule_text(rule)}' of iptables"
-        found = self._ask(operation, {"operation": "counters", "rule": rule})
-        if found is None:
-            raise kernel_error(operation, errno.ENOENT, netns=self._netns)
-        return found[0], found[1]
+        return self.counters_of([rule])[0]
+
+    def counters_of(self, rules: Sequence[Rule]) -> Sequence[tuple[int, int]]:
+        """The same of each, by one look at each table. NotFoundError if one is gone."""
+        operation = f"read the counters of '{rule_text(rules[0])}' of iptables"
+        found = self._counters(operation, rules)
+        for rule, each in zip(rules, found, strict=True):
+            if each is None:
+                operation = f"read the counters of '{rule_text(rule)}' of iptables"
+                raise kernel_error(operation, errno.ENOENT, netns=self._netns)
+        return [(packets, size) for packets, size in found]
 
     def exists(self, rule: Rule) -> bool:
         """Whether the rule is there now."""
-        request = {"operation": "counters", "rule": rule}
-        return self._ask(f"look for '{rule_text(rule)}' in iptables", request) is not None
+        return self.all_exist([rule])
+
+    def all_exist(self, rules: Sequence[Rule]) -> bool:
+        """Whether they are all there now."""
+        return None not in self._counters(f"look for '{rule_text(rules[0])}' in iptables", rules)
+
+    def _counters(self, operation: str, rules: Sequence[Rule]) -> Any:
+        return self._ask(operation, {"operation": "counters", "rules": rules})
 
     def probe(self, families: Iterable[int] = (4,)) -> str | None:
         """Why iptables cannot be used here, in words; None if it can.

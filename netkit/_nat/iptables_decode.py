@@ -10,6 +10,8 @@ from netkit._nat import iptables_layout as layout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from netkit._nat.iptables_rules import Rule
 
 _FIELDS = ("src", "dst", "in_interface", "out_interface", "protocol")
@@ -68,12 +70,14 @@ def _interface(name: bytes, mask: bytes) -> str:
 def _read_extensions(raw: bytes, rule: Rule) -> None:
     family = rule["family"]
     offset, target_offset = layout.ENTRY[family].size, entry.target_offset(raw, family)
-    if offset < target_offset:
+    while offset < target_offset:
         name, _, data = _extension(raw, offset)
-        _read_ports(name, data, rule)
+        _MATCHES.get(name, _read_other)(name, data, rule)
+        offset += layout.EXTENSION.size + len(data)
     name, revision, data = _extension(raw, target_offset)
     rule["target"] = name
-    _read_target(name, revision, data, rule)
+    if name in entry.NAT_TARGETS:
+        _read_target(name, revision, data, rule)
 
 
 def _extension(raw: bytes, offset: int) -> tuple[str, int, bytes]:
@@ -95,6 +99,29 @@ def _read_ports(name: str, data: bytes, rule: Rule) -> None:
         rule["sport"] = _range_text(sport, ":", "!" if invert & 1 else "")
     if dport is not None:
         rule["dport"] = _range_text(dport, ":", "!" if invert & 2 else "")
+
+
+def _read_type(name: str, data: bytes, rule: Rule) -> None:
+    _, kinds, _ = layout.ADDRTYPE.unpack_from(data)
+    rule["dst_type"] = next((word for word, bit in layout.ADDRESS_TYPES.items() if bit == kinds), "?")
+
+
+def _read_states(name: str, data: bytes, rule: Rule) -> None:
+    states = layout.CONNTRACK.unpack_from(data)[2]
+    rule["ctstate"] = ",".join([word for word, bit in layout.STATES.items() if states & bit])
+
+
+def _read_other(name: str, data: bytes, rule: Rule) -> None:
+    raise ValueError(f"match {name!r} is not one of ours")
+
+
+_MATCHES: dict[str, Callable[[str, bytes, Rule], None]] = {
+    "tcp": _read_ports,
+    "udp": _read_ports,
+    "sctp": _read_ports,
+    "addrtype": _read_type,
+    "conntrack": _read_states,
+}
 
 
 def _range_text(ends: tuple[int, ...], separator: str, prefix: str = "") -> str:

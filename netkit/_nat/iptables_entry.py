@@ -13,6 +13,10 @@ import sys
 from ipaddress import ip_address, ip_network
 
 from netkit._nat.iptables_layout import (
+    ADDRESS_TYPES,
+    ADDRTYPE,
+    CONNTRACK,
+    CONNTRACK_STATE,
     ENTRY,
     EXTENSION,
     HEAD_SIZE,
@@ -27,6 +31,8 @@ from netkit._nat.iptables_layout import (
     RANGE4,
     SCTP_FLAGS,
     SCTP_LAYOUT,
+    STATES,
+    VERDICT,
 )
 
 TYPE_CHECKING = False
@@ -34,10 +40,19 @@ if TYPE_CHECKING:
     from netkit._nat.iptables_rules import Rule
 
 
+NAT_TARGETS = ("DNAT", "SNAT", "MASQUERADE", "REDIRECT")
+MOST_OF_A_CHAIN = 28  # bytes of its name (XT_EXTENSION_MAXNAMELEN)
+
+
+def named_target(raw: bytes, at: int, name: bytes) -> bytes:
+    """An entry read whose target at this offset is a verdict or a chain, by its name: libiptc knows it."""
+    return raw[: at + 2] + name.ljust(29, b"\0") + raw[at + 31 : at + EXTENSION.size] + VERDICT.pack(0)
+
+
 def encode(rule: Rule) -> bytes:
     """The entry for a rule, its counters zero; ValueError for what no entry can say."""
     family = rule["family"]
-    matches = _port_match(rule)
+    matches = _port_match(rule) + _type_match(rule) + _state_match(rule)
     target = _target(rule)
     target_offset = ENTRY[family].size + len(matches)
     end = target_offset + len(target)
@@ -152,6 +167,26 @@ def _port_match(rule: Rule) -> bytes:
     raise ValueError(f"ports need protocol tcp, udp or sctp, not {name or 'any'!r}")
 
 
+def _type_match(rule: Rule) -> bytes:
+    name = rule.get("dst_type", "")
+    if not name:
+        return b""
+    if name not in ADDRESS_TYPES:
+        raise ValueError(f"type of address {name!r} is none of {', '.join(ADDRESS_TYPES)}")
+    return _extension("addrtype", 1, ADDRTYPE.pack(0, ADDRESS_TYPES[name], 0))
+
+
+def _state_match(rule: Rule) -> bytes:
+    names = rule.get("ctstate", "")
+    if not names:
+        return b""
+    unknown = set(names.split(",")) - set(STATES)
+    if unknown:
+        raise ValueError(f"state {unknown.pop()!r} is none of {', '.join(STATES)}")
+    states = sum(STATES[name] for name in names.split(","))
+    return _extension("conntrack", 3, CONNTRACK.pack(CONNTRACK_STATE, 0, states, 0))
+
+
 def _ports(text: str, default: tuple[int, int]) -> tuple[int, int]:
     return _port_range(_split(text)[1], ":") if text else default
 
@@ -163,12 +198,14 @@ def _extension(name: str, revision: int, data: bytes) -> bytes:
 
 def _target(rule: Rule) -> bytes:
     name, family = rule["target"], rule["family"]
+    if name not in NAT_TARGETS:
+        if not name or len(name.encode()) > MOST_OF_A_CHAIN:
+            raise ValueError(f"target {name!r} is no verdict, and no name of a chain")
+        return _extension(name, 0, VERDICT.pack(0))
     flags, low, high, ports, base = _nat_range(rule)
     if name == "DNAT":
         data = RANGE2.pack(flags, low, high, ports[0], ports[1], base)
         return _extension(name, 2, data)
-    if name not in ("SNAT", "MASQUERADE", "REDIRECT"):
-        raise ValueError(f"target {name!r} is not a NAT target")
     if base != b"\0\0":
         raise ValueError(f"{name} takes no port offset")
     if family == 4:

@@ -1,7 +1,8 @@
 """The kernel's layout of a NAT rule, IPv4 and IPv6.
 
 linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h and
-linux/netfilter/{x_tables,xt_tcpudp,xt_sctp,nf_nat}.h; revisions are those that iptables 1.8 uses.
+linux/netfilter/{x_tables,xt_tcpudp,xt_sctp,xt_addrtype,xt_conntrack,nf_nat}.h; revisions are those that
+iptables 1.8 uses.
 """
 
 from __future__ import annotations
@@ -27,3 +28,15 @@ RANGE = struct.Struct("@I16s16s2s2s0I")  # nf_nat_range
 RANGE2 = struct.Struct("@I16s16s2s2s2s2x")  # nf_nat_range2
 SCTP_LAYOUT = "@4H256sI12siII"  # dpts, spts, chunkmap (a bit per chunk type, but in words: 256 bytes)
 SCTP_FLAGS = b"\xff\0\0" * 4  # flag_info: no chunk type chosen
+
+ADDRTYPE = struct.Struct("@HHI")  # types of the source and of the destination as bits, flags
+ADDRESS_TYPES = {"UNICAST": 1 << 1, "LOCAL": 1 << 2, "BROADCAST": 1 << 3, "MULTICAST": 1 << 5}
+# Addresses, times and ports that are not asked for; then flags, negations, states, status; then ports again.
+CONNTRACK = struct.Struct("@128x8x10x4H8x")
+CONNTRACK_STATE = 0x01
+# In iptables' order.
+STATES = {
+    "INVALID": 1, "NEW": 8, "RELATED": 4, "ESTABLISHED": 2, "UNTRACKED": 256, "SNAT": 64, "DNAT": 128,
+}  # fmt: skip
+# Of a target that is a verdict or a chain only the name counts: libiptc works out the number.
+VERDICT = struct.Struct("@i4x")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
         ``to`` is an address or ``low-high``; ``to_ports`` is ``80``, ``80-90`` or, DNAT only,
         ``100-102/9000``: port 9000 goes to 100, 9001 to 101 (``--to-destination`` of iptables 1.8).
+        A ``target`` that does not translate is a verdict or the name of a chain.
         """
 
         family: int
@@ -31,8 +32,18 @@ if TYPE_CHECKING:
         protocol: NotRequired[str]
         sport: NotRequired[str]
         dport: NotRequired[str]
+        dst_type: NotRequired[str]
+        ctstate: NotRequired[str]
         to: NotRequired[str]
         to_ports: NotRequired[str]
+
+    class Chains(TypedDict):
+        """Chains of our own in one table, and the rules that lead into them and that they begin with."""
+
+        family: int
+        table: str
+        names: list[str]
+        rules: list[Rule]
 
 
 _TARGETS = {"masquerade": "MASQUERADE", "snat": "SNAT", "dnat": "DNAT", "redirect": "REDIRECT"}
@@ -133,7 +144,9 @@ def match_words(rule: Rule) -> list[str]:
         words += _words(option, text)
     if "sport" in rule or "dport" in rule:
         words += ["-m", rule.get("protocol", "")]
-    return words + _words("--sport", rule.get("sport", "")) + _words("--dport", rule.get("dport", ""))
+    words += _words("--sport", rule.get("sport", "")) + _words("--dport", rule.get("dport", ""))
+    words += ["-m", "addrtype", "--dst-type", rule["dst_type"]] if "dst_type" in rule else []
+    return words + (["-m", "conntrack", "--ctstate", rule["ctstate"]] if "ctstate" in rule else [])
 
 
 def _network_text(text: str) -> str:
@@ -178,6 +191,8 @@ def _target_words(rule: Rule) -> list[str]:
     to, ports = rule.get("to", ""), rule.get("to_ports", "")
     if rule["target"] in ("MASQUERADE", "REDIRECT"):
         return ["--to-ports", ports] if ports else []
+    if rule["target"] not in ("SNAT", "DNAT"):
+        return []
     option = "--to-source" if rule["target"] == "SNAT" else "--to-destination"
     if rule["family"] == 6 and ports and to:
         to = f"[{to}]"

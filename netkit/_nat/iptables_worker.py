@@ -15,19 +15,22 @@ import select
 import signal
 import time
 
+from netkit._nat.iptables_decode import decode
+from netkit._nat.iptables_edits import ChainsEdit, RuleEdit, TableError
 from netkit._nat.iptables_entry import canonical, counters, encode
 from netkit._nat.iptables_libraries import LibraryMissing
 from netkit._nat.iptables_listing import list_rules
 from netkit._nat.iptables_rules import rule_text
-from netkit._nat.iptables_tables import Edit, TableError, apply, entries, open_table
+from netkit._nat.iptables_tables import apply, entries, open_table
 from netkit._nat.xtables_lock import LockHeld, lock_path, xtables_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, TypeAlias
+    from collections.abc import Callable, Iterator
+    from typing import Any, Literal, TypeAlias
 
-    from netkit._nat.iptables_rules import Rule
+    from netkit._nat.iptables_edits import Edit
+    from netkit._nat.iptables_rules import Chains, Rule
     from netkit._nat.iptables_tables import Key
 
     Request: TypeAlias = dict[str, Any]
@@ -43,12 +46,24 @@ class _Refused(Exception):
 
 
 def transaction(request: Request) -> Any:
-    """Remove and add under the lock; answers the indexes of the removals that were gone already."""
+    """Remove and add under the lock; answers the indexes of the removals that were gone already.
+
+    ``ensure`` are chains to be made first where they are not, ``drop`` and ``tidy`` to be removed last; what
+    is in ``take`` has to be there.
+    """
     deadline: float = request["deadline"]
     groups: dict[Key, list[Edit]] = {}
+    for each in request.get("ensure", ()):
+        _edit_chains("ensure", each, groups)
+    for rule in request.get("take", ()):
+        _edit("remove", rule, groups).required = True
     removals = [_edit("remove", rule, groups) for rule in request["remove"]]
     for rule in request["add"]:
         _edit("add", rule, groups)
+    for each in request.get("drop", ()):
+        _edit_chains("drop", each, groups)
+    for each in request.get("tidy", ()):
+        _edit_chains("tidy", each, groups)
     until = time.monotonic() + deadline
     try:
         with xtables_lock(deadline):
@@ -61,27 +76,64 @@ def transaction(request: Request) -> Any:
     return [number for number, edit in enumerate(removals) if edit.found is None]
 
 
-def _edit(verb: str, rule: Rule, groups: dict[Key, list[Edit]]) -> Edit:
-    try:
-        raw = encode(rule)
-    except (ValueError, OverflowError, OSError) as error:
-        raise _Refused("rule", f"{rule_text(rule)}: {error}", errno.EINVAL) from error
-    edit = Edit(verb, rule["chain"], raw, 0 if rule["position"] == "insert" else -1)
+def _edit(verb: Literal["add", "remove"], rule: Rule, groups: dict[Key, list[Edit]]) -> RuleEdit:
+    edit = RuleEdit(verb, rule["chain"], _encoded(rule), _index(rule))
     groups.setdefault((rule["family"], rule["table"]), []).append(edit)
     return edit
+
+
+def _edit_chains(
+    verb: Literal["ensure", "drop", "tidy"], chains: Chains, groups: dict[Key, list[Edit]]
+) -> None:
+    rules = [(rule["chain"], _encoded(rule), _index(rule)) for rule in chains["rules"]]
+    edit = ChainsEdit(verb, chains["names"], rules)
+    groups.setdefault((chains["family"], chains["table"]), []).append(edit)
+
+
+def _index(rule: Rule) -> int:
+    return 0 if rule["position"] == "insert" else -1
+
+
+def _encoded(rule: Rule) -> bytes:
+    try:
+        return encode(rule)
+    except (ValueError, OverflowError, OSError) as error:
+        raise _Refused("rule", f"{rule_text(rule)}: {error}", errno.EINVAL) from error
 
 
 def listing(request: Request) -> Any:
     return list_rules((request["family"], request["table"]))
 
 
+def chain_listing(request: Request) -> Any:
+    """The rules of one chain that netkit could have made; none where there is no such chain."""
+    family, table_name, chain = request["family"], request["table"], request["chain"]
+    with open_table((family, table_name)) as table:
+        found = entries(table, chain) if table.is_chain(chain) else ()
+        return [rule for raw, _ in found if (rule := decode(raw, family, table_name, chain)) is not None]
+
+
 def rule_counters(request: Request) -> Any:
-    """Packets and bytes of one rule, of the last one if there are several; None if there is none."""
-    rule: Rule = request["rule"]
-    family, wanted = rule["family"], encode(rule)
-    with open_table((family, rule["table"])) as table:
-        same = [raw for raw, _ in entries(table, rule["chain"]) if canonical(raw, family) == wanted]
-    return counters(same[0 if rule["position"] == "insert" else -1], family) if same else None
+    """Packets and bytes of each rule, of the last one if there are several; None where there is none."""
+    places: dict[tuple[Key, str], dict[bytes, list[int]]] = {}
+    for number, rule in enumerate(request["rules"]):
+        place = (rule["family"], rule["table"]), rule["chain"]
+        places.setdefault(place, {}).setdefault(encode(rule), []).append(number)
+    answers: list[tuple[int, int] | None] = [None] * len(request["rules"])
+    for (key, chain), wanted in places.items():
+        for raw, numbers in _counted(key, chain, wanted):
+            for number in numbers:
+                if answers[number] is None or request["rules"][number]["position"] != "insert":
+                    answers[number] = counters(raw, key[0])
+    return answers
+
+
+def _counted(key: Key, chain: str, wanted: dict[bytes, list[int]]) -> Iterator[tuple[bytes, list[int]]]:
+    with open_table(key) as table:
+        for raw, _ in entries(table, chain) if table.is_chain(chain) else ():
+            numbers = wanted.get(canonical(raw, key[0]))
+            if numbers:
+                yield raw, numbers
 
 
 def probe(request: Request) -> Any:
@@ -95,6 +147,7 @@ def probe(request: Request) -> Any:
 _OPERATIONS: dict[str, Callable[[Request], Any]] = {
     "transaction": transaction,
     "list": listing,
+    "rules": chain_listing,
     "counters": rule_counters,
     "probe": probe,
 }

@@ -7,14 +7,13 @@ from functools import partial
 from netkit._known import require_namespace
 from netkit._lifecycle import NAT, Holder, Resource, Teardown, Undo
 from netkit._link import Link
-from netkit._nat import publish_plain as plain
-from netkit._nat.nftables_plain import TABLE
+from netkit._nat.backend import check_name
+from netkit._nat.publish_backends import add_part, books_of, first_usable
 from netkit._nat.publish_devices import Hairpin, addresses_of, connected, is_ours, ports_of
 from netkit._nat.publish_flush import forget_udp
 from netkit._nat.publish_part import Part
 from netkit._nat.publish_reserve import Reservation, close_reservations, reserve
 from netkit._nat.publish_rules import FAMILIES
-from netkit._nat.publish_tables import PublishedPorts
 from netkit._nat.rule import NatCounters
 from netkit._spec.addresses import address_of
 from netkit._spec.numbers import boolean
@@ -26,8 +25,10 @@ from netkit.errors import SpecError, StateError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Literal
 
     from netkit._namespace import Namespace
+    from netkit._nat.publish_books import Books
     from netkit._nat.publish_devices import Connected
     from netkit._nat.publish_part import Network
     from netkit._runtime import Runtime
@@ -60,6 +61,7 @@ class PortMapping(Resource, Holder):
         hairpin: bool = True,
         reserve: bool = True,
         relay: bool | None = None,
+        backend: Literal["nftables", "iptables"] | None = None,
     ) -> None:
         Resource.__init__(self)
         Holder.__init__(self)
@@ -73,7 +75,9 @@ class PortMapping(Resource, Holder):
             raise SpecError("relay=True with reserve=False: the relay listens on the reserved port")
         self._runtime: Runtime | None = None
         self._part: Part | None = None
-        self._table = ""
+        self._wanted = check_name(backend)
+        self._books: Books | None = None
+        self._where = ""
         self._reservations: list[Reservation] = []
         self._relayed: list[Reservation] = []
         self._hairpins: list[Hairpin] = []
@@ -97,7 +101,12 @@ class PortMapping(Resource, Holder):
         What goes through the relay of ::1 is not among them. NotFoundError when somebody removed a port.
         """
         self._check_live()
-        return NatCounters(self._ports().counters(self._live_part(), self._table))
+        return NatCounters(self._live_books().counters(self._live_part(), self._where))
+
+    @property
+    def backend(self) -> str | None:
+        """``"nftables"`` or ``"iptables"``; before create(), what was asked for."""
+        return self._wanted if self._books is None else self._books.name
 
     @property
     def reserved(self) -> tuple[tuple[str, int], ...]:
@@ -118,9 +127,8 @@ class PortMapping(Resource, Holder):
                 reserve(runtime, spec, self._reservations, self._relays and self._is_relayed(spec))
             devices = self._prepare_devices(undo, where)
             part = self._part = self._new_part(where, devices)
-            ports, self._table = self._ports(), self._ports().table
-            undo.add(partial(ports.remove, part))
-            ports.add(part)
+            self._books = books = add_part(runtime, self._wanted, part, undo)
+            self._where = books.where
             forget_udp(runtime, part.entries)
             self._start_relay()
 
@@ -186,7 +194,7 @@ class PortMapping(Resource, Holder):
         )
 
     def _new_part(self, where: Mapping[IPAddress, Connected], devices: Sequence[str]) -> Part:
-        translated = [spec for spec in self._specs if not _only_relayed(spec)]
+        translated = [spec for spec in self._specs if not spec.only_relayed]
         networks: set[Network] = {
             (FAMILIES[target.version], where[target].network, where[target].prefixlen)
             for spec in translated
@@ -239,7 +247,7 @@ class PortMapping(Resource, Holder):
         self._let_go_of_ports()
         if runtime is None or part is None or runtime.fd < 0 or runtime in teardown.doomed:
             return
-        self._ports().remove(part)
+        self._live_books().remove(part)
         forget_udp(runtime, part.entries)
         while self._hairpins:
             self._hairpins.pop().end()
@@ -247,19 +255,20 @@ class PortMapping(Resource, Holder):
     def _removed(self) -> None:
         super()._removed()
         self._let_go_of_ports()
-        self._part = None
+        self._part = self._books = None
 
     def _outlived(self) -> None:
         self._let_go_of_ports()
         super()._outlived()
 
     def _exists(self) -> bool:
-        return self._ports().exists(self._live_part(), self._table)
+        return self._live_books().exists(self._live_part(), self._where)
 
     def _detach(self) -> None:
         self._let_go_of_ports()
-        plain.detach(self._ports(), self._open().netfilter, self._live_part())
-        self._table = TABLE
+        books = self._live_books()
+        books.detach(self._live_part())
+        self._where = books.plain
         while self._hairpins:
             self._hairpins.pop().end(leave=True)
 
@@ -269,23 +278,24 @@ class PortMapping(Resource, Holder):
         addresses = addresses_of(runtime)
         self._find_targets(addresses)
         where = self._connections(addresses)
-        guarded = plain.guarded_devices(runtime.netfilter)
+        self._books = books_of(runtime, self._wanted or first_usable(runtime))
+        guarded = self._books.guarded_devices()
         devices = {runtime.name_of(each.index) for each in where.values()} & guarded
         self._part = self._new_part(where, sorted(devices))
         self._take_over()
 
     def _lose(self) -> None:
-        self._part = None
+        self._part = self._books = None
 
     def _adopt(self) -> None:
-        if self._table != self._ports().table:
+        if self._where != self._live_books().where:
             self._take_over()
 
     def _take_over(self) -> None:
-        ports, part = self._ports(), self._live_part()
+        books, part = self._live_books(), self._live_part()
         with deferred_signals():
-            plain.adopt(ports, self._open().netfilter, part)
-            self._table = ports.table
+            books.adopt(part)
+            self._where = books.where
             self._adopt_localnet(part)
             for spec in self._specs if self._reserves else ():
                 reserve(self._open(), spec, self._reservations, self._relays and self._is_relayed(spec))
@@ -294,15 +304,16 @@ class PortMapping(Resource, Holder):
     def _adopt_localnet(self, part: Part) -> None:
         """It goes with the last of them, as if it had been set for this one: no guard, no route_localnet."""
         runtime = self._open()
-        for name in sorted(part.devices - plain.guarded_devices(runtime.netfilter)):
+        for name in sorted(part.devices - self._live_books().guarded_devices()):
             key = f"net/ipv4/conf/{name}/route_localnet"
             if is_ours(runtime, runtime.index_of(name)):
                 self._netns.sysctl[key] = 0
                 self._override(Undo(), key)
 
-    def _ports(self) -> PublishedPorts:
-        runtime = self._open()
-        return runtime.once("published", lambda: PublishedPorts(runtime))
+    def _live_books(self) -> Books:
+        if self._books is None:
+            raise StateError(f"{self!r} is not in the kernel")
+        return self._books
 
     def _open(self) -> Runtime:
         if self._runtime is None:
@@ -326,11 +337,6 @@ def _drop(override: SysctlOverride) -> None:
     if override._is_alive():
         override.delete()
     override._let_go()
-
-
-def _only_relayed(spec: PublishSpec) -> bool:
-    """Whether ::1 alone is published, which NAT cannot do."""
-    return spec.host_ip is not None and spec.host_ip.version == 6 and spec.host_ip.is_loopback
 
 
 def _addresses_in(

@@ -60,6 +60,13 @@ class Part:
                 self.twice = entry
             content[key] = data_of(entry)
 
+    def sizes(self) -> dict[int, int]:
+        """How many entries it has of each family."""
+        found: dict[int, int] = {}
+        for (family, _), content in self.maps.items():
+            found[family] = found.get(family, 0) + len(content)
+        return found
+
     def families(self) -> set[int]:
         """Those of its tables."""
         return {family for family, _ in self.maps}

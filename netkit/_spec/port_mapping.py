@@ -135,6 +135,11 @@ class PublishSpec(Value):
         """Whether every local address is meant, at least of one family."""
         return self.host_ip is None or self.host_ip.is_unspecified
 
+    @property
+    def only_relayed(self) -> bool:
+        """Whether ::1 alone is published, which NAT cannot do."""
+        return self.host_ip is not None and self.host_ip.version == 6 and self.host_ip.is_loopback
+
     def entries(self) -> Iterator[Entry]:
         """One for each port, protocol and family."""
         host_ip = None if self.host_ip is None or self.host_ip.is_unspecified else self.host_ip.packed

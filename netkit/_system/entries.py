@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    Noted: TypeAlias = "LinkEntry | NameEntry | MembersEntry | MessagesEntry | SysctlEntry | IptablesEntry"
+    Noted: TypeAlias = (
+        "LinkEntry | NameEntry | MembersEntry | MessagesEntry | SysctlEntry | IptablesEntry | ChainsEntry"
+    )
 
 LINK, NAME, MEMBERS, MESSAGES, SYSCTL, IPTABLES = "link", "name", "members", "messages", "sysctl", "iptables"
+CHAINS = "chains"
 # The order of an undoing: rules before routes, routes before links, namespaces last; see _lifecycle/owned.py.
-STAGES = {IPTABLES: 0, MESSAGES: 1, SYSCTL: 1, LINK: 2, MEMBERS: 3, NAME: 4}
+STAGES = {IPTABLES: 0, CHAINS: 0, MESSAGES: 1, SYSCTL: 1, LINK: 2, MEMBERS: 3, NAME: 4}
 
 
 class LinkEntry:
@@ -114,6 +117,22 @@ class IptablesEntry:
         return f"iptables rule '{self.rule}'"
 
 
+class ChainsEntry:
+    """Chains of iptables-legacy whose names end with a suffix of ours, with what leads into them."""
+
+    __slots__ = ("at", "family", "suffix", "table")
+
+    def __init__(self, entry: Entry) -> None:
+        at, family, self.table, self.suffix = _exactly(entry, 4)
+        self.at = checked(at)
+        self.family = number(family)
+        if self.family not in (4, 6) or len(self.suffix) != 8 or not self.suffix.isalnum():
+            raise ProtocolError(f"{self.suffix[:60]!r} is no suffix of our chains")
+
+    def __str__(self) -> str:
+        return f"iptables chains 'NETKIT-*-{self.suffix}'"
+
+
 def read_entry(entry: Entry) -> Noted:
     """What an entry says."""
     readers: dict[str, Callable[[Entry], Noted]] = {
@@ -123,6 +142,7 @@ def read_entry(entry: Entry) -> Noted:
         MESSAGES: MessagesEntry,
         SYSCTL: SysctlEntry,
         IPTABLES: IptablesEntry,
+        CHAINS: ChainsEntry,
     }
     reader = readers.get(entry.kind)
     if reader is None:

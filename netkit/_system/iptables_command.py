@@ -1,4 +1,4 @@
-"""Deleting a rule of iptables-legacy with the command: for who has no time to load python-iptables."""
+"""Deleting rules of iptables-legacy with the command: for who has no time to load python-iptables."""
 
 from __future__ import annotations
 
@@ -23,6 +23,27 @@ def delete_rule(family: int, table: str, rule: str, before: int, dry_run: bool =
     if not dry_run:
         _run(family, table, "-D", chain, *words)
     return True
+
+
+def delete_chains(family: int, table: str, suffix: str, dry_run: bool = False) -> bool:
+    """Delete the chains ``NETKIT-...-SUFFIX`` in the calling thread's namespace, and what leads into them.
+
+    Whether there was one. Raises BackendError.
+    """
+    lines = [line.split(" ") for line in _run(family, table, "-S").splitlines()]
+    chains = [words[1] for words in lines if words[0] == "-N" and _is_ours(words[1], suffix)]
+    if chains and not dry_run:
+        for words in lines:
+            if words[0] == "-A" and words[1] not in chains and words[-1] in chains:
+                _run(family, table, "-D", *words[1:])
+        for verb in ("-F", "-X"):
+            for chain in chains:
+                _run(family, table, verb, chain)
+    return bool(chains)
+
+
+def _is_ours(chain: str, suffix: str) -> bool:
+    return chain.startswith("NETKIT-") and chain.endswith(f"-{suffix}")
 
 
 def _run(family: int, table: str, *words: str) -> str:

@@ -23,7 +23,15 @@ pytestmark = [
 ]
 
 # The others are done by a soak: `by_the_kernel` is what needs no guard, `without_root` the broker's.
-OTHERS = ["by_the_kernel", "in_the_host", "together", "star", "published", "without_root"]
+OTHERS = [
+    "by_the_kernel",
+    "in_the_host",
+    "together",
+    "star",
+    "published",
+    "published_by_iptables",
+    "without_root",
+]
 SOAKED = pytest.mark.skipif(not SOAK, reason="make soak")
 
 

@@ -91,6 +91,15 @@ def published() -> None:
     netkit.shutdown()
 
 
+def published_by_iptables() -> None:
+    """The same in tables that the kernel does not clean up."""
+    with Scope() as lab:
+        forwarding(lab)
+        bridged(lab)
+        lab.own(Namespace.current().publish(8080, to="172.19.0.2:80", backend="iptables"))
+    netkit.shutdown()
+
+
 IN_THE_HOST = [bridged, both_ends, routed, chosen_by_rules, kept, forwarding, nftables]
 
 

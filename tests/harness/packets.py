@@ -27,10 +27,10 @@ def address_of(name: tuple[str, int]) -> str:
 
 @contextmanager
 def bound(
-    ns: Namespace, address: str, port: int = 0, kind: int = socket.SOCK_STREAM
+    ns: Namespace, address: str, port: int = 0, kind: int = socket.SOCK_STREAM, proto: int = 0
 ) -> Iterator[socket.socket]:
     """A socket that is bound in the namespace, and listens if it can."""
-    with ns.socket(family_of(address), kind) as sock:
+    with ns.socket(family_of(address), kind, proto) as sock:
         sock.settimeout(TIMEOUT)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))
@@ -39,16 +39,28 @@ def bound(
         yield sock
 
 
-def tcp(client: Namespace, target: str, port: int, server: socket.socket, source: str | None = None) -> str:
+def tcp(
+    client: Namespace,
+    target: str,
+    port: int,
+    server: socket.socket,
+    source: str | None = None,
+    proto: int = 0,
+) -> str:
     """Connect; both ways must work. Returns the client's address as the server sees it."""
-    return tcp_name(client, target, port, server, source)[0]
+    return tcp_name(client, target, port, server, source, proto)[0]
 
 
 def tcp_name(
-    client: Namespace, target: str, port: int, server: socket.socket, source: str | None = None
+    client: Namespace,
+    target: str,
+    port: int,
+    server: socket.socket,
+    source: str | None = None,
+    proto: int = 0,
 ) -> tuple[str, int]:
     """As `tcp`, with the client's port."""
-    with client.socket(family_of(target), socket.SOCK_STREAM) as sock:
+    with client.socket(family_of(target), socket.SOCK_STREAM, proto) as sock:
         sock.settimeout(TIMEOUT)
         if source is not None:
             sock.bind((source, 0))

@@ -1,4 +1,7 @@
-"""PortMapping: its lifecycle, what it reserves and refuses. Who reaches it: test_publish_matrix.py."""
+"""PortMapping by both backends: its lifecycle, what it reserves and refuses.
+
+Who reaches it: test_publish_matrix.py. What each backend makes of it: test_publish_backends.py.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,10 @@ import pytest
 from netkit import Bridge, ExistsError, Namespace, NotFoundError, PortMapping, Scope, SpecError, StateError
 from netkit._system.relay import StreamPort
 from tests.harness.packets import bound, refused, tcp, udp
+from tests.harness.publishing import backend, guards, is_detached, left_in_the_end, ruleset, shows
+
+__all__ = ["backend"]
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 class World(NamedTuple):
@@ -39,10 +46,6 @@ def world() -> Iterator[World]:
         yield World(host, box, other, bridge)
 
 
-def ruleset(ns: Namespace) -> str:
-    return str(ns.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout)
-
-
 def sysctls(ns: Namespace) -> list[str | None]:
     keys = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv4.conf.br0.route_localnet")
     return [ns.sysctl.get(key) for key in keys]
@@ -61,7 +64,8 @@ def test_nothing_is_there_before_and_after(world: World) -> None:
             assert mapping.exists
             assert mapping.counters == (0, 0)
             assert mapping.reserved == (("tcp", 8080), ("udp", 8080))
-            assert "tcp . 8080 counter packets 0 bytes 0 : 172.18.0.2 . 80" in ruleset(world.host)
+            for proto in ("tcp", "udp"):
+                assert shows(ruleset(world.host), 8080, "172.18.0.2", 80, proto)
         assert not mapping.exists
         assert ruleset(world.host) == ""
         assert sysctls(world.host) == before
@@ -80,18 +84,6 @@ def test_words(world: World) -> None:
         assert repr(mapping).startswith("<PortMapping tcp/udp 8000-8002 -> ")
         assert mapping.netns is world.host
         assert isinstance(mapping, PortMapping)
-
-
-def test_one_lookup_however_many(world: World) -> None:
-    """The chains have as many rules with one mapping as with many."""
-    with Scope() as lab:
-        lab.own(world.host.publish(8000, to="172.18.0.2:80"))
-        before = ruleset(world.host).count("dnat ip to")
-        for number in range(1, 20):
-            lab.own(world.host.publish(8000 + number, to=f"172.18.0.{number + 10}:80"))
-        lab.own(world.host.publish(9000, to="172.18.0.2:80", host_ip="172.18.0.1"))
-        assert ruleset(world.host).count("dnat ip to") == before == 4
-    assert ruleset(world.host) == ""
 
 
 def test_a_range_is_mapped_one_to_one(world: World) -> None:
@@ -148,12 +140,12 @@ def test_the_namespace_ends_first(world: World) -> None:
     # `leaves_nothing` looks for open sockets and the relay's thread.
 
 
-def test_a_snapshot_says_what_is_published(world: World) -> None:
+def test_a_snapshot_says_what_is_published(world: World, backend: str) -> None:
     before = world.host.snapshot()
     with world.host.publish(8080, to=(world.box, 80)):
         during = world.host.snapshot()
         assert [str(each) for each in during.nat] == [
-            "publish tcp 8080 -> 172.18.0.2:80 and [fd18::2]:80 (nftables)"
+            f"publish tcp 8080 -> 172.18.0.2:80 and [fd18::2]:80 ({backend})"
         ]
         assert during != before
     assert world.host.snapshot() == before
@@ -185,17 +177,17 @@ def test_what_fails_half_way_leaves_nothing(world: World) -> None:
     assert sysctls(world.host) == before
 
 
-def test_a_process_that_is_killed_leaves_nothing(world: World) -> None:
+def test_a_process_that_is_killed_leaves_nothing(world: World, backend: str) -> None:
     program = (
         "import os, sys; from netkit import Namespace\n"
         "host = Namespace.current()\n"
-        "host.publish(8080, to='172.18.0.2:80', relay=False).create()\n"
+        f"host.publish(8080, to='172.18.0.2:80', relay=False, backend={backend!r}).create()\n"
         "os.kill(os.getpid(), 9)"
     )
     world.host.sysctl["net.ipv4.ip_forward"] = 1
     done = world.host.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == -9, done.stderr
-    assert ruleset(world.host) == ""
+    assert left_in_the_end(world.host) == ""
     with bound(world.host, "0.0.0.0", 8080):
         pass
 
@@ -214,14 +206,14 @@ def test_detach_and_adopt(world: World) -> None:
         assert tcp(world.other, "172.18.0.1", 8080, server) == "172.18.0.1"
         assert tcp(world.host, "127.0.0.1", 8080, server) == "172.18.0.1"
         assert mapping.counters.packets == 2
-    assert "table ip netkit {" in ruleset(host)
+    assert is_detached(ruleset(host))
     staying.delete()
     again = host.publish(8080, to="172.18.0.2:80").adopt()
-    assert "table ip netkit {" not in ruleset(host)
+    assert not is_detached(ruleset(host))
     assert again.exists
     assert not mapping.exists
     assert again.reserved == (("tcp", 8080),)
-    assert "chain publish_guard" in ruleset(host)
+    assert guards(ruleset(host)) == 1
     assert sysctls(host)[2] == "1"
     again.delete()
     assert ruleset(host) == ""
@@ -236,9 +228,9 @@ def test_two_are_detached_and_one_is_adopted(world: World) -> None:
     two = host.publish(8081, to=(world.other, 80)).create().detach()
     one.adopt()
     assert two.exists
-    assert ruleset(host).count("chain publish_guard") == 2
+    assert guards(ruleset(host)) == 2
     one.delete()
-    assert ruleset(host).count("chain publish_guard") == 1
+    assert guards(ruleset(host)) == 1
     assert sysctls(host)[2] == "1"
     with bound(world.other, "172.18.0.3", 80) as server:
         assert tcp(world.box, "172.18.0.1", 8081, server) == "172.18.0.1"
@@ -248,14 +240,16 @@ def test_two_are_detached_and_one_is_adopted(world: World) -> None:
     assert ruleset(host) == ""
 
 
-def test_another_process_detaches_it(world: World) -> None:
+def test_another_process_detaches_it(world: World, backend: str) -> None:
     world.host.sysctl["net.ipv4.ip_forward"] = 1
     program = (
         "from netkit import Namespace\n"
-        "Namespace.current().publish(8080, to='172.18.0.2:80', proto=['tcp', 'udp']).create().detach()"
+        "host = Namespace.current()\n"
+        f"web = host.publish(8080, to='172.18.0.2:80', proto=['tcp', 'udp'], backend={backend!r})\n"
+        "web.create().detach()"
     )
     world.host.run([sys.executable, "-W", "error", "-c", program], check=True)
-    assert "table ip netkit {" in ruleset(world.host)
+    assert is_detached(ruleset(world.host))
     with bound(world.box, "172.18.0.2", 80) as server:
         assert tcp(world.other, "172.18.0.1", 8080, server) == "172.18.0.1"
         with world.host.publish(8080, to="172.18.0.2:80", proto=["tcp", "udp"]).adopt() as mapping:

@@ -1,16 +1,24 @@
-"""Published ports when something goes wrong in the middle: what is there afterwards, and what is not."""
+"""Published ports by both backends when something goes wrong in the middle: what is there afterwards."""
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
-from netkit import Bridge, ExistsError, KernelError, Namespace, PortMapping, Scope
+from netkit import BackendError, Bridge, ExistsError, KernelError, Namespace, PortMapping, Scope
+from netkit._nat.iptables_client import IptablesWorker
+from netkit._nat.publish_chains import PublishedChains
 from netkit._netlink.socket import NetlinkSocket
 from tests.harness.packets import bound, tcp
+from tests.harness.publishing import BACKENDS, backend, ruleset, shows
+
+__all__ = ["backend"]
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 class World(NamedTuple):
@@ -28,27 +36,26 @@ def world() -> Iterator[World]:
         yield World(host, box)
 
 
-def ruleset(ns: Namespace) -> str:
-    return str(ns.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout)
-
-
 class Breaking:
     """Interrupts the n-th transaction, before it is sent or after the kernel has done it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, n: int, done: bool) -> None:
         self.left = n
-        real = NetlinkSocket.transact
 
-        def transact(socket: NetlinkSocket, requests: Any) -> Any:
-            self.left -= 1
-            if self.left == 0 and not done:
-                raise KeyboardInterrupt
-            replies = real(socket, requests)
-            if self.left == 0:
-                raise KeyboardInterrupt
-            return replies
+        def broken(real: Any) -> Any:
+            def transact(*arguments: Any, **keywords: Any) -> Any:
+                self.left -= 1
+                if self.left == 0 and not done:
+                    raise KeyboardInterrupt
+                replies = real(*arguments, **keywords)
+                if self.left == 0:
+                    raise KeyboardInterrupt
+                return replies
 
-        monkeypatch.setattr(NetlinkSocket, "transact", transact)
+            return transact
+
+        for kind, name in ((NetlinkSocket, "transact"), (IptablesWorker, "transaction")):
+            monkeypatch.setattr(kind, name, broken(getattr(kind, name)))
 
 
 @pytest.mark.parametrize("done", [False, True])
@@ -60,7 +67,7 @@ def test_an_interrupt_while_it_is_added(world: World, monkeypatch: pytest.Monkey
         monkeypatch.undo()
         with world.host.publish(8082, to="172.18.0.2:80"):  # whatever is begun next settles it
             text = ruleset(world.host)
-            assert ["tcp . 8080" in text, "tcp . 8081" in text, "tcp . 8082" in text] == [True, False, True]
+            assert [shows(text, port, "172.18.0.2", 80) for port in (8080, 8081, 8082)] == [True, False, True]
         with bound(world.box, "172.18.0.2", 80) as server:
             assert tcp(world.host, "127.0.0.1", 8080, server) == "172.18.0.1"
     assert ruleset(world.host) == ""
@@ -75,7 +82,7 @@ def test_an_interrupt_while_it_is_removed(world: World, monkeypatch: pytest.Monk
             mapping.delete()
         monkeypatch.undo()
         text = ruleset(world.host)
-        assert ["tcp . 8080" in text, "tcp . 8081" in text] == [True, False]
+        assert [shows(text, port, "172.18.0.2", 80) for port in (8080, 8081)] == [True, False]
     assert ruleset(world.host) == ""
 
 
@@ -112,6 +119,7 @@ def test_a_refusal_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch
         with monkeypatch.context() as patch:
             for name in ("request", "dump", "get", "batch", "transact"):
                 patch.setattr(NetlinkSocket, name, refused(getattr(NetlinkSocket, name)))
+            patch.setattr(IptablesWorker, "transaction", refused(IptablesWorker.transaction))
             made = created(mapping)
         if made:
             mapping.delete()
@@ -152,3 +160,34 @@ def test_of_two_that_want_the_same_port_one_gets_it(world: World) -> None:
         assert first.exists
         with world.host.publish(8080, to="[fd18::2]:80", reserve=False):  # the other family
             assert first.exists
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:], indirect=True)
+def test_a_worker_that_dies_in_the_middle(world: World) -> None:
+    """Nobody knows what it has done: the next change settles it, by another worker."""
+    with world.host.publish(8080, to="172.18.0.2:80"):
+        books = world.host._live_runtime().kept("published by iptables")
+        assert isinstance(books, PublishedChains)
+        process = books._worker._process
+        assert process is not None
+        os.kill(process.pid, signal.SIGKILL)
+        with pytest.raises(BackendError, match="worker process ended"):
+            world.host.publish(8081, to="172.18.0.2:80").create()
+        with world.host.publish(8082, to="172.18.0.2:80"):
+            text = ruleset(world.host)
+            assert [shows(text, port, "172.18.0.2", 80) for port in (8080, 8081, 8082)] == [True, False, True]
+    assert ruleset(world.host) == ""
+
+
+def test_both_backends_at_once(world: World) -> None:
+    """A port is published once, by whatever backend; each cleans up its own."""
+    with world.host.publish(8080, to="172.18.0.2:80", reserve=False, backend="nftables"):
+        with pytest.raises(ExistsError, match="This program has published it"):
+            world.host.publish(8080, to="172.18.0.2:81", reserve=False, backend="iptables").create()
+        with (
+            world.host.publish(8081, to="172.18.0.2:80", backend="iptables"),
+            bound(world.box, "172.18.0.2", 80) as server,
+        ):
+            assert tcp(world.host, "127.0.0.1", 8080, server) == "172.18.0.1"
+            assert tcp(world.host, "127.0.0.1", 8081, server) == "172.18.0.1"
+    assert ruleset(world.host) == ""

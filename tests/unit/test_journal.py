@@ -23,6 +23,7 @@ GOOD = {
     "messages": (PLACE, "route 10.0.0.0/8", "0019000402080000fe6e000100000000"),
     "sysctl": (PLACE, "net/ipv4/ip_forward", ""),
     "iptables": (PLACE, "4", "nat", "-A POSTROUTING -s 10.0.0.0/8 -j MASQUERADE", "0"),
+    "chains": (PLACE, "6", "nat", "1a2b3c4d"),
 }
 words = st.lists(st.text(max_size=12).filter(lambda t: "\udfff" not in t), max_size=5)
 
@@ -118,6 +119,9 @@ def test_entries_with_a_wrong_word_raise_nothing_else(kind: str, place: int, wor
         ("sysctl", (PLACE, "kernel/panic", "")),
         ("sysctl", (PLACE, "net/../kernel/panic", "")),
         ("iptables", (PLACE, "4", "nat", "-F", "0")),
+        ("chains", (PLACE, "4", "nat", "")),
+        ("chains", (PLACE, "5", "nat", "1a2b3c4d")),
+        ("chains", (PLACE, "4", "nat", "-F nat x")),
         ("messages", (PLACE, "x", "zz")),
         ("link", ("veth", "-1", "-", PLACE, "3", "a")),
         ("members", ("4:5", "x")),

@@ -1,0 +1,78 @@
+"""Published ports by either backend: tests that are run with both, and what the kernel's tools show."""
+
+from __future__ import annotations
+
+import re
+import time
+from importlib.util import find_spec
+from shutil import which
+from typing import TYPE_CHECKING
+
+import pytest
+
+import netkit._nat.publish
+from netkit._nat.backend import check_name
+from tests.harness.patience import PATIENCE
+
+if TYPE_CHECKING:
+    from netkit import Namespace
+
+_LEGACY = pytest.mark.skipif(
+    which("iptables-legacy") is None or find_spec("iptc") is None,
+    reason="needs Debian's package iptables, and python-iptables",
+)
+BACKENDS = ["nftables", pytest.param("iptables", marks=_LEGACY)]
+_TABLES = (("iptables-legacy", "nat"), ("iptables-legacy", "raw"), ("ip6tables-legacy", "nat"))
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The whole test with each backend: it is what mappings of this process get that name none."""
+    name: str = request.param
+
+    def chosen(given: str | None) -> str | None:
+        return check_name(given) or name
+
+    monkeypatch.setattr(netkit._nat.publish, "check_name", chosen)
+    return name
+
+
+def ruleset(ns: Namespace) -> str:
+    """Everything of both firewalls but the policies of built-in chains; empty if there is nothing."""
+    found = [_said(ns, "nft", "list", "ruleset")] if which("nft") else []
+    for program, table in _TABLES if which("iptables-legacy") else ():
+        lines = _said(ns, program, "-w", "-t", table, "-S").splitlines()
+        found += [f"{line}\n" for line in lines if not line.startswith("-P ")]
+    return "".join(found)
+
+
+def _said(ns: Namespace, *argv: str) -> str:
+    return str(ns.run([*argv], capture_output=True, text=True, check=True).stdout)
+
+
+def shows(text: str, port: int, target: str, target_port: int, proto: str = "tcp") -> bool:
+    """Whether the rule set leads this port there, in whatever words."""
+    address = re.escape(target)
+    in_nft = rf"{proto} \. {port} counter packets \d+ bytes \d+ : {address} \. {target_port}\b"
+    in_iptables = (
+        rf"-p {proto} -m {proto} --dport {port} -j DNAT --to-destination \[?{address}\]?:{target_port}\b"
+    )
+    return re.search(f"{in_nft}|{in_iptables}", text) is not None
+
+
+def is_detached(text: str) -> bool:
+    """Whether something stands where what is detached does."""
+    return "table ip netkit {" in text or re.search(r"^-N NETKIT-PORTS$", text, re.MULTILINE) is not None
+
+
+def guards(text: str) -> int:
+    """How many chains keep loopback addresses out."""
+    return text.count("chain publish_guard") + len(re.findall(r"^-N NETKIT-GUARD", text, re.MULTILINE))
+
+
+def left_in_the_end(ns: Namespace) -> str:
+    """The rule set when the guard of a process that was killed has had its time."""
+    deadline = time.monotonic() + 5 * PATIENCE
+    while (text := ruleset(ns)) and time.monotonic() < deadline:
+        continue  # each look is four processes' ends that are waited for
+    return text

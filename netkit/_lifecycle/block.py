@@ -53,6 +53,15 @@ class Block(Owned):
         problem: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        try:
+            self._leave(problem)
+        except Exception:
+            raise
+        except BaseException:  # an interrupt, perhaps before signals were held back
+            self._leave(problem)
+            raise
+
+    def _leave(self, problem: BaseException | None) -> None:
         if self._state == "open" and self._pid == process():
             leave_block(repr(self), undo([self]), problem)
 

@@ -58,10 +58,17 @@ class deferred_signals:  # noqa: N801
             self._arrived.append(number)
 
     def _deliver(self) -> None:
-        for held, handler in self._before:
-            _set_handler(held, handler)
+        try:
+            self._restore()
+        except BaseException:  # one whose own handler was there again before the others'
+            self._restore()
+            raise
         for number in self._arrived:
             _raise_signal(number)
+
+    def _restore(self) -> None:
+        for held, handler in self._before:
+            _set_handler(held, handler)
 
 
 def undisturbed(work: Callable[[], T], discard: Callable[[T], object]) -> T:

@@ -172,10 +172,9 @@ class Network(Resource, Holder):
     def _create_parts(self, undo: Undo) -> None:
         layout = layout_here(self._topology)
         parts = Parts(layout)
-        scope = Scope().__enter__()
-        self._hold(scope)
+        self._scope = scope = Scope()
         undo.add(self._take_back)
-        self._scope = scope
+        self._hold(scope.__enter__())
         parts.own(scope, layout)
         self._parts, self._addresses, self._subnets = parts, layout.addresses, layout.subnets
 

@@ -82,8 +82,15 @@ class Topology(Rules, Shapes, Formats):
         traceback: TracebackType | None,
     ) -> None:
         network, self._entered = self._entered, None
-        if network is not None:
+        if network is None:
+            return
+        try:
             network.__exit__(kind, problem, traceback)
+        except Exception:
+            raise
+        except BaseException:  # an interrupt, perhaps before its first line
+            network.__exit__(kind, problem, traceback)
+            raise
 
     async def __aenter__(self) -> Network:
         return self.__enter__()

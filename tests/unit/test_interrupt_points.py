@@ -1,4 +1,4 @@
-"""An interrupt wherever Python lets one in: when a function of netkit is entered, and after one of C (F02, F03).
+"""An interrupt wherever Python lets one in: a function is entered, or one of C returns (F02, F03).
 
 Random moments (tests/kernel/test_interrupt.py) find the long stretches; here a profile function raises the
 signal at the n-th point of a block, for one n after the other.

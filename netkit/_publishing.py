@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from netkit._namespace import Namespace
-    from netkit._nat.publish import PortMapping, Target
+    from netkit._nat.publish import PortMapping
+    from netkit._nat.publish_targets import Target
     from netkit._spec.addresses import AddressLike
     from netkit._spec.port_mapping import PortLike
 
@@ -72,9 +73,10 @@ class Publishing:
             ...     print(web.specs[0], web.counters.packets)
             tcp 8080 -> 172.18.0.2:80 1
         """
-        from netkit._nat.publish import PortMapping, parse_mapping
+        from netkit._nat.publish import PortMapping
+        from netkit._nat.publish_targets import parse_mappings
 
-        asked = [parse_mapping(port, to, proto, host_ip)]
+        asked = parse_mappings([(port, to)], proto, host_ip)
         return PortMapping(
             self._itself(), asked, hairpin=hairpin, reserve=reserve, relay=relay, backend=backend
         )
@@ -107,11 +109,14 @@ class Publishing:
         """
         from collections.abc import Mapping
 
-        from netkit._nat.publish import PortMapping, parse_mapping
+        from netkit._nat.publish import PortMapping
+        from netkit._nat.publish_specs import parse_many
+        from netkit._nat.publish_targets import Asked, parse_mappings
 
-        pairs: Iterable[tuple[PortLike, Target]]
-        pairs = ports.items() if isinstance(ports, Mapping) else ports  # pyright: ignore[reportAssignmentType, reportUnknownVariableType, reportUnknownMemberType]
-        asked = [parse_mapping(port, to, proto, host_ip) for port, to in pairs]
+        pairs: list[tuple[PortLike, Target]]
+        pairs = list(ports.items() if isinstance(ports, Mapping) else ports)  # pyright: ignore[reportAssignmentType, reportUnknownVariableType, reportUnknownMemberType, reportUnknownArgumentType]
+        many = parse_many(pairs, proto, host_ip)
+        asked = parse_mappings(pairs, proto, host_ip) if many is None else Asked(many)
         return PortMapping(
             self._itself(), asked, hairpin=hairpin, reserve=reserve, relay=relay, backend=backend
         )

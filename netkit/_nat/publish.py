@@ -6,7 +6,6 @@ from functools import partial
 
 from netkit._known import require_namespace
 from netkit._lifecycle import NAT, Holder, Resource, Teardown, Undo
-from netkit._link import Link
 from netkit._nat.backend import check_name
 from netkit._nat.publish_backends import add_part, books_of, first_usable
 from netkit._nat.publish_devices import Hairpin, addresses_of, connected, is_ours, ports_of
@@ -15,30 +14,27 @@ from netkit._nat.publish_part import Part
 from netkit._nat.publish_reserve import Reservation, close_reservations, reserve
 from netkit._nat.publish_rules import FAMILIES
 from netkit._nat.rule import NatCounters
-from netkit._spec.addresses import address_of
 from netkit._spec.numbers import boolean
-from netkit._spec.port_mapping import PublishSpec
 from netkit._system.relay import relay
 from netkit._system.signals import deferred_signals
 from netkit.errors import SpecError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Literal
 
     from netkit._namespace import Namespace
     from netkit._nat.publish_books import Books
     from netkit._nat.publish_devices import Connected
     from netkit._nat.publish_part import Network
+    from netkit._nat.publish_targets import Asked
     from netkit._runtime import Runtime
     from netkit._spec.address import Address
-    from netkit._spec.addresses import AddressLike, IPAddress
-    from netkit._spec.port_mapping import Entry, PortLike
+    from netkit._spec.port_mapping import PublishSpec
     from netkit._sysctl import SysctlOverride
 
-    Target = Namespace | Link | AddressLike | tuple[Namespace | Link | AddressLike, PortLike]
-
+_VERSIONS = {4: 4, 16: 6}  # by the length of an address
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 _OR_THE_OTHER = {4: ", host_ip='::' publishes IPv6 alone", 6: ", host_ip='0.0.0.0' publishes IPv4 alone"}
 _BRIDGE_CALLS = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
@@ -56,7 +52,7 @@ class PortMapping(Resource, Holder):
     def __init__(
         self,
         ns: Namespace,
-        asked: Sequence[tuple[PublishSpec, Namespace | Link | None]],
+        asked: Asked,
         *,
         hairpin: bool = True,
         reserve: bool = True,
@@ -66,8 +62,8 @@ class PortMapping(Resource, Holder):
         Resource.__init__(self)
         Holder.__init__(self)
         self._netns = require_namespace(ns, "ns")
-        self._asked = tuple(asked)
-        self._specs = tuple([spec for spec, _ in asked])
+        self._asked = asked
+        self._specs = asked.specs
         self._wants_hairpin = boolean(hairpin, "hairpin")
         self._reserves = boolean(reserve, "reserve")
         self._relays = self._reserves if relay is None else boolean(relay, "relay")
@@ -87,7 +83,7 @@ class PortMapping(Resource, Holder):
     @property
     def specs(self) -> tuple[PublishSpec, ...]:
         """What is published, as frozen values; ``str()`` is ``tcp 8080 -> 172.18.0.2:80``."""
-        return self._specs
+        return self._specs.all()
 
     @property
     def netns(self) -> Namespace:
@@ -119,32 +115,26 @@ class PortMapping(Resource, Holder):
         with deferred_signals():
             runtime = self._runtime = self._netns._live_runtime()
             addresses = addresses_of(runtime)
-            self._find_targets(addresses)
+            self._specs = self._asked.found(addresses, self._netns._called())
             where = self._connections(addresses)
             self._check_forwarding(undo)
             undo.add(self._let_go_of_ports)
-            for spec in self._specs if self._reserves else ():
+            for spec in self._specs.all() if self._reserves else ():
                 reserve(runtime, spec, self._reservations, self._relays and self._is_relayed(spec))
             devices = self._prepare_devices(undo, where)
             part = self._part = self._new_part(where, devices)
             self._books = books = add_part(runtime, self._wanted, part, undo)
             self._where = books.where
-            forget_udp(runtime, part.entries)
+            self._forget_udp(part)
             self._start_relay()
 
-    def _find_targets(self, here: Sequence[tuple[int, Address]]) -> None:
-        """The addresses of targets that are namespaces or links."""
-        label = self._netns._called()
-        self._specs = tuple(
-            [
-                spec if target is None else spec.leading_to(_addresses_in(target, spec, here, label))
-                for spec, target in self._asked
-            ]
-        )
+    def _forget_udp(self, part: Part) -> None:
+        if part.specs.has_udp():
+            forget_udp(self._open(), part.specs.entries())
 
     def _check_forwarding(self, undo: Undo) -> None:
         """Nothing comes from elsewhere without it: in a namespace of ours it is turned on."""
-        for version in sorted({target.version for spec in self._specs for target in spec.targets}):
+        for version in sorted({_VERSIONS[len(target)] for target in self._specs.targets()}):
             key = _FORWARDING[version]
             if self._open().ours:
                 self._override(undo, key)  # if it is on as well: of several mappings any may end first
@@ -155,10 +145,8 @@ class PortMapping(Resource, Holder):
                     f"{_OR_THE_OTHER[version]}"
                 )
 
-    def _connections(self, addresses: Sequence[tuple[int, Address]]) -> dict[IPAddress, Connected]:
-        label = self._netns._called()
-        targets = {target for spec in self._specs for target in spec.targets}
-        return connected(targets, addresses, label)
+    def _connections(self, addresses: Sequence[tuple[int, Address]]) -> dict[bytes, Connected]:
+        return connected(self._specs.targets(), addresses, self._netns._called())
 
     def _override(self, undo: Undo, key: str) -> None:
         override = self._netns.sysctl.override(key, 1)
@@ -166,19 +154,20 @@ class PortMapping(Resource, Holder):
         undo.add(partial(_drop, override))
         override.create()
 
-    def _prepare_devices(self, undo: Undo, where: Mapping[IPAddress, Connected]) -> list[str]:
+    def _prepare_devices(self, undo: Undo, where: Mapping[bytes, Connected]) -> list[str]:
         """Hairpin mode and route_localnet, where the kernel needs them; the devices with the latter."""
         runtime = self._open()
-        calls = {
-            v: self._wants_hairpin and self._netns.sysctl.get(key) == "1" for v, key in _BRIDGE_CALLS.items()
-        }
         names: list[str] = []
-        indexes = sorted({each.index for target, each in where.items() if target.version == 4})
-        for index in indexes if self._from_loopback() else ():
+        indexes = sorted({each.index for target, each in where.items() if len(target) == 4})
+        for index in indexes if self._specs.from_loopback() else ():
             if is_ours(runtime, index):
                 names.append(runtime.name_of(index))
                 self._override(undo, f"net/ipv4/conf/{names[-1]}/route_localnet")
-        bridged = [target.packed for target in where if calls[target.version]]
+        calls = {
+            size for size in {len(target) for target in where}
+            if self._wants_hairpin and self._netns.sysctl.get(_BRIDGE_CALLS[_VERSIONS[size]]) == "1"
+        }  # fmt: skip
+        bridged = [target for target in where if len(target) in calls]
         for port in ports_of(self._netns, bridged):
             if is_ours(runtime, port):
                 hairpin = Hairpin(runtime, port)
@@ -187,25 +176,12 @@ class PortMapping(Resource, Holder):
                 self._hairpins.append(hairpin)
         return names
 
-    def _from_loopback(self) -> bool:
-        """Whether 127.0.0.1 is published."""
-        return any(
-            spec.binds_all or (spec.host_ip is not None and spec.host_ip.is_loopback) for spec in self._specs
-        )
-
-    def _new_part(self, where: Mapping[IPAddress, Connected], devices: Sequence[str]) -> Part:
-        translated = [spec for spec in self._specs if not spec.only_relayed]
+    def _new_part(self, where: Mapping[bytes, Connected], devices: Sequence[str]) -> Part:
         networks: set[Network] = {
-            (FAMILIES[target.version], where[target].network, where[target].prefixlen)
-            for spec in translated
-            for target in spec.targets
+            (FAMILIES[_VERSIONS[len(target)]], where[target].network, where[target].prefixlen)
+            for target in self._specs.translated_targets()
         }
-        entries: list[Entry] = [entry for spec in translated for entry in spec.entries()]
-        return Part(entries, networks, devices, self._words(), self._specs)
-
-    def _words(self) -> str:
-        shown = ", ".join([str(spec) for spec in self._specs[:3]])
-        return shown if len(self._specs) <= 3 else f"{shown} and {len(self._specs) - 3} more"
+        return Part(self._specs, networks, devices)
 
     # -- ::1 ----------------------------------------------------------------------
 
@@ -221,7 +197,7 @@ class PortMapping(Resource, Holder):
         runtime = self._open()
         targets = {
             (proto, port): (str(spec.targets[0]), spec.to_ports[0] + port - spec.ports[0])
-            for spec in self._specs
+            for spec in self._specs.all()
             if self._is_relayed(spec)
             for proto in spec.protos
             for port in range(spec.ports[0], spec.ports[1] + 1)
@@ -248,7 +224,7 @@ class PortMapping(Resource, Holder):
         if runtime is None or part is None or runtime.fd < 0 or runtime in teardown.doomed:
             return
         self._live_books().remove(part)
-        forget_udp(runtime, part.entries)
+        self._forget_udp(part)
         while self._hairpins:
             self._hairpins.pop().end()
 
@@ -276,7 +252,7 @@ class PortMapping(Resource, Holder):
         """Such ports that were detached; taken over at once, for others may want them."""
         runtime = self._runtime = self._netns._live_runtime()
         addresses = addresses_of(runtime)
-        self._find_targets(addresses)
+        self._specs = self._asked.found(addresses, self._netns._called())
         where = self._connections(addresses)
         self._books = books_of(runtime, self._wanted or first_usable(runtime))
         guarded = self._books.guarded_devices()
@@ -297,7 +273,7 @@ class PortMapping(Resource, Holder):
             books.adopt(part)
             self._where = books.where
             self._adopt_localnet(part)
-            for spec in self._specs if self._reserves else ():
+            for spec in self._specs.all() if self._reserves else ():
                 reserve(self._open(), spec, self._reservations, self._relays and self._is_relayed(spec))
             self._start_relay()
 
@@ -326,7 +302,7 @@ class PortMapping(Resource, Holder):
         return self._part
 
     def __repr__(self) -> str:
-        return f"<PortMapping {self._words()} in {self._netns._called()}>"
+        return f"<PortMapping {self._specs} in {self._netns._called()}>"
 
 
 _INET6 = 10
@@ -337,47 +313,3 @@ def _drop(override: SysctlOverride) -> None:
     if override._is_alive():
         override.delete()
     override._let_go()
-
-
-def _addresses_in(
-    target: Namespace | Link, spec: PublishSpec, here: Sequence[tuple[int, Address]], label: str
-) -> list[IPAddress]:
-    """Of a link, or of a namespace's links: the first address of each family that is connected here."""
-    netns = target.netns if isinstance(target, Link) else target
-    index = target.ifindex if isinstance(target, Link) else None
-    found: dict[int, IPAddress] = {}
-    refusal: SpecError | None = None
-    for link, address in addresses_of(netns._live_runtime()):
-        version = 4 if len(address.packed) == 4 else 6
-        wanted = address.scope == "global" and version in spec.versions and index in (None, link)
-        if not wanted or version in found:
-            continue
-        candidate = address_of(address.packed)
-        try:
-            connected([candidate], here, label)
-            found[version] = candidate
-        except SpecError as problem:
-            refusal = refusal or problem
-    if found:
-        return [found[version] for version in sorted(found)]
-    families = " or ".join([f"IPv{version}" for version in spec.versions])
-    raise refusal or SpecError(f"to {target!r} has no global address of {families} that could be published")
-
-
-def parse_mapping(
-    port: PortLike,
-    to: Target,
-    proto: str | Iterable[str] = "tcp",
-    host_ip: AddressLike | None = None,
-) -> tuple[PublishSpec, Namespace | Link | None]:
-    """What is asked for, and the namespace or link whose addresses are to be found."""
-    from netkit._namespace import Namespace
-
-    pair: tuple[object, ...] = to if isinstance(to, tuple) else (to,)  # pyright: ignore[reportUnknownVariableType]
-    place = pair[0]
-    if not isinstance(place, (Namespace, Link)):
-        return PublishSpec(port, to=to, proto=proto, host_ip=host_ip), None  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    if len(pair) > 2:
-        raise SpecError(f"to {to!r} is no target: give (namespace, port)")
-    to_port: object = pair[1] if len(pair) == 2 else None
-    return PublishSpec(port, to_port=to_port, proto=proto, host_ip=host_ip), place  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

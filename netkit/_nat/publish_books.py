@@ -156,7 +156,7 @@ class Books:
     def specs(self) -> list[PublishSpec]:
         """What this process has published here."""
         with self._lock:
-            return [spec for part in self._parts for spec in part.specs]
+            return [spec for part in self._parts for spec in part.specs.all()]
 
     # -- the change, and what follows one with an unknown outcome ------------------------
 

@@ -65,7 +65,7 @@ def port_rules(part: Part, suffix: str) -> list[Rule]:
     """The rules that lead to the targets: what is of one address comes before what is of all."""
     chain = chain_name("PORTS", suffix)
     return [
-        rule for spec in part.specs if not spec.only_relayed for rule in _rules_of(spec, chain)
+        rule for spec in part.specs.all() if not spec.only_relayed for rule in _rules_of(spec, chain)
     ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from netkit._marks import TAG
 from netkit._netlink.address import list_addresses, parse_addresses
 from netkit._netlink.bridge import set_port
 from netkit._netlink.link import get_link, parse_link
+from netkit._spec.addresses import address_of
 from netkit._veth import VethPair
 from netkit.errors import KernelError, NotFoundError, SpecError
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from netkit._namespace import Namespace
     from netkit._runtime import Runtime
     from netkit._spec.address import Address
-    from netkit._spec.addresses import IPAddress
 
 
 class Connected:
@@ -43,31 +43,35 @@ def addresses_of(runtime: Runtime) -> list[tuple[int, Address]]:
 
 
 def connected(
-    targets: Iterable[IPAddress], addresses: Sequence[tuple[int, Address]], label: str
-) -> dict[IPAddress, Connected]:
+    targets: Iterable[bytes], addresses: Sequence[tuple[int, Address]], label: str
+) -> dict[bytes, Connected]:
     """Where each target is connected; SpecError for one that is not."""
     # The longest prefix decides, as for a route.
-    networks = sorted(
-        {(len(a.packed), a.prefixlen, _network(a.packed, a.prefixlen)): i for i, a in addresses}.items(),
-        key=lambda each: -each[0][1],
-    )
-    found: dict[IPAddress, Connected] = {}
+    networks = {
+        (len(a.packed), a.prefixlen, _network(a.packed, a.prefixlen)): index for index, a in addresses
+    }
+    ordered = [
+        (size, size * 8 - length, int.from_bytes(network, "big") >> size * 8 - length,
+         Connected(index, network, length))
+        for (size, length, network), index in sorted(networks.items(), key=lambda each: -each[0][1])
+    ]  # fmt: skip
+    found: dict[bytes, Connected] = {}
     for target in targets:
-        packed = target.packed
-        for (size, length, network), index in networks:
-            if size == len(packed) and _network(packed, length) == network:
-                found[target] = Connected(index, network, length)
+        number, width = int.from_bytes(target, "big"), len(target)
+        for size, shift, network, place in ordered:
+            if size == width and number >> shift == network:
+                found[target] = place
                 break
         else:
             raise _not_connected(target, addresses, label)
     return found
 
 
-def _not_connected(target: IPAddress, addresses: Sequence[tuple[int, Address]], label: str) -> SpecError:
-    size = len(target.packed)
+def _not_connected(target: bytes, addresses: Sequence[tuple[int, Address]], label: str) -> SpecError:
+    size = len(target)
     of_family = [str(a) for _, a in addresses if len(a.packed) == size and a.scope == "global"]
     return SpecError(
-        f"to '{target}' is in no network that {label} is connected to: its addresses are "
+        f"to '{address_of(target)}' is in no network that {label} is connected to: its addresses are "
         f"{', '.join(of_family) or 'none of that family'}. Connect it first, as Bridge.connect() does"
     )
 

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping
 from netkit._nat.publish_rules import (
     FAMILIES,
     LOCALNET,
-    data_of,
     device_element,
     guarding,
     key_of,
@@ -21,8 +20,9 @@ from netkit._netlink.nft_sets import delete_elements, mapped_elements, new_eleme
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from netkit._nat.publish_specs import Specs
     from netkit._netlink.wire import Request
-    from netkit._spec.port_mapping import Entry, PublishSpec
+    from netkit._spec.port_mapping import Entry
 
     # Family of the table, the network's address, its prefix length.
     Network = tuple[int, bytes, int]
@@ -31,34 +31,22 @@ if TYPE_CHECKING:
 
 
 class Part:
-    """The entries of a mapping, the networks whose hosts are masqueraded, the devices with route_localnet.
+    """What is published, the networks whose hosts are masqueraded, the devices with route_localnet.
 
-    ``maps`` has what it puts into each map: keys with their data. ``specs`` are what was asked for.
+    ``maps`` has what it puts into each map of nf_tables: keys with their data.
     """
 
-    __slots__ = ("devices", "entries", "maps", "networks", "specs", "twice", "words")
+    __slots__ = ("devices", "maps", "networks", "specs", "twice", "words")
 
-    def __init__(
-        self,
-        entries: Iterable[Entry],
-        networks: Iterable[Network] = (),
-        devices: Iterable[str] = (),
-        words: str = "published ports",
-        specs: tuple[PublishSpec, ...] = (),
-    ) -> None:
-        self.entries = tuple(entries)
+    def __init__(self, specs: Specs, networks: Iterable[Network] = (), devices: Iterable[str] = ()) -> None:
+        self.specs = specs
         self.networks = frozenset(networks)
         self.devices = frozenset(devices)
-        self.words = words
-        self.specs = specs
-        self.twice: Entry | None = None  # one that is in it twice
-        self.maps: dict[Place, dict[bytes, bytes]] = {}
-        for entry in self.entries:
-            content = self.maps.setdefault(place_of(entry), {})
-            key = key_of(entry)
-            if key in content:
-                self.twice = entry
-            content[key] = data_of(entry)
+        self.words = str(specs)
+        self.maps, self.twice = specs.maps()  # the latter: an entry that is in it twice
+
+    def __len__(self) -> int:
+        return sum(map(len, self.maps.values()))
 
     def sizes(self) -> dict[int, int]:
         """How many entries it has of each family."""
@@ -73,7 +61,8 @@ class Part:
 
     def entry_of(self, place: Place, key: bytes) -> Entry:
         """The entry that has this key in this map."""
-        return next(each for each in self.entries if place_of(each) == place and key_of(each) == key)
+        entries = self.specs.entries()
+        return next(each for each in entries if place_of(each) == place and key_of(each) == key)
 
 
 def place_of(entry: Entry) -> Place:

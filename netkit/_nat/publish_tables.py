@@ -130,14 +130,14 @@ class PublishedPorts(Books):
     def exists(self, part: Part, where: str) -> bool:
         """Whether all are there."""
         try:
-            return len(self._elements(part, where)) == len(part.entries)
+            return len(self._elements(part, where)) == len(part)
         except NotFoundError:
             return False
 
     def _elements(self, part: Part, table: str) -> list[Element]:
         """The entries as the kernel has them: one by one, or of many by reading the whole maps."""
-        if len(part.entries) <= _FEW:
-            return [self.element(entry, table) for entry in part.entries]
+        if len(part) <= _FEW:
+            return [self.element(entry, table) for entry in part.specs.entries()]
         found: list[Element] = []
         for (family, name), content in part.maps.items():
             request = dump_elements(family, table, name)

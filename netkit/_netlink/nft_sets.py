@@ -189,12 +189,15 @@ def element(
 
 
 def mapped_elements(pairs: Mapping[bytes, bytes]) -> list[bytes]:
-    """Elements of a map, thousands of them: keys of one size, data of one size, both whole registers."""
+    """Elements of a map, thousands of them, many in one piece: keys of one size, data of one size, both whole
+    registers."""
     for key, data in pairs.items():
         whole = element(key, data)
         before = whole.index(key, 4)
-        between = whole[before + len(key) : len(whole) - len(data)]
-        return [whole[:before] + key + between + data for key, data in pairs.items()]
+        first, between = whole[:before], whole[before + len(key) : len(whole) - len(data)]
+        elements = [first + key + between + data for key, data in pairs.items()]
+        count = _LARGEST_LIST // len(whole)
+        return [b"".join(elements[at : at + count]) for at in range(0, len(elements), count)]
     return []
 
 

@@ -125,6 +125,13 @@ class PublishSpec(Value):
         _set(copy, "targets", tuple(targets))
         return copy
 
+    def at(self, port: int, target: IPAddress, to_port: int) -> PublishSpec:
+        """The same of another port, leading to another one."""
+        copy = self.leading_to((target,))
+        _set(copy, "ports", (port, port))
+        _set(copy, "to_ports", (to_port, to_port))
+        return copy
+
     @property
     def versions(self) -> tuple[int, ...]:
         """The families that a target may have."""

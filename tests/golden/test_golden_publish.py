@@ -10,6 +10,7 @@ import pytest
 
 from netkit._nat.publish_part import Part, device_requests, entries_requests, network_requests
 from netkit._nat.publish_rules import foundation
+from netkit._nat.publish_specs import Specs
 from netkit._netlink import nft
 from netkit._netlink.nft import NFPROTO_IPV4, NFPROTO_IPV6
 from netkit._netlink.socket import NetlinkSocket
@@ -26,11 +27,13 @@ __all__ = ["netfilter"]
 
 PARTS = {
     NFPROTO_IPV4: Part(
-        [
-            *PublishSpec("8080-8081", to="172.18.0.2:80-81", proto=["tcp", "udp"]).entries(),
-            *PublishSpec(5432, to="172.18.3.7", host_ip="127.0.0.1").entries(),
-            *PublishSpec(36412, to="172.18.0.3:36422", proto="sctp").entries(),
-        ],
+        Specs(
+            [
+                PublishSpec("8080-8081", to="172.18.0.2:80-81", proto=["tcp", "udp"]),
+                PublishSpec(5432, to="172.18.3.7", host_ip="127.0.0.1"),
+                PublishSpec(36412, to="172.18.0.3:36422", proto="sctp"),
+            ]
+        ),
         [
             (NFPROTO_IPV4, ip_address("172.18.0.0").packed, 24),
             (NFPROTO_IPV4, ip_address("172.18.2.0").packed, 23),
@@ -38,10 +41,12 @@ PARTS = {
         ["br0", "a-15-byte-name0"],
     ),
     NFPROTO_IPV6: Part(
-        [
-            *PublishSpec(8080, to="[fd18::2]:80", proto=["tcp", "udp"]).entries(),
-            *PublishSpec(5432, to="fd18::3", host_ip="2001:db8::1").entries(),
-        ],
+        Specs(
+            [
+                PublishSpec(8080, to="[fd18::2]:80", proto=["tcp", "udp"]),
+                PublishSpec(5432, to="fd18::3", host_ip="2001:db8::1"),
+            ]
+        ),
         [(NFPROTO_IPV6, ip_address("fd18::").packed, 64)],
     ),
 }

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from netkit import SpecError
 from netkit._nat.publish_part import Part
 from netkit._nat.publish_rules import data_of, key_of
+from netkit._nat.publish_specs import Specs, parse_many
+from netkit._nat.publish_targets import parse_mappings
 from netkit._netlink import conntrack
 from netkit._netlink.nft_sets import concatenated, element, interval, mapped_elements, size_of
 from netkit._netlink.wire import attribute, nested, u8
@@ -79,14 +82,78 @@ def test_keys_and_data_are_whole_registers() -> None:
     assert key_of(entry) == concatenated(b"\x06", (8080).to_bytes(2, "big"))
     assert data_of(entry) == target + concatenated((80).to_bytes(2, "big"))
     assert len(key_of(entry)) == size_of(("inet_proto", "inet_service"))
-    part = Part([entry])
-    assert part.twice is None
-    assert Part([entry, entry]).twice == entry
+    spec = PublishSpec(8080, to="10.0.0.2:80")
+    assert Part(Specs([spec])).twice is None
+    assert Part(Specs([spec, spec])).twice == entry
+
+
+TARGETS = st.sampled_from(
+    [
+        "10.0.0.2",
+        "10.0.1.7",
+        "[fd00::2]",
+        "127.0.0.1",
+        "224.0.0.1",
+        "0.0.0.0",
+        "fd00::2",
+        "10.0.0.2-10.0.0.9",
+        "box",
+    ]
+)
+TARGET_PORTS = st.sampled_from(
+    ["80", "080", "0", "65535", "65536", "1-2", " 80", "", "8_0", "\u0661", "99999999"]
+)
+PAIRS = st.lists(
+    st.tuples(st.integers(-1, 12) | st.just(70000) | st.just(True), st.tuples(TARGETS, TARGET_PORTS)),
+    max_size=4,
+)
+
+
+def asked(
+    pairs: list[tuple[int, str]], proto: list[str], host_ip: str | None
+) -> tuple[Any, Any, Any, Any, Any] | str:
+    """What is made of it one by one."""
+    try:
+        specs = parse_mappings(pairs, proto, host_ip).specs
+    except SpecError as problem:
+        return str(problem)
+    return said(specs)
+
+
+def said(specs: Specs) -> tuple[Any, Any, Any, Any, Any]:
+    return specs.all(), specs.maps()[0], specs.targets(), specs.from_loopback(), (specs.has_udp(), str(specs))
+
+
+@given(
+    pairs=PAIRS,
+    proto=st.sampled_from([["tcp"], ["udp", "tcp"], ["sctp", "udp", "tcp"], ["icmp"], []]),
+    host_ip=st.sampled_from([None, "0.0.0.0", "10.0.0.1", "::", "::1", "fd00::1", "127.0.0.1", "224.0.0.1"]),
+)
+@example(pairs=[(1, ("10.0.0.2", "80")), (1, ("10.0.0.2", "81"))], proto=["tcp"], host_ip=None)
+@example(pairs=[(1, ("10.0.0.2", "80")), (2, ("[fd00::2]", "81"))], proto=["tcp", "udp"], host_ip=None)
+def test_many_are_what_each_is_by_itself(
+    pairs: list[tuple[int, tuple[str, str]]], proto: list[str], host_ip: str | None
+) -> None:
+    """The quick way takes nothing that the other one refuses, and reads it in the same way."""
+    given = [(port, f"{target}:{number}" if number else target) for port, (target, number) in pairs]
+    many = parse_many(given, proto, host_ip)
+    if many is not None:
+        assert said(many) == asked(given, proto, host_ip)
+        assert len(many) == len(given)
+
+
+def test_what_is_plain_is_read_the_quick_way() -> None:
+    given = [(port, f"10.0.{port % 3}.2:{port}") for port in range(1, 100)]
+    assert parse_many(given, "tcp", None) is not None
+    assert parse_many([*given, (200, "[fd00::2]:80")], ["tcp", "udp"], None) is not None
+    assert parse_many(given, "tcp", "10.0.0.1") is not None
+    assert parse_many([*given, (200, "10.0.0.2")], "tcp", None) is None
+    assert parse_many([], "tcp", None) is None
 
 
 @given(pairs=st.dictionaries(st.binary(min_size=8, max_size=8), st.binary(min_size=8, max_size=8)))
 def test_many_elements_are_those_made_one_by_one(pairs: dict[bytes, bytes]) -> None:
-    assert mapped_elements(pairs) == [element(key, data) for key, data in pairs.items()]
+    assert b"".join(mapped_elements(pairs)) == b"".join([element(key, data) for key, data in pairs.items()])
 
 
 def test_an_interval_up_to_the_last_value_has_no_end() -> None:

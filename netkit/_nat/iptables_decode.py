@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 
 from netkit._nat import iptables_entry as entry
 from netkit._nat import iptables_layout as layout
+from netkit._nat.iptables_matches import read_match
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,8 +72,11 @@ def _read_extensions(raw: bytes, rule: Rule) -> None:
     family = rule["family"]
     offset, target_offset = layout.ENTRY[family].size, entry.target_offset(raw, family)
     while offset < target_offset:
-        name, _, data = _extension(raw, offset)
-        _MATCHES.get(name, _read_other)(name, data, rule)
+        name, revision, data = _extension(raw, offset)
+        if name in _MATCHES:
+            _MATCHES[name](name, data, rule)
+        else:
+            read_match(name, revision, data, rule)
         offset += layout.EXTENSION.size + len(data)
     name, revision, data = _extension(raw, target_offset)
     rule["target"] = name
@@ -111,10 +115,6 @@ def _read_states(name: str, data: bytes, rule: Rule) -> None:
     rule["ctstate"] = ",".join([word for word, bit in layout.STATES.items() if states & bit])
 
 
-def _read_other(name: str, data: bytes, rule: Rule) -> None:
-    raise ValueError(f"match {name!r} is not one of ours")
-
-
 _MATCHES: dict[str, Callable[[str, bytes, Rule], None]] = {
     "tcp": _read_ports,
     "udp": _read_ports,
@@ -138,7 +138,14 @@ def _read_target(name: str, revision: int, data: bytes, rule: Rule) -> None:
         _, flags, low, high, first, last = layout.RANGE4.unpack_from(data)
     else:
         flags, low, high, first, last = layout.RANGE.unpack_from(data)
-    if flags & layout.MAP_IPS:
+    words = [word for word, bit in layout.TARGET_FLAGS.items() if flags & bit]
+    if words:
+        rule["flags"] = " ".join(words)
+    if name == "NETMAP":
+        low, high = low[:length], high[:length]
+        changing = (int.from_bytes(low, "big") ^ int.from_bytes(high, "big")).bit_length()
+        rule["to"] = str(ip_network((low, 8 * length - changing)))
+    elif flags & layout.MAP_IPS:
         ends = [str(ip_address(end[:length])) for end in (low, high)]
         rule["to"] = ends[0] if ends[0] == ends[1] else "-".join(ends)
     if flags & layout.PROTO_SPECIFIED:

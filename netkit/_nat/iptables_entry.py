@@ -32,15 +32,17 @@ from netkit._nat.iptables_layout import (
     SCTP_FLAGS,
     SCTP_LAYOUT,
     STATES,
+    TARGET_FLAGS,
     VERDICT,
 )
+from netkit._nat.iptables_matches import comment_match, encoded_matches, extension
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._nat.iptables_rules import Rule
 
 
-NAT_TARGETS = ("DNAT", "SNAT", "MASQUERADE", "REDIRECT")
+NAT_TARGETS = ("DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP")
 MOST_OF_A_CHAIN = 28  # bytes of its name (XT_EXTENSION_MAXNAMELEN)
 
 
@@ -52,7 +54,13 @@ def named_target(raw: bytes, at: int, name: bytes) -> bytes:
 def encode(rule: Rule) -> bytes:
     """The entry for a rule, its counters zero; ValueError for what no entry can say."""
     family = rule["family"]
-    matches = _port_match(rule) + _type_match(rule) + _state_match(rule)
+    matches = (
+        _port_match(rule)
+        + _type_match(rule)
+        + encoded_matches(rule)
+        + _state_match(rule)
+        + comment_match(rule)
+    )
     target = _target(rule)
     target_offset = ENTRY[family].size + len(matches)
     end = target_offset + len(target)
@@ -158,12 +166,12 @@ def _port_match(rule: Rule) -> bytes:
         given = (0x01 if sport else 0) | (0x02 if dport else 0)
         ends = *_ports(dport, (0, 0)), *_ports(sport, (0, 0))
         data = struct.pack(SCTP_LAYOUT, *ends, b"", 0, SCTP_FLAGS, 0, given, invert)
-        return _extension(name, 0, data)
+        return extension(name, 0, data)
     ends = *_ports(sport, (0, 65535)), *_ports(dport, (0, 65535))
     if name == "tcp":
-        return _extension(name, 0, struct.pack("@4H4B", *ends, 0, 0, 0, invert))
+        return extension(name, 0, struct.pack("@4H4B", *ends, 0, 0, 0, invert))
     if name == "udp":
-        return _extension(name, 0, struct.pack("@4HBx", *ends, invert))
+        return extension(name, 0, struct.pack("@4HBx", *ends, invert))
     raise ValueError(f"ports need protocol tcp, udp or sctp, not {name or 'any'!r}")
 
 
@@ -173,7 +181,7 @@ def _type_match(rule: Rule) -> bytes:
         return b""
     if name not in ADDRESS_TYPES:
         raise ValueError(f"type of address {name!r} is none of {', '.join(ADDRESS_TYPES)}")
-    return _extension("addrtype", 1, ADDRTYPE.pack(0, ADDRESS_TYPES[name], 0))
+    return extension("addrtype", 1, ADDRTYPE.pack(0, ADDRESS_TYPES[name], 0))
 
 
 def _state_match(rule: Rule) -> bytes:
@@ -184,16 +192,11 @@ def _state_match(rule: Rule) -> bytes:
     if unknown:
         raise ValueError(f"state {unknown.pop()!r} is none of {', '.join(STATES)}")
     states = sum(STATES[name] for name in names.split(","))
-    return _extension("conntrack", 3, CONNTRACK.pack(CONNTRACK_STATE, 0, states, 0))
+    return extension("conntrack", 3, CONNTRACK.pack(CONNTRACK_STATE, 0, states, 0))
 
 
 def _ports(text: str, default: tuple[int, int]) -> tuple[int, int]:
     return _port_range(_split(text)[1], ":") if text else default
-
-
-def _extension(name: str, revision: int, data: bytes) -> bytes:
-    size = (EXTENSION.size + len(data) + 7) & ~7
-    return (EXTENSION.pack(size, name.encode(), revision) + data).ljust(size, b"\0")
 
 
 def _target(rule: Rule) -> bytes:
@@ -201,21 +204,31 @@ def _target(rule: Rule) -> bytes:
     if name not in NAT_TARGETS:
         if not name or len(name.encode()) > MOST_OF_A_CHAIN:
             raise ValueError(f"target {name!r} is no verdict, and no name of a chain")
-        return _extension(name, 0, VERDICT.pack(0))
+        return extension(name, 0, VERDICT.pack(0))
     flags, low, high, ports, base = _nat_range(rule)
     if name == "DNAT":
         data = RANGE2.pack(flags, low, high, ports[0], ports[1], base)
-        return _extension(name, 2, data)
+        return extension(name, 2, data)
+    if name == "NETMAP":
+        flags, low, high = MAP_IPS, *_ends(rule.get("to", ""), family)
     if base != b"\0\0":
         raise ValueError(f"{name} takes no port offset")
     if family == 4:
-        return _extension(name, 0, RANGE4.pack(1, flags, low, high, *ports))
-    return _extension(name, 1 if name == "SNAT" else 0, RANGE.pack(flags, low, high, *ports))
+        return extension(name, 0, RANGE4.pack(1, flags, low, high, *ports))
+    return extension(name, 1 if name == "SNAT" else 0, RANGE.pack(flags, low, high, *ports))
+
+
+def _ends(text: str, family: int) -> tuple[bytes, bytes]:
+    network = ip_network(text)
+    if network.version != family:
+        raise ValueError(f"{text} is not of IPv{family}")
+    return network.network_address.packed, network.broadcast_address.packed
 
 
 def _nat_range(rule: Rule) -> tuple[int, bytes, bytes, tuple[bytes, bytes], bytes]:
-    flags, low, high, base = 0, b"", b"", b"\0\0"
-    if to := rule.get("to", ""):
+    low, high, base = b"", b"", b"\0\0"
+    flags = sum(TARGET_FLAGS[word] for word in rule.get("flags", "").split())
+    if (to := rule.get("to", "")) and rule["target"] != "NETMAP":
         first, _, last = to.partition("-")
         low, high = ip_address(first).packed, ip_address(last or first).packed
         if {len(low), len(high)} != {4 if rule["family"] == 4 else 16}:

@@ -1,8 +1,8 @@
 """The kernel's layout of a NAT rule, IPv4 and IPv6.
 
 linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h and
-linux/netfilter/{x_tables,xt_tcpudp,xt_sctp,xt_addrtype,xt_conntrack,nf_nat}.h; revisions are those that
-iptables 1.8 uses.
+linux/netfilter/{x_tables,xt_tcpudp,xt_sctp,xt_addrtype,xt_conntrack,xt_iprange,xt_statistic,xt_comment,
+nf_nat}.h; revisions are those that iptables 1.8 uses.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp", 132: "sctp"}
 PROTOCOL_NUMBERS = {name: number for number, name in PROTOCOLS.items()}
 
 MAP_IPS, PROTO_SPECIFIED, PROTO_OFFSET = 0x01, 0x02, 0x20
+# In the order in which iptables prints them.
+TARGET_FLAGS = {"--random": 0x04, "--random-fully": 0x10, "--persistent": 0x08}
 RANGE4 = struct.Struct("@II4s4s2s2s")  # nf_nat_ipv4_multi_range_compat with one range
 RANGE = struct.Struct("@I16s16s2s2s0I")  # nf_nat_range
 RANGE2 = struct.Struct("@I16s16s2s2s2s2x")  # nf_nat_range2
@@ -38,5 +40,10 @@ CONNTRACK_STATE = 0x01
 STATES = {
     "INVALID": 1, "NEW": 8, "RELATED": 4, "ESTABLISHED": 2, "UNTRACKED": 256, "SNAT": 64, "DNAT": 128,
 }  # fmt: skip
+IPRANGE = struct.Struct("@16s16s16s16sB3x")  # xt_iprange_mtinfo: source from, to, destination from, to, flags
+IPRANGE_SRC, IPRANGE_DST, IPRANGE_SRC_INVERT, IPRANGE_DST_INVERT = 0x01, 0x02, 0x10, 0x20
+STATISTIC = struct.Struct("@HHIIIQ")  # xt_statistic_info: mode, flags, every or probability, packet, count
+STATISTIC_RANDOM, STATISTIC_NTH = 0, 1
+COMMENT_SIZE = 256
 # Of a target that is a verdict or a chain only the name counts: libiptc works out the number.
 VERDICT = struct.Struct("@i4x")

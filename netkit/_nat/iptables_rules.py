@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from ipaddress import ip_network
 
+from netkit.errors import SpecError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal, NotRequired, TypedDict
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
         ``to`` is an address or ``low-high``; ``to_ports`` is ``80``, ``80-90`` or, DNAT only,
         ``100-102/9000``: port 9000 goes to 100, 9001 to 101 (``--to-destination`` of iptables 1.8).
-        A ``target`` that does not translate is a verdict or the name of a chain.
+        Of NETMAP, ``to`` is a network. A ``target`` that does not translate is a verdict or a chain.
         """
 
         family: int
@@ -36,6 +38,11 @@ if TYPE_CHECKING:
         ctstate: NotRequired[str]
         to: NotRequired[str]
         to_ports: NotRequired[str]
+        flags: NotRequired[str]  # of the target: "--random --persistent"
+        src_outside: NotRequired[str]  # "224.0.0.0-239.255.255.255", several with commas
+        dst_outside: NotRequired[str]
+        share: NotRequired[str]  # "nth 3 0": each third packet; "random 3": one in three
+        comment: NotRequired[str]  # of letters, digits, - and _ only: iptables quotes others
 
     class Chains(TypedDict):
         """Chains of our own in one table, and the rules that lead into them and that they begin with."""
@@ -47,6 +54,7 @@ if TYPE_CHECKING:
 
 
 _TARGETS = {"masquerade": "MASQUERADE", "snat": "SNAT", "dnat": "DNAT", "redirect": "REDIRECT"}
+_FLAGS = {"random": "--random", "fully-random": "--random-fully", "persistent": "--persistent"}
 _PROTOCOLS = {"icmpv6": "ipv6-icmp"}  # as /etc/protocols and so iptables have it
 _OPTIONS = (
     ("src", "-s"),
@@ -58,9 +66,17 @@ _OPTIONS = (
 
 
 def rules_for(spec: NatSpec) -> list[Rule]:
-    """The iptables rules that do what the spec says: one, or two for ``local=True``."""
+    """The iptables rules that do what the spec says: one for each target, twice for ``local=True``.
+
+    Raises SpecError for what iptables cannot do.
+    """
+    if spec.spread == "jhash":
+        raise SpecError(
+            f"NAT rule '{spec}': iptables spreads by spread='inc' or 'random' only; "
+            "backend='nftables' by 'jhash', too"
+        )
     chains = [spec.hook.upper()] + (["OUTPUT"] if spec.local else [])
-    return [_rule(spec, chain) for chain in chains]
+    return [_rule(part, chain) for chain in chains for part in spec.parts()]
 
 
 def _rule(spec: NatSpec, chain: str) -> Rule:
@@ -69,7 +85,7 @@ def _rule(spec: NatSpec, chain: str) -> Rule:
         "table": "nat",
         "chain": chain,
         "position": "append",
-        "target": _TARGETS[spec.kind],
+        "target": "NETMAP" if spec.prefix else _TARGETS[spec.kind],
     }
     matches = (
         ("src", _match_text(spec.saddr)),
@@ -81,11 +97,27 @@ def _rule(spec: NatSpec, chain: str) -> Rule:
         ("dport", _port_text(spec.dport)),
         ("to", _address_text(spec)),
         ("to_ports", _target_ports(spec)),
+        ("flags", " ".join([_FLAGS[word] for word in spec.flags])),
+        ("src_outside", _outside(spec, "saddr")),
+        ("dst_outside", _outside(spec, "daddr")),
+        ("share", _share(spec)),
     )
     for field, text in matches:
         if text:
             rule[field] = text  # type: ignore[literal-required]
     return rule
+
+
+def _outside(spec: NatSpec, which: str) -> str:
+    ends = [f"{net.network_address}-{net.broadcast_address}" for side, net in spec.outside if side == which]
+    return ",".join(ends)
+
+
+def _share(spec: NatSpec) -> str:
+    if spec.share is None:
+        return ""
+    modulus, remainder = spec.share
+    return f"nth {modulus} {remainder}" if spec.spread == "inc" else f"random {modulus}"
 
 
 def _match_text(match: Match[object] | None) -> str:
@@ -107,6 +139,9 @@ def _range(ends: tuple[int, int], separator: str) -> str:
 def _address_text(spec: NatSpec) -> str:
     if spec.to is None:
         return ""
+    if spec.prefix and spec.to_high is not None:
+        changing = (int(spec.to) ^ int(spec.to_high)).bit_length()
+        return f"{spec.to}/{spec.to.max_prefixlen - changing}"
     return str(spec.to) if spec.to_high is None else f"{spec.to}-{spec.to_high}"
 
 
@@ -146,7 +181,27 @@ def match_words(rule: Rule) -> list[str]:
         words += ["-m", rule.get("protocol", "")]
     words += _words("--sport", rule.get("sport", "")) + _words("--dport", rule.get("dport", ""))
     words += ["-m", "addrtype", "--dst-type", rule["dst_type"]] if "dst_type" in rule else []
-    return words + (["-m", "conntrack", "--ctstate", rule["ctstate"]] if "ctstate" in rule else [])
+    for field, option in (("src_outside", "--src-range"), ("dst_outside", "--dst-range")):
+        for ends in str(rule[field]).split(",") if field in rule else ():  # type: ignore[literal-required]
+            words += ["-m", "iprange", "!", option, ends]
+    words += _share_words(rule.get("share", ""))
+    words += ["-m", "conntrack", "--ctstate", rule["ctstate"]] if "ctstate" in rule else []
+    return words + (["-m", "comment", "--comment", rule["comment"]] if "comment" in rule else [])
+
+
+def _share_words(share: str) -> list[str]:
+    if not share:
+        return []
+    mode, modulus, *rest = share.split(" ")
+    words = ["-m", "statistic", "--mode", mode]
+    if mode == "nth":
+        return [*words, "--every", modulus, "--packet", *rest]
+    return [*words, "--probability", f"{probability(int(modulus)) / 0x80000000:.11f}"]
+
+
+def probability(modulus: int) -> int:
+    """One in ``modulus``, as xt_statistic has it: of 2**31, rounded."""
+    return round(0x80000000 / modulus)
 
 
 def _network_text(text: str) -> str:
@@ -189,11 +244,14 @@ def _words(option: str, text: str) -> list[str]:
 
 def _target_words(rule: Rule) -> list[str]:
     to, ports = rule.get("to", ""), rule.get("to_ports", "")
+    flags = rule.get("flags", "").split()
     if rule["target"] in ("MASQUERADE", "REDIRECT"):
-        return ["--to-ports", ports] if ports else []
+        return (["--to-ports", ports] if ports else []) + flags
+    if rule["target"] == "NETMAP":
+        return ["--to", to]
     if rule["target"] not in ("SNAT", "DNAT"):
         return []
     option = "--to-source" if rule["target"] == "SNAT" else "--to-destination"
     if rule["family"] == 6 and ports and to:
         to = f"[{to}]"
-    return [option, f"{to}:{ports}" if ports else to]
+    return [option, f"{to}:{ports}" if ports else to, *flags]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from sys import byteorder
 
 from netkit._netlink import nft_expressions as nft
 from netkit._netlink.nft import (
@@ -36,6 +37,7 @@ _FAMILY = {4: NFPROTO_IPV4, 6: NFPROTO_IPV6}
 # Where the addresses stand in the network header, and the ports in the transport header.
 _ADDRESS_OFFSETS = {4: {"saddr": 12, "daddr": 16}, 6: {"saddr": 8, "daddr": 24}}
 _SPORT, _DPORT = 0, 2
+_SEED = 0x6E65746B  # the same for all targets of a rule, or a client would be nobody's; "netk"
 _NAMES_ITS_FAMILY = ("icmp", "icmpv6")
 
 
@@ -44,7 +46,7 @@ def compiled(spec: NatSpec, families: tuple[int, ...]) -> Iterator[tuple[int, st
 
     ``families`` are those of the tables: inet alone, or ip and ip6, where a spec of neither needs both.
     """
-    for part in spec.one_to_one():
+    for part in [each for target in spec.parts() for each in target.one_to_one()]:
         for family in families:
             if family != NFPROTO_INET and part.family not in (None, _VERSION[family]):
                 continue
@@ -60,17 +62,18 @@ _VERSION = {NFPROTO_IPV4: 4, NFPROTO_IPV6: 6}
 def expressions(spec: NatSpec, family: int) -> bytes:
     """The rule as ``nft`` compiles its text.
 
-    The order is ``iifname ip saddr ip daddr oifname meta l4proto sport dport counter ACTION``.
+    The order is ``iifname ip saddr ip daddr oifname meta l4proto sport dport SHARE counter ACTION``.
     """
     return b"".join(
         (
             _device(nft.META_IIFNAME, spec.iif),
             _family(spec) if family == NFPROTO_INET else b"",
-            _address(spec.saddr, "saddr"),
-            _address(spec.daddr, "daddr"),
+            _address(spec, "saddr", spec.saddr),
+            _address(spec, "daddr", spec.daddr),
             _device(nft.META_OIFNAME, spec.oif),
             _protocol(spec.proto),
             _ports(spec.sport, spec.dport),
+            _share(spec, family),
             nft.counter(),
             _action(spec),
         )
@@ -94,12 +97,16 @@ def _device(key: int, match: Match[str] | None) -> bytes:
     return b"" if match is None else nft.match_device(key, match.value, match.negated)
 
 
-def _address(match: Match[IPNetwork] | None, which: str) -> bytes:
+def _address(spec: NatSpec, which: str, match: Match[IPNetwork] | None) -> bytes:
     if match is None:
         return b""
-    network = match.value
+    others = [_network(net, which, True) for side, net in spec.outside if side == which]
+    return b"".join([_network(match.value, which, match.negated), *others])
+
+
+def _network(network: IPNetwork, which: str, negated: bool) -> bytes:
     offset = _ADDRESS_OFFSETS[network.version][which]
-    return nft.match_network(offset, network.network_address.packed, network.prefixlen, match.negated)
+    return nft.match_network(offset, network.network_address.packed, network.prefixlen, negated)
 
 
 def _protocol(match: Match[str] | None) -> bytes:
@@ -119,11 +126,35 @@ def _is_one(match: Match[tuple[int, int]]) -> bool:
     return match.value[0] == match.value[1] and not match.negated
 
 
+def _share(spec: NatSpec, family: int) -> bytes:
+    """Which of the connections a target gets, where there are several."""
+    if spec.share is None or spec.to is None:
+        return b""
+    modulus, remainder = spec.share
+    if spec.spread == "jhash":
+        plain = spec.saddr is None and spec.daddr is None and not _names_family(spec.proto)
+        version, size = spec.to.version, len(spec.to.packed)
+        number = (
+            nft.match_byte(nft.META_NFPROTO, _FAMILY[version]) if plain and family == NFPROTO_INET else b""
+        )
+        number += nft.payload(nft.NETWORK_HEADER, _ADDRESS_OFFSETS[version]["saddr"], size, nft.REGISTER_2)
+        number += nft.jhash(nft.REGISTER_2, size, modulus, _SEED)
+    else:
+        kind = nft.NUMGEN_INCREMENTAL if spec.spread == "inc" else nft.NUMGEN_RANDOM
+        number = nft.numgen(kind, modulus)
+    return number + nft.compare(remainder.to_bytes(4, byteorder))
+
+
+def _flags(spec: NatSpec) -> int:
+    return sum(nft.NAT_FLAGS[word] for word in spec.flags) | (nft.NAT_RANGE_NETMAP if spec.prefix else 0)
+
+
 def _action(spec: NatSpec) -> bytes:
     if spec.to is not None:
         return _translation(spec, spec.to)
     loads, ports = _load_ports(spec, 1)
-    return loads + (nft.masquerade(ports) if spec.kind == "masquerade" else nft.redirect(ports))
+    act = nft.masquerade if spec.kind == "masquerade" else nft.redirect
+    return loads + act(ports, _flags(spec))
 
 
 def _translation(spec: NatSpec, to: IPAddress) -> bytes:
@@ -134,7 +165,7 @@ def _translation(spec: NatSpec, to: IPAddress) -> bytes:
         address = (1, 2)
     port_loads, ports = _load_ports(spec, 2 if spec.to_high is None else 3)
     kind = nft.SNAT if spec.kind == "snat" else nft.DNAT
-    return loads + port_loads + nft.nat(kind, _FAMILY[to.version], address, ports)
+    return loads + port_loads + nft.nat(kind, _FAMILY[to.version], address, ports, _flags(spec))
 
 
 def _load_ports(spec: NatSpec, register: int) -> tuple[bytes, Registers | None]:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from netkit._namespace import Namespace
     from netkit._nat.backend import Backend
     from netkit._spec._nat_match import AddressMatch, NatPort
+    from netkit._spec._nat_options import Spread, Targets
     from netkit._spec._nat_target import NatTarget
+    from netkit._spec.addresses import IPNetwork
     from netkit._spec.nat import NatSpec
     from netkit._spec.routes import DeviceLike
 
@@ -50,7 +52,8 @@ class NatRule(Resource):
     """One NAT rule in a namespace. Made by `masquerade`, `snat`, `dnat` and `redirect`.
 
     Keywords are nft's. A value that begins with ``!= `` negates: ``oif="!= br0"``. Ports need
-    ``proto`` (``tcp``, ``udp`` or ``sctp``) and may be ranges: ``"8000-8010"``. ``backend`` is
+    ``proto`` (``tcp``, ``udp`` or ``sctp``) and may be ranges: ``"8000-8010"``. ``saddr`` and ``daddr``
+    may be several networks to leave out: ``daddr=["!= 172.18.0.0/24", "!= 224.0.0.0/4"]``. ``backend`` is
     ``"nftables"`` (netlink only; the rules die with this process), ``"iptables"`` (legacy
     tables, through python-iptables), or None: nftables where the kernel has it.
 
@@ -93,19 +96,23 @@ class NatRule(Resource):
         sport: NatPort | None = None,
         dport: NatPort | None = None,
         to: NatPort | None = None,
+        random: bool = False,
+        fully_random: bool = False,
         family: Literal[4, 6] | None = None,
         backend: Literal["nftables", "iptables"] | None = None,
     ) -> NatRule:
         """What leaves gets the address of the device it leaves by as its source.
 
-        ``to`` is a port or a range of ports to use. Twins: ``nft add rule ... oifname "eth0" ip
-        saddr 172.18.0.0/24 masquerade``; ``iptables -t nat -A POSTROUTING -s 172.18.0.0/24 -o eth0
-        -j MASQUERADE``.
+        ``to`` is a port or a range of ports to use; ``random`` chooses among them, ``fully_random``
+        without regard to the port of the client (nft's ``random`` and ``fully-random``). Twins: ``nft add
+        rule ... oifname "eth0" ip saddr 172.18.0.0/24 masquerade``; ``iptables -t nat -A POSTROUTING -s
+        172.18.0.0/24 -o eth0 -j MASQUERADE``.
         """
         _require_device(oif, ns, "oif")
         spec = nat.masquerade(
-            saddr=saddr, daddr=daddr, oif=oif, proto=proto, sport=sport, dport=dport, to=to, family=family
-        )
+            saddr=saddr, daddr=daddr, oif=oif, proto=proto, sport=sport, dport=dport, to=to, family=family,
+            random=random, fully_random=fully_random,
+        )  # fmt: skip
         return cls(ns, spec, backend)
 
     @classmethod
@@ -113,24 +120,34 @@ class NatRule(Resource):
         cls,
         ns: Namespace,
         *,
-        to: NatTarget,
+        to: NatTarget | IPNetwork,
         saddr: AddressMatch | None = None,
         daddr: AddressMatch | None = None,
         oif: DeviceLike | None = None,
         proto: str | int | None = None,
         sport: NatPort | None = None,
         dport: NatPort | None = None,
+        persistent: bool = False,
+        random: bool = False,
+        fully_random: bool = False,
+        prefix: bool = False,
         family: Literal[4, 6] | None = None,
         backend: Literal["nftables", "iptables"] | None = None,
     ) -> NatRule:
         """What leaves gets the source address ``to``: an address or a range, with ports or without.
 
+        Of a range, ``persistent`` gives a client the same address each time. ``random`` and
+        ``fully_random`` are for ports, as in `masquerade`. With ``prefix``, ``to`` is a network, and each
+        address keeps its lower bits: ``snat(saddr="10.1.0.0/24", to="192.0.2.0/24", prefix=True)`` is
+        ``nft ... snat prefix to 192.0.2.0/24`` (Linux 5.8) and ``iptables ... -j NETMAP --to 192.0.2.0/24``.
+
         Twins: ``nft ... snat to 192.0.2.1``; ``iptables -t nat -A POSTROUTING ... -j SNAT --to-source``.
         """
         _require_device(oif, ns, "oif")
         spec = nat.snat(
-            to=to, saddr=saddr, daddr=daddr, oif=oif, proto=proto, sport=sport, dport=dport, family=family
-        )
+            to=to, saddr=saddr, daddr=daddr, oif=oif, proto=proto, sport=sport, dport=dport, family=family,
+            persistent=persistent, random=random, fully_random=fully_random, prefix=prefix,
+        )  # fmt: skip
         return cls(ns, spec, backend)
 
     @classmethod
@@ -138,7 +155,7 @@ class NatRule(Resource):
         cls,
         ns: Namespace,
         *,
-        to: NatTarget | None = None,
+        to: Targets | IPNetwork | None = None,
         saddr: AddressMatch | None = None,
         daddr: AddressMatch | None = None,
         iif: DeviceLike | None = None,
@@ -146,19 +163,27 @@ class NatRule(Resource):
         sport: NatPort | None = None,
         dport: NatPort | None = None,
         local: bool = False,
+        persistent: bool = False,
+        random: bool = False,
+        prefix: bool = False,
+        spread: Spread | None = None,
         family: Literal[4, 6] | None = None,
         backend: Literal["nftables", "iptables"] | None = None,
     ) -> NatRule:
         """What arrives (and with ``local=True`` what is sent here) goes to ``to``.
 
-        ``to`` is ``"172.18.0.2:80"``, ``"[fd00::2]:80"``, an address, or a range. Twins: ``nft ... tcp
+        ``to`` is ``"172.18.0.2:80"``, ``"[fd00::2]:80"``, an address, or a range, or with ``prefix`` a
+        network, as in `snat`. With ``spread``, ``to`` is a list, and each connection goes to one of it:
+        ``"inc"`` takes them in turn, ``"random"`` any, ``"jhash"`` the same one for the same client
+        (nftables only). nft's words for that are ``numgen inc``, ``numgen random`` and ``jhash ip saddr``,
+        iptables' ``-m statistic``. Twins: ``nft ... tcp
         dport 80 dnat to 172.18.0.2:80``; ``iptables -t nat -A PREROUTING -p tcp --dport 80 -j DNAT
         --to-destination 172.18.0.2:80``. Raises SpecError without ``to``.
         """
         _require_device(iif, ns, "iif")
         spec = nat.dnat(
             to=to, saddr=saddr, daddr=daddr, iif=iif, proto=proto, sport=sport, dport=dport,
-            local=local, family=family,
+            local=local, family=family, persistent=persistent, random=random, prefix=prefix, spread=spread,
         )  # fmt: skip
         return cls(ns, spec, backend)
 
@@ -175,6 +200,7 @@ class NatRule(Resource):
         sport: NatPort | None = None,
         dport: NatPort | None = None,
         local: bool = False,
+        random: bool = False,
         family: Literal[4, 6] | None = None,
         backend: Literal["nftables", "iptables"] | None = None,
     ) -> NatRule:
@@ -186,7 +212,7 @@ class NatRule(Resource):
         _require_device(iif, ns, "iif")
         spec = nat.redirect(
             to=to, saddr=saddr, daddr=daddr, iif=iif, proto=proto, sport=sport, dport=dport,
-            local=local, family=family,
+            local=local, family=family, random=random,
         )  # fmt: skip
         return cls(ns, spec, backend)
 

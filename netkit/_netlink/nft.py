@@ -49,10 +49,12 @@ TABLE_FLAG_OWNER = 2
 
 # Hooks of the families ip, ip6 and inet, and the priorities where NAT belongs (nft(8), "Standard priority").
 HOOK_PREROUTING = 0
+HOOK_FORWARD = 2
 HOOK_OUTPUT = 3
 HOOK_POSTROUTING = 4
 PRIORITY_RAW = -300
 PRIORITY_DSTNAT = -100
+PRIORITY_FILTER = 0
 PRIORITY_SRCNAT = 100
 
 NLM_F_ECHO = 0x08

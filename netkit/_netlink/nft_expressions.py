@@ -21,6 +21,8 @@ META_IIFNAME = 6
 META_OIFNAME = 7
 META_NFPROTO = 15
 META_L4PROTO = 16
+META_IIFKIND = 26
+META_OIFKIND = 27
 
 # Keys of ct.
 CT_STATE = 0
@@ -54,7 +56,13 @@ REGISTER_1, REGISTER_2, REGISTER_3 = 1, 2, 3
 # The same room in registers of 4 bytes, four of which are one of those: the fields of a concatenation.
 _REGISTER32_00 = 8
 
-NAT_RANGE_PROTO_SPECIFIED = 2
+# Flags of nat, masq and redir (uapi/linux/netfilter/nf_nat.h), the first three by nft's words.
+NAT_FLAGS = {"random": 4, "persistent": 8, "fully-random": 16}
+NAT_RANGE_NETMAP = 64
+_NAT_RANGE_PROTO_SPECIFIED = 2
+
+# Kinds of numgen.
+NUMGEN_INCREMENTAL, NUMGEN_RANDOM = 0, 1
 
 _LIST_ELEM = 1 | NLA_F_NESTED
 _EXPR_NAME = 1
@@ -168,6 +176,13 @@ def counter() -> bytes:
 _COUNTER = expression("counter", be64(1, 0), be64(2, 0))
 
 
+def xt_match(name: str, revision: int, info: bytes) -> bytes:
+    """A match of iptables inside a rule of nf_tables, as iptables-nft makes them (CONFIG_NFT_COMPAT)."""
+    return expression(
+        "match", text(1, name), be32(2, revision), attribute(3, info.ljust(len(info) + 7 & ~7, b"\0"))
+    )
+
+
 @cache
 def lookup(
     name: str,
@@ -194,28 +209,52 @@ def fib(result: int, flags: int, register: int = REGISTER_1) -> bytes:
 
 
 @cache
+def numgen(kind: int, modulus: int, register: int = REGISTER_1) -> bytes:
+    """A number below ``modulus``: the next one, or a random one. In the machine's byte order."""
+    return expression("numgen", be32(1, register), be32(2, modulus), be32(3, kind), be32(4, 0))
+
+
+@cache
+def jhash(source: int, length: int, modulus: int, seed: int, register: int = REGISTER_1) -> bytes:
+    """A number below ``modulus`` made from what a register holds. In the machine's byte order."""
+    return expression(
+        "hash",
+        be32(1, source),
+        be32(2, register),
+        be32(3, length),
+        be32(4, modulus),
+        be32(5, seed),
+        be32(7, 0),
+    )
+
+
+@cache
 def nat(
-    kind: int, family: int, address: tuple[int, int | None] | None, ports: tuple[int, int | None] | None
+    kind: int,
+    family: int,
+    address: tuple[int, int | None] | None,
+    ports: tuple[int, int | None] | None,
+    flags: int = 0,
 ) -> bytes:
     """Change the source (SNAT) or the destination (DNAT) to what registers hold.
 
     ``address`` and ``ports`` name the registers of the low and the high end (None: a single one).
     """
     return expression(
-        "nat", be32(1, kind), be32(2, family), _pair(3, address), _pair(5, ports), _flags(7, ports)
+        "nat", be32(1, kind), be32(2, family), _pair(3, address), _pair(5, ports), _flags(7, ports, flags)
     )
 
 
 @cache
-def masquerade(ports: tuple[int, int | None] | None = None) -> bytes:
+def masquerade(ports: tuple[int, int | None] | None = None, flags: int = 0) -> bytes:
     """Change the source to the address of the device the packet leaves by (``masq``)."""
-    return expression("masq", _flags(1, ports), _pair(2, ports))
+    return expression("masq", _flags(1, ports, flags), _pair(2, ports))
 
 
 @cache
-def redirect(ports: tuple[int, int | None] | None = None) -> bytes:
+def redirect(ports: tuple[int, int | None] | None = None, flags: int = 0) -> bytes:
     """Change the destination to this machine (``redir``)."""
-    return expression("redir", _pair(1, ports), _flags(3, ports))
+    return expression("redir", _pair(1, ports), _flags(3, ports, flags))
 
 
 def _pair(kind: int, registers: tuple[int, int | None] | None) -> bytes:
@@ -225,8 +264,9 @@ def _pair(kind: int, registers: tuple[int, int | None] | None) -> bytes:
     return be32(kind, low) + (be32(kind + 1, high) if high is not None else b"")
 
 
-def _flags(kind: int, ports: tuple[int, int | None] | None) -> bytes:
-    return be32(kind, NAT_RANGE_PROTO_SPECIFIED) if ports is not None else b""
+def _flags(kind: int, ports: tuple[int, int | None] | None, flags: int) -> bytes:
+    flags |= 0 if ports is None else _NAT_RANGE_PROTO_SPECIFIED
+    return be32(kind, flags) if flags else b""
 
 
 # -- the usual matches, as nft compiles them ----------------------------------------

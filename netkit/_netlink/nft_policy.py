@@ -119,6 +119,26 @@ EXPRESSION_POLICIES: dict[str, Policy] = {
         2: Attribute("NFTA_REDIR_REG_PROTO_MAX", be32),
         3: Attribute("NFTA_REDIR_FLAGS", be32),
     },
+    "match": {
+        1: Attribute("NFTA_MATCH_NAME", text),
+        2: Attribute("NFTA_MATCH_REV", be32),
+        3: Attribute("NFTA_MATCH_INFO", binary),
+    },
+    "numgen": {
+        1: Attribute("NFTA_NG_DREG", be32),
+        2: Attribute("NFTA_NG_MODULUS", be32),
+        3: Attribute("NFTA_NG_TYPE", be32),
+        4: Attribute("NFTA_NG_OFFSET", be32),
+    },
+    "hash": {
+        1: Attribute("NFTA_HASH_SREG", be32),
+        2: Attribute("NFTA_HASH_DREG", be32),
+        3: Attribute("NFTA_HASH_LEN", be32),
+        4: Attribute("NFTA_HASH_MODULUS", be32),
+        5: Attribute("NFTA_HASH_SEED", be32),
+        6: Attribute("NFTA_HASH_OFFSET", be32),
+        7: Attribute("NFTA_HASH_TYPE", be32),
+    },
     "lookup": {
         1: Attribute("NFTA_LOOKUP_SET", text),
         2: Attribute("NFTA_LOOKUP_SREG", be32),

@@ -10,13 +10,14 @@ from netkit.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Generic, TypeAlias, TypeVar
 
     from netkit._spec.addresses import IPNetwork, NetworkLike
     from netkit._spec.routes import DeviceLike
 
     T_co = TypeVar("T_co", covariant=True)
-    AddressMatch: TypeAlias = NetworkLike
+    AddressMatch: TypeAlias = NetworkLike | Sequence[NetworkLike]
     NatPort: TypeAlias = str | int | tuple[int | str, int | str]
 
     class _Generic(Value, Generic[T_co]):
@@ -84,10 +85,29 @@ def _split(value: object, what: str) -> tuple[object, bool]:
     return value[3:].strip(" "), True
 
 
+def address_matches(value: object, what: str) -> tuple[Match[IPNetwork], ...]:
+    """Networks to compare the packet's address with: one, or several that it must be outside of."""
+    if value is None:
+        return ()
+    several: Sequence[object] = (value,)
+    if isinstance(value, (list, tuple)) and value:
+        several = value  # pyright: ignore[reportUnknownVariableType]
+    found = tuple([_one_match(each, what) for each in several])
+    plain = next((match for match in found if not match.negated), None)
+    if plain is not None and len(found) > 1:
+        raise SpecError(
+            f"{what} has '{plain}' among several: a packet is in one network; several are to be left out, "
+            f"each with '!= ', as in {what}=['!= 172.18.0.0/24', '!= 224.0.0.0/4']; else make several rules"
+        )
+    return found
+
+
 def address_match(value: object, what: str) -> Match[IPNetwork] | None:
     """A network to compare the packet's address with."""
-    if value is None:
-        return None
+    return None if value is None else _one_match(value, what)
+
+
+def _one_match(value: object, what: str) -> Match[IPNetwork]:
     plain, negated = _split(value, what)
     return Match(ip_network(plain, what), negated)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from netkit._spec._family import found_family
 from netkit._spec._nat_match import (
     Match,
-    address_match,
+    address_matches,
     checked_protocol,
     device_match,
     port_match,
     protocol_family,
 )
+from netkit._spec._nat_options import nat_flags, parse_prefix, parse_targets
 from netkit._spec._nat_target import Target, parse_ports, parse_target, target_text
 from netkit._spec.numbers import boolean
 from netkit._spec.value import Value
@@ -19,6 +20,7 @@ from netkit.errors import SpecError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._spec._nat_match import AddressMatch, NatPort
+    from netkit._spec._nat_options import Spread, Targets
     from netkit._spec._nat_target import NatTarget
     from netkit._spec.addresses import IPAddress, IPNetwork
     from netkit._spec.routes import DeviceLike
@@ -35,6 +37,11 @@ class NatSpec(Value):
     a port Match holds (low, high). ``to`` is the target address (or the low end of a range that ends
     with ``to_high``), ``to_ports`` is (low, high). ``family`` is 4, 6, or None where nothing says so:
     both with nft, IPv4 with iptables.
+
+    ``outside`` are the networks to leave out beyond the first one, as ("daddr", network). ``flags`` are
+    nft's: ``random``, ``fully-random``, ``persistent``. With ``prefix``, ``to`` to ``to_high`` is a network.
+    With ``spread``, ``others`` are the targets besides the first, and ``share``, in what `parts` returns,
+    says which connections one of them gets: (modulus, remainder).
     """
 
     __slots__ = _fields = (
@@ -51,6 +58,12 @@ class NatSpec(Value):
         "to_ports",
         "local",
         "family",
+        "outside",
+        "flags",
+        "prefix",
+        "spread",
+        "others",
+        "share",
     )
 
     kind: str
@@ -66,6 +79,12 @@ class NatSpec(Value):
     to_ports: tuple[int, int] | None
     local: bool
     family: int | None
+    outside: tuple[tuple[str, IPNetwork], ...]
+    flags: tuple[str, ...]
+    prefix: bool
+    spread: str | None
+    others: tuple[Target, ...]
+    share: tuple[int, int] | None
 
     def __init__(
         self,
@@ -81,11 +100,18 @@ class NatSpec(Value):
         target: Target = (None, None, None),
         local: bool = False,
         family: int | None = None,
+        flags: tuple[str, ...] = (),
+        spread: str | None = None,
+        others: tuple[Target, ...] = (),
     ) -> None:
         _check_devices(kind, iif, oif, local)
         _set(self, "kind", kind)
-        _set(self, "saddr", address_match(saddr, "saddr"))
-        _set(self, "daddr", address_match(daddr, "daddr"))
+        sources, destinations = address_matches(saddr, "saddr"), address_matches(daddr, "daddr")
+        _set(self, "saddr", sources[0] if sources else None)
+        _set(self, "daddr", destinations[0] if destinations else None)
+        outside = [("saddr", match.value) for match in sources[1:]]
+        outside += [("daddr", match.value) for match in destinations[1:]]
+        _set(self, "outside", tuple(outside))
         _set(self, "sport", port_match(sport, "sport"))
         _set(self, "dport", port_match(dport, "dport"))
         _set(self, "iif", device_match(iif, "iif"))
@@ -95,6 +121,11 @@ class NatSpec(Value):
         _set(self, "to_high", target[1])
         _set(self, "to_ports", target[2])
         _set(self, "local", boolean(local, "local"))
+        _set(self, "flags", flags)
+        _set(self, "prefix", False)
+        _set(self, "spread", spread)
+        _set(self, "others", others)
+        _set(self, "share", None)
         _set(self, "family", self._family(family))
         self._check_ports()
 
@@ -103,6 +134,7 @@ class NatSpec(Value):
             asked,
             ("saddr", None if self.saddr is None else self.saddr.value),
             ("daddr", None if self.daddr is None else self.daddr.value),
+            *self.outside,
             ("to", self.to),
         )
         return protocol_family(self.proto, found)
@@ -116,8 +148,10 @@ class NatSpec(Value):
                 f"{' and '.join(given)} with {proto}: ports without a protocol that has ports; "
                 "give proto='tcp', 'udp' or 'sctp'"
             )
-        if self.dport is not None and self.to_ports is not None and self.hook == "prerouting":
-            _check_widths(self.dport, self.to_ports)
+        if self.dport is not None and self.hook == "prerouting":
+            for ports in (self.to_ports, *[target[2] for target in self.others]):
+                if ports is not None:
+                    _check_widths(self.dport, ports)
 
     @property
     def hook(self) -> str:
@@ -136,14 +170,46 @@ class NatSpec(Value):
         low, high = dport.value
         if dport.negated or low == high or ports == dport.value:
             return (self,)
-        return tuple([self._moved(low + step, ports[0] + step) for step in range(high - low + 1)])
+        return tuple(
+            [
+                self._with(dport=Match((low + step,) * 2), to_ports=(ports[0] + step,) * 2)
+                for step in range(high - low + 1)
+            ]
+        )
 
-    def _moved(self, dport: int, to_port: int) -> NatSpec:
+    def parts(self) -> tuple[NatSpec, ...]:
+        """One spec per target where connections are spread over several, else this one alone.
+
+        Those that the first one leaves go to the second one: of three targets the first gets one in three,
+        the second one in two of the rest. By ``jhash`` each gets the clients of one remainder.
+        """
+        targets = ((self.to, self.to_high, self.to_ports), *self.others)
+        count = len(targets)
+        if count == 1:
+            return (self,)
+        return tuple(
+            [
+                self._with(
+                    to=low, to_high=high, to_ports=ports, others=(),
+                    share=(count, n) if self.spread == "jhash" else (count - n, 0) if n < count - 1 else None,
+                )
+                for n, (low, high, ports) in enumerate(targets)
+            ]
+        )  # fmt: skip
+
+    def _to_prefix(self, to: object, family: int | None) -> NatSpec:
+        """The same, with a network as its target."""
+        match = self.saddr if self.kind == "snat" else self.daddr
+        low, high, _ = parse_prefix(to, self.kind, match)
+        spec = self._with(to=low, to_high=high, prefix=True)
+        _set(spec, "family", spec._family(family))
+        return spec
+
+    def _with(self, **changes: object) -> NatSpec:
+        """A copy; what changes has been checked."""
         copy = NatSpec.__new__(NatSpec)
         for name in self._fields:
-            _set(copy, name, getattr(self, name))
-        _set(copy, "dport", Match((dport, dport)))
-        _set(copy, "to_ports", (to_port, to_port))
+            _set(copy, name, changes.get(name, getattr(self, name)))
         return copy
 
     def __str__(self) -> str:
@@ -152,18 +218,42 @@ class NatSpec(Value):
         for name in ("saddr", "daddr"):
             match: Match[IPNetwork] | None = getattr(self, name)
             words += [] if match is None else [ip, name, str(match)]
+            words += [word for side, net in self.outside if side == name for word in (ip, name, f"!= {net}")]
         if self.proto is not None and self.sport is None and self.dport is None:
             words += ["meta l4proto", str(self.proto)]
         for name in ("sport", "dport"):
             ports: Match[tuple[int, int]] | None = getattr(self, name)
             words += [] if ports is None else [self.proto.value if self.proto else "", name, str(ports)]
+        if self.share is not None:
+            words.append(share_text(self))
         words.append(self.kind)
         if self.to is not None or self.to_ports is not None:
-            words += ["to", target_text((self.to, self.to_high, self.to_ports))]
-        return " ".join(words)
+            words += ["prefix to" if self.prefix else "to", self._target_words()]
+        return " ".join([*words, ",".join(self.flags)]).rstrip()
+
+    def _target_words(self) -> str:
+        """Where to, as nft writes it; several as the map it would take."""
+        if self.prefix and self.to is not None and self.to_high is not None:
+            changing = (int(self.to) ^ int(self.to_high)).bit_length()
+            return f"{self.to}/{self.to.max_prefixlen - changing}"
+        target = (self.to, self.to_high, self.to_ports)
+        if not self.others:
+            return target_text(target)
+        listed = [f"{n} : {target_text(each)}" for n, each in enumerate((target, *self.others))]
+        return f"{_SPREAD_WORDS[self.spread or '']} mod {len(listed)} map {{ {', '.join(listed)} }}"
 
     def __repr__(self) -> str:
         return f"<NatSpec {self}{' local' if self.local else ''}>"
+
+
+_SPREAD_WORDS = {"inc": "numgen inc", "random": "numgen random", "jhash": "jhash ip saddr"}
+
+
+def share_text(spec: NatSpec) -> str:
+    """Which share of the connections a part gets, as nft writes it."""
+    assert spec.share is not None
+    modulus, remainder = spec.share
+    return f"{_SPREAD_WORDS[spec.spread or '']} mod {modulus} {remainder}"
 
 
 def has_ports(protocol: str) -> bool:
@@ -216,6 +306,8 @@ def masquerade(
     dport: NatPort | None = None,
     to: NatPort | None = None,
     family: int | None = None,
+    random: bool = False,
+    fully_random: bool = False,
 ) -> NatSpec:
     """Packets get the address of the device they leave by; ``to`` is a range of ports, if any.
 
@@ -235,12 +327,13 @@ def masquerade(
         proto=proto,
         target=(None, None, parse_ports(to, "masquerade")),
         family=family,
+        flags=nat_flags(False, random, fully_random),
     )
 
 
 def snat(
     *,
-    to: NatTarget | None = None,
+    to: NatTarget | IPNetwork | None = None,
     saddr: AddressMatch | None = None,
     daddr: AddressMatch | None = None,
     oif: DeviceLike | None = None,
@@ -249,6 +342,10 @@ def snat(
     sport: NatPort | None = None,
     dport: NatPort | None = None,
     family: int | None = None,
+    persistent: bool = False,
+    random: bool = False,
+    fully_random: bool = False,
+    prefix: bool = False,
 ) -> NatSpec:
     """Packets get the source address ``to``: an address, a range of them, with ports or without.
 
@@ -257,7 +354,7 @@ def snat(
         >>> str(snat(saddr="10.0.0.0/8", oif="!= br0", to="192.0.2.1-192.0.2.4"))
         'oifname != "br0" ip saddr 10.0.0.0/8 snat to 192.0.2.1-192.0.2.4'
     """
-    return NatSpec(
+    spec = NatSpec(
         "snat",
         saddr=saddr,
         daddr=daddr,
@@ -266,14 +363,16 @@ def snat(
         iif=iif,
         oif=oif,
         proto=proto,
-        target=parse_target(to, "snat"),
+        target=(None, None, None) if prefix else parse_target(to, "snat"),
         family=family,
+        flags=nat_flags(persistent, random, fully_random),
     )
+    return spec._to_prefix(to, family) if boolean(prefix, "prefix") else spec
 
 
 def dnat(
     *,
-    to: NatTarget | None = None,
+    to: Targets | IPNetwork | None = None,
     saddr: AddressMatch | None = None,
     daddr: AddressMatch | None = None,
     iif: DeviceLike | None = None,
@@ -283,6 +382,10 @@ def dnat(
     dport: NatPort | None = None,
     local: bool = False,
     family: int | None = None,
+    persistent: bool = False,
+    random: bool = False,
+    prefix: bool = False,
+    spread: Spread | None = None,
 ) -> NatSpec:
     """Packets get the destination ``to``: ``"172.18.0.2:80"``, ``"[fd00::2]:80"``, an address, a tuple.
 
@@ -291,7 +394,8 @@ def dnat(
         >>> str(dnat(proto="tcp", dport=80, to="172.18.0.2:8080"))
         'tcp dport 80 dnat to 172.18.0.2:8080'
     """
-    return NatSpec(
+    target, others = ((None, None, None), ()) if prefix else parse_targets(to, spread)
+    spec = NatSpec(
         "dnat",
         saddr=saddr,
         daddr=daddr,
@@ -300,10 +404,14 @@ def dnat(
         iif=iif,
         oif=oif,
         proto=proto,
-        target=parse_target(to, "dnat"),
+        target=target,
         local=local,
         family=family,
+        spread=spread,
+        others=others,
+        flags=nat_flags(persistent, random, False),
     )
+    return spec._to_prefix(to, family) if boolean(prefix, "prefix") else spec
 
 
 def redirect(
@@ -318,6 +426,7 @@ def redirect(
     dport: NatPort | None = None,
     local: bool = False,
     family: int | None = None,
+    random: bool = False,
 ) -> NatSpec:
     """Packets go to this machine, to port ``to`` (or the port they were for).
 
@@ -338,4 +447,5 @@ def redirect(
         target=(None, None, parse_ports(to, "redirect")),
         local=local,
         family=family,
+        flags=nat_flags(False, random, False),
     )

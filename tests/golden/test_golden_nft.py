@@ -91,6 +91,45 @@ RULES: list[tuple[NatSpec, str]] = [
     (redirect(proto="tcp", dport=80, to="8080-8090"), "tcp dport 80 redirect to :8080-8090"),
     (redirect(daddr="192.0.2.1"), "ip daddr 192.0.2.1 redirect"),
     (redirect(family=6), "meta nfproto ipv6 redirect"),
+    (masquerade(random=True), "masquerade random"),
+    (masquerade(fully_random=True, oif="eth0"), 'oifname "eth0" masquerade fully-random'),
+    (
+        masquerade(proto="udp", to="4000-5000", random=True),
+        "meta l4proto udp masquerade to :4000-5000 random",
+    ),
+    (
+        masquerade(saddr="10.0.0.0/8", daddr=["!= 10.0.0.0/8", "!= 224.0.0.0/4"]),
+        "ip saddr 10.0.0.0/8 ip daddr != 10.0.0.0/8 ip daddr != 224.0.0.0/4 masquerade",
+    ),
+    (
+        masquerade(saddr=["!= fd00::/64", "!= fd01::/64"], daddr=["!= ff00::/8"]),
+        "ip6 saddr != fd00::/64 ip6 saddr != fd01::/64 ip6 daddr != ff00::/8 masquerade",
+    ),
+    (
+        snat(saddr="10.0.0.0/8", to="192.0.2.1-192.0.2.4", persistent=True),
+        "ip saddr 10.0.0.0/8 snat ip to 192.0.2.1-192.0.2.4 persistent",
+    ),
+    (
+        snat(proto="tcp", to="192.0.2.1:1024-2047", persistent=True, fully_random=True),
+        "meta l4proto tcp snat ip to 192.0.2.1:1024-2047 fully-random,persistent",
+    ),
+    (
+        snat(saddr="10.0.0.0/24", to="192.0.2.0/24", prefix=True),
+        "ip saddr 10.0.0.0/24 snat ip prefix to 192.0.2.0/24",
+    ),
+    (
+        snat(saddr="fd00::/48", to="2001:db8::/48", prefix=True, oif="eth0"),
+        'ip6 saddr fd00::/48 oifname "eth0" snat ip6 prefix to 2001:db8::/48',
+    ),
+    (
+        dnat(daddr="192.0.2.128/25", to="10.0.0.128/25", prefix=True),
+        "ip daddr 192.0.2.128/25 dnat ip prefix to 10.0.0.128/25",
+    ),
+    (
+        dnat(proto="tcp", dport=81, to="10.0.0.2-10.0.0.5:10-20", random=True, persistent=True),
+        "tcp dport 81 dnat ip to 10.0.0.2-10.0.0.5:10-20 random,persistent",
+    ),
+    (redirect(proto="tcp", dport=81, to="82-90", random=True), "tcp dport 81 redirect to :82-90 random"),
 ]
 
 
@@ -161,6 +200,52 @@ def test_a_rule_is_what_nft_compiles(netfilter: NetlinkSocket, spec: NatSpec, te
     )
 
 
+# What is spread over several targets is a rule for each.
+SPREADS: list[tuple[NatSpec, list[str]]] = [
+    (
+        dnat(proto="tcp", dport=80, to=["10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"], spread="inc"),
+        [
+            "tcp dport 80 numgen inc mod 3 0 dnat ip to 10.0.0.2:80",
+            "tcp dport 80 numgen inc mod 2 0 dnat ip to 10.0.0.3:80",
+            "tcp dport 80 dnat ip to 10.0.0.4:80",
+        ],
+    ),
+    (
+        dnat(daddr="fd00::9", to=["fd00::2", "fd00::3"], spread="random", persistent=True),
+        [
+            "ip6 daddr fd00::9 numgen random mod 2 0 dnat ip6 to fd00::2 persistent",
+            "ip6 daddr fd00::9 dnat ip6 to fd00::3 persistent",
+        ],
+    ),
+    (
+        dnat(proto="udp", dport=53, to=["10.0.0.2:53", "10.0.0.3:53"], spread="jhash"),
+        [
+            "udp dport 53 jhash ip saddr mod 2 seed 0x6e65746b 0 dnat ip to 10.0.0.2:53",
+            "udp dport 53 jhash ip saddr mod 2 seed 0x6e65746b 1 dnat ip to 10.0.0.3:53",
+        ],
+    ),
+    (
+        dnat(daddr="fd00::9", to=["fd00::2", "fd00::3"], spread="jhash"),
+        [
+            "ip6 daddr fd00::9 jhash ip6 saddr mod 2 seed 0x6e65746b 0 dnat ip6 to fd00::2",
+            "ip6 daddr fd00::9 jhash ip6 saddr mod 2 seed 0x6e65746b 1 dnat ip6 to fd00::3",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "texts"), SPREADS, ids=[str(spec) for spec, _ in SPREADS])
+def test_a_spread_is_what_nft_compiles(netfilter: NetlinkSocket, spec: NatSpec, texts: list[str]) -> None:
+    rules = "\n".join([in_nft_words(text) for text in texts])
+    kind = f"type nat hook prerouting priority {CHAINS['prerouting'][1]};"
+    add_with_netkit(netfilter, "ours", [spec])
+    run_nft("-f", "-", script=f"table inet theirs {{ chain prerouting {{ {kind}\n {rules}\n }}\n }}")
+    try:
+        assert_same(kernel_expressions(netfilter, "ours"), kernel_expressions(netfilter, "theirs"))
+    finally:
+        run_nft("delete", "table", "inet", "theirs")
+
+
 @pytest.mark.parametrize(("family", "word"), [(NFPROTO_IPV4, "ip"), (NFPROTO_IPV6, "ip6")])
 def test_tables_of_one_family_need_no_word_of_it(netfilter: NetlinkSocket, family: int, word: str) -> None:
     """What a kernel without inet tables gets."""
@@ -170,7 +255,7 @@ def test_tables_of_one_family_need_no_word_of_it(netfilter: NetlinkSocket, famil
     for chain, (_, priority) in CHAINS.items():
         script.append(f"add chain theirs {chain} {{ type nat hook {chain} priority {priority}; }}")
     for spec, text in fitting:
-        plain = re.sub(r"meta nfproto ipv[46] ", "", text).replace(f"nat {word} to", "nat to")
+        plain = re.sub(r"meta nfproto ipv[46] ", "", text).replace(f"nat {word} ", "nat ")
         script.append(f"add rule theirs {spec.hook} {in_nft_words(plain)}")
     add_with_netkit(netfilter, "ours", [spec for spec, _ in fitting], family)
     run_nft("-f", "-", script="\n".join(script).replace(" theirs", f" {word} theirs"))

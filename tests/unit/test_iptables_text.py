@@ -63,6 +63,42 @@ TEXTS = [
 ]
 
 
+# What is printed with options of NatSpec's, checked with iptables-legacy 1.8.9.
+OPTIONS = [
+    (
+        masquerade(saddr="10.0.0.0/24", daddr=["!= 10.0.0.0/24", "!= 224.0.0.0/4"], fully_random=True),
+        "-A POSTROUTING -s 10.0.0.0/24 ! -d 10.0.0.0/24 -m iprange ! --dst-range 224.0.0.0-239.255.255.255"
+        " -j MASQUERADE --random-fully",
+    ),
+    (
+        snat(to="192.0.2.1-192.0.2.4", persistent=True, random=True),
+        "-A POSTROUTING -j SNAT --to-source 192.0.2.1-192.0.2.4 --random --persistent",
+    ),
+    (
+        snat(saddr="fd00::/48", to="2001:db8::/48", prefix=True),
+        "-A POSTROUTING -s fd00::/48 -j NETMAP --to 2001:db8::/48",
+    ),
+    (
+        dnat(proto="tcp", dport=80, to=["10.0.0.2:80", "10.0.0.3:80"], spread="inc"),
+        "-A PREROUTING -p tcp -m tcp --dport 80 -m statistic --mode nth --every 2 --packet 0"
+        " -j DNAT --to-destination 10.0.0.2:80",
+    ),
+    (
+        dnat(to=["10.0.0.2", "10.0.0.3", "10.0.0.4"], spread="random"),
+        "-A PREROUTING -m statistic --mode random --probability 0.33333333349"
+        " -j DNAT --to-destination 10.0.0.2",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "text"), OPTIONS, ids=[text for _, text in OPTIONS])
+def test_text_of_options(spec: NatSpec, text: str) -> None:
+    rules = rules_for(spec)
+    assert rule_text(rules[0]) == text
+    for rule in rules:
+        assert decode(encode(rule), rule["family"], "nat", rule["chain"]) == rule
+
+
 @pytest.mark.parametrize(("spec", "text"), TEXTS, ids=[text for _, text in TEXTS])
 def test_text_is_that_of_iptables(spec: NatSpec, text: str) -> None:
     (rule,) = rules_for(spec)
@@ -141,6 +177,12 @@ def rules(draw: st.DrawFn) -> Rule:
         optional |= {"sport": negated(ranges(":")), "dport": negated(ranges(":")), "to_ports": ranges("-")}
     if target in ("SNAT", "DNAT"):
         rule["to"] = str(draw(st.ip_addresses(v=family)))
+    ends = networks.map(lambda text: "-".join([text.split("/")[0]] * 2))
+    outside = st.lists(ends, min_size=1, max_size=3).map(",".join)
+    optional |= {"src_outside": outside, "dst_outside": outside}
+    optional["share"] = st.sampled_from(["nth 2 0", "nth 3 2", "random 2", "random 3", "random 64"])
+    optional["flags"] = st.sampled_from(["--random", "--random-fully --persistent"])
+    optional["comment"] = st.sampled_from(["netkit-0123456789abcdef"])
     for field, values in optional.items():
         if draw(st.booleans()):
             rule[field] = draw(values)

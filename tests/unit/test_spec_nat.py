@@ -79,7 +79,56 @@ def test_the_fields() -> None:
     assert repr(spec) == "<NatSpec tcp dport != 80 dnat to 172.18.0.2:8000-8010 local>"
 
 
+def test_options() -> None:
+    out = masquerade(saddr="10.0.0.0/8", daddr=["!= 10.0.0.0/8", "!= 224.0.0.0/4"], fully_random=True)
+    assert str(out) == (
+        "ip saddr 10.0.0.0/8 ip daddr != 10.0.0.0/8 ip daddr != 224.0.0.0/4 masquerade fully-random"
+    )
+    assert out.outside == (("daddr", ipaddress.ip_network("224.0.0.0/4")),)
+    prefix = snat(saddr="fd00::/48", to="2001:db8::/48", prefix=True)
+    assert str(prefix) == "ip6 saddr fd00::/48 snat prefix to 2001:db8::/48"
+    assert (prefix.family, prefix.to_high) == (6, ipaddress.ip_address("2001:db8:0:ffff:ffff:ffff:ffff:ffff"))
+    for spec in (out, prefix):
+        assert pickle.loads(pickle.dumps(spec)) == spec
+    assert masquerade(random=True) != masquerade()
+
+
+def test_spreading_is_a_rule_for_each_target() -> None:
+    to = ["10.0.0.2:80", "10.0.0.3:81", "10.0.0.4-10.0.0.9:82"]
+    spec = dnat(proto="tcp", dport=80, to=to, spread="inc")
+    assert str(spec) == (
+        "tcp dport 80 dnat to numgen inc mod 3 map "
+        "{ 0 : 10.0.0.2:80, 1 : 10.0.0.3:81, 2 : 10.0.0.4-10.0.0.9:82 }"
+    )
+    assert [str(part) for part in spec.parts()] == [
+        "tcp dport 80 numgen inc mod 3 0 dnat to 10.0.0.2:80",
+        "tcp dport 80 numgen inc mod 2 0 dnat to 10.0.0.3:81",
+        "tcp dport 80 dnat to 10.0.0.4-10.0.0.9:82",
+    ]
+    hashed = dnat(to=["fd00::2", "fd00::3"], spread="jhash")
+    assert [part.share for part in hashed.parts()] == [(2, 0), (2, 1)]
+    assert masquerade().parts() == (masquerade(),)
+
+
 BAD: list[tuple[Callable[..., NatSpec], dict[str, Any], str]] = [
+    (masquerade, {"random": True, "fully_random": True}, "two ways to choose a port"),
+    (masquerade, {"random": 1}, "random 1 is an int: give True or False"),
+    (masquerade, {"daddr": ["!= 10.0.0.0/8", "224.0.0.0/4"]}, "daddr has '224.0.0.0/4' among several"),
+    (masquerade, {"daddr": []}, "daddr"),
+    (masquerade, {"daddr": ["!= 10.0.0.0/8", "!= fd00::/8"]}, "choose one family"),
+    (snat, {"to": "192.0.2.1", "prefix": True}, "with prefix=True is no network: write snat\\(saddr="),
+    (snat, {"to": None, "prefix": True}, "to None with prefix=True is no network"),
+    (snat, {"to": "192.0.2.0/24", "prefix": 1}, "prefix 1 is an int"),
+    (snat, {"to": "192.0.2.0/24"}, "to '192.0.2.0/24' is no IP address"),
+    (snat, {"to": "192.0.2.0/24", "saddr": "10.0.0.0/25", "prefix": True}, "another of the same size"),
+    (snat, {"to": "192.0.2.0/24", "saddr": "fd00::/24", "prefix": True}, "choose one family"),
+    (dnat, {"to": "fd00::/64", "daddr": "fd01::/48", "prefix": True}, "to 'fd00::/64' is a /64, but daddr"),
+    (dnat, {"to": ["10.0.0.1", "10.0.0.2"]}, "spread None with 2 targets: give 'inc' \\(in turn\\)"),
+    (dnat, {"to": ["10.0.0.1", "10.0.0.2"], "spread": "rr"}, "spread 'rr' with 2 targets"),
+    (dnat, {"to": "10.0.0.1", "spread": "inc"}, "spread='inc' with one target"),
+    (dnat, {"to": ["10.0.0.1"], "spread": "inc"}, "to has 1 targets to spread over: give 2 to 64"),
+    (dnat, {"to": ["10.0.0.1", "fd00::1"], "spread": "inc"}, "choose one family"),
+    (dnat, {"to": ["10.0.0.1:80", "10.0.0.2"], "spread": "inc", "proto": "tcp"}, "all or none of them"),
     (masquerade, {"iif": "eth0"}, "iif= with masquerade: .* use oif="),
     (snat, {"iif": "eth0", "to": "10.0.0.1"}, "iif= with snat: .* use oif="),
     (dnat, {"oif": "eth0", "to": "10.0.0.1"}, "oif= with dnat: .* use iif="),

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from netkit._reading import LinkInfo
     from netkit._route import RouteTable
     from netkit._snapshot import Snapshot
+    from netkit._spec.bridges import BridgeInfo, PortInfo
     from netkit._spec.nat import NatSpec
     from netkit._spec.neighbours import FdbEntry, Neighbour
     from netkit._spec.publish import PublishedPort
@@ -72,6 +73,7 @@ __all__ = [
     "Address",
     "BackendError",
     "Bridge",
+    "BridgeInfo",
     "BusyError",
     "CommandError",
     "ExistsError",
@@ -91,6 +93,7 @@ __all__ = [
     "NotFoundError",
     "Outside",
     "PingResult",
+    "PortInfo",
     "PortMapping",
     "ProtocolError",
     "PublishedPort",
@@ -116,6 +119,7 @@ __all__ = [
 # What not every program needs is imported when it is first asked for: these and their libraries
 # (ipaddress, socket, dataclasses, subprocess) would take longer than all the rest.
 _LATER = {
+    "BridgeInfo": "_spec.bridges",
     "CommandError": "_command_error",
     "FdbEntry": "_spec.neighbours",
     "Leftover": "_gc",
@@ -127,6 +131,7 @@ _LATER = {
     "NextHop": "_spec.routes",
     "Outside": "_outside",
     "PingResult": "_system.icmp",
+    "PortInfo": "_spec.bridges",
     "PortMapping": "_nat.publish",
     "PublishedPort": "_spec.publish",
     "Route": "_spec.routes",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netkit._address import add_requests, parse_addresses, refuse_small_mtu
 from netkit._bridge_options import BridgeOptions
+from netkit._bridge_reading import BridgeReading
 from netkit._end import take_back_addresses
 from netkit._gateway import Gateways
 from netkit._known import require_namespace
@@ -17,7 +18,7 @@ from netkit._runtime import Runtime, random_group
 from netkit._spec import numbers
 from netkit._spec.address import Address
 from netkit._veth import VethPair
-from netkit.errors import NotFoundError, SpecError, StateError
+from netkit.errors import ExistsError, NotFoundError, SpecError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,14 +29,16 @@ if TYPE_CHECKING:
     from netkit._namespace import Namespace
     from netkit._netlink.link import LinkRecord
     from netkit._veth import Addresses
+    from netkit.errors import KernelError
 
 
-class Bridge(Resource, Ports, Holder):
+class Bridge(Resource, Ports, BridgeReading, Holder):
     """A software Ethernet switch in a namespace (IEEE 802.1D), whose ports are links.
 
     The MAC is pinned at creation: a bridge that chooses its own takes the lowest of its
     ports', and changes it when a port comes or goes. Ports that are not ours are released
-    at the end, never deleted.
+    at the end, never deleted. Its options can be read by the same names: ``bridge.stp``, or all
+    of them by `read`.
 
     Twin: ``ip link add NAME type bridge ...``. Source: ip-link(8), bridge(8). Needs
     CAP_NET_ADMIN over the namespace and CONFIG_BRIDGE.
@@ -246,13 +249,25 @@ class Bridge(Resource, Ports, Holder):
             first, *outcomes = yield [(runtime, [message, *addresses, *rest])]
         if first is not None:
             take_back_addresses(runtime, self._index, self._addresses, outcomes)
-            raise self._options.explained(first)
+            raise self._explained(runtime, first)
         raise_first(outcomes)
         later = [] if rest else more
         if survives:
             later = [*later, tag_request(self._index, self._name, self._group)]
         if later:
             raise_first((yield [(runtime, later)]))
+
+    def _explained(self, runtime: Runtime, refusal: KernelError) -> KernelError:
+        """EEXIST has no text: it may be the name, or the index."""
+        if not isinstance(refusal, ExistsError):
+            return self._options.explained(refusal)
+        try:
+            runtime.route.get(get_link(name=self._name))
+        except NotFoundError:
+            return refusal
+        name = self._name
+        taken = f"The name '{name}' is taken in {runtime.label}"
+        return refusal._hinted(f"{taken}; Bridge.open(ns, '{name}') opens a bridge that is there")
 
     _ends_last = True  # see BridgeOptions.loud_requests
 

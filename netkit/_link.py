@@ -30,6 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._adopted_link import AdoptedLink
     from netkit._namespace import Namespace
+    from netkit._spec.bridges import PortInfo
     from netkit._spec.routes import DeviceLike
 
 
@@ -151,6 +152,24 @@ class Link:
         """The bridge (or other master) it is a port of, or None."""
         index = self._read().master
         return None if not index else link_by_index(self._netns, index)
+
+    @property
+    def port(self) -> PortInfo | None:
+        """Its options as a port of a bridge, frozen, from one fresh read; None if it is no such port.
+
+        Twin: ``bridge -d link show dev NAME``.
+
+        Examples:
+            >>> from netkit import Bridge, Namespace
+            >>> with Namespace() as host, Namespace() as box, Bridge(host, "br0") as bridge:
+            ...     veth = bridge.connect(box, name="veth0", hairpin=True, cost=7)
+            ...     port = veth.link.port
+            ...     print(port.state, port.hairpin, port.cost, veth.peer.port)
+            forwarding True 7 None
+        """
+        from netkit._netlink.bridge_record import port_info
+
+        return port_info(self._read())
 
     @property
     def peer(self) -> Link | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from netkit._netlink.address import list_addresses, parse_addresses
+from netkit._netlink.bridge_record import bridge_info, port_info
 from netkit._netlink.link import IFF_UP, LinkRecord, list_links, parse_link
 from netkit._spec.value import Value
 
@@ -12,8 +13,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._netlink.socket import NetlinkSocket
     from netkit._spec.address import Address
+    from netkit._spec.bridges import BridgeInfo, PortInfo
 
 _set = object.__setattr__
+_OPTIONS = {"bridge": bridge_info, "port": port_info}
 
 
 class LinkInfo(Value):
@@ -22,6 +25,8 @@ class LinkInfo(Value):
     The fields mean what `Link`'s properties of the same names do: ``mtu`` in bytes, ``mac`` in lower
     case or None, ``state`` as ``ip link`` prints it but in lower case, ``up`` whether it was set up
     (IFF_UP), ``master`` the name of the bridge it is a port of or None, ``txqlen`` in packets.
+    ``bridge`` has the options of a bridge (`BridgeInfo`), ``port`` those of a bridge's port
+    (`PortInfo`); None for others.
     ``addresses`` are in the kernel's order. Twin: an entry of ``ip -d address show``.
 
     Examples:
@@ -34,7 +39,7 @@ class LinkInfo(Value):
 
     _fields = (
         "name", "ifindex", "kind", "mtu", "mac", "state", "up", "master", "alias", "altnames", "txqlen",
-        "group", "addresses",
+        "group", "bridge", "port", "addresses",
     )  # fmt: skip
     __slots__ = ("_source", *_fields)
 
@@ -50,6 +55,8 @@ class LinkInfo(Value):
     altnames: tuple[str, ...]
     txqlen: int
     group: int
+    bridge: BridgeInfo | None
+    port: PortInfo | None
     addresses: tuple[Address, ...]
 
     # What the kernel said is kept, and most of it decoded when first asked for: most programs that
@@ -67,7 +74,10 @@ class LinkInfo(Value):
             if name not in self._fields:
                 raise AttributeError(f"'LinkInfo' object has no attribute {name!r}")
             record, names = self._source
-            self._decode(record, names)
+            if name in _OPTIONS:  # many attributes, and few ask for them
+                _set(self, name, _OPTIONS[name](record))
+            else:
+                self._decode(record, names)
             return object.__getattribute__(self, name)
 
     def _decode(self, record: LinkRecord, names: Mapping[int, str]) -> None:

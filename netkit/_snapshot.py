@@ -147,7 +147,8 @@ def _shown(value: object) -> str:
     if not isinstance(value, LinkState):
         return _brief(value)
     more = [f"group {value.group}" if value.group else "", f"qlen {value.txqlen}"]
-    more += [f"{name.removeprefix('IFLA_').lower()}={option}" for name, option in value.options]
+    for options in (value.bridge, value.port):
+        more += [] if options is None else [f"{name}={getattr(options, name)}" for name in options._compared]
     return " ".join([str(value), *[word for word in more if word]])
 
 

@@ -9,30 +9,20 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from netkit._netlink.address import list_addresses, parse_addresses
+from netkit._netlink.bridge_record import bridge_info, port_info
 from netkit._netlink.link import IFF_UP, list_links, parse_identity, parse_link
-from netkit._netlink.neighbour import NDMSG, list_neighbours, parse_neighbours
+from netkit._netlink.neighbour import list_neighbours, parse_neighbours, shown_neighbours
 from netkit._netlink.route import list_routes
 from netkit._netlink.route_record import parse_routes_in_order
 from netkit._netlink.rule import list_rules, parse_rule
 from netkit._snapshot_values import InterfaceAddress, LinkState
-from netkit._spec.neighbours import STATES, Neighbour
+from netkit._spec.neighbours import Neighbour
 
 if TYPE_CHECKING:
     from netkit._netlink.link import LinkRecord
     from netkit._netlink.socket import NetlinkSocket, Reply
     from netkit._spec.routes import Route
     from netkit._spec.rules import Rule
-
-# The settings of a bridge and of a port that somebody chooses; the rest are timers and states.
-_BRIDGE_OPTIONS = (
-    "IFLA_BR_FORWARD_DELAY", "IFLA_BR_HELLO_TIME", "IFLA_BR_MAX_AGE", "IFLA_BR_AGEING_TIME",
-    "IFLA_BR_STP_STATE", "IFLA_BR_PRIORITY", "IFLA_BR_VLAN_FILTERING", "IFLA_BR_MCAST_SNOOPING",
-)  # fmt: skip
-_PORT_OPTIONS = (
-    "IFLA_BRPORT_COST", "IFLA_BRPORT_PRIORITY", "IFLA_BRPORT_MODE", "IFLA_BRPORT_LEARNING",
-    "IFLA_BRPORT_UNICAST_FLOOD", "IFLA_BRPORT_ISOLATED",
-)  # fmt: skip
-_OPTIONS = (*_BRIDGE_OPTIONS, *_PORT_OPTIONS)
 
 
 class Answers(NamedTuple):
@@ -88,20 +78,10 @@ class Answers(NamedTuple):
 
     def neighbours(self) -> tuple[Neighbour, ...]:
         """By their texts."""
-        return tuple(sorted(parse_neighbours(_shown_neighbours(self.neighbour), self._names()), key=str))
+        return tuple(sorted(parse_neighbours(shown_neighbours(self.neighbour), self._names()), key=str))
 
     def _names(self) -> dict[int, str]:
         return dict([parse_identity(reply) for reply in self.link])
-
-
-def _shown_neighbours(replies: list[Reply]) -> list[Reply]:
-    """As ip-neighbour(8) shows them: multicast entries of state noarp are none of anybody's."""
-    hidden = (STATES["none"], STATES["noarp"])
-    return [
-        (kind, data, start, end)
-        for kind, data, start, end in replies
-        if end - start < NDMSG.size or NDMSG.unpack_from(data, start)[2] not in hidden
-    ]
 
 
 def _link_state(record: LinkRecord, names: dict[int, str]) -> LinkState:
@@ -119,15 +99,9 @@ def _link_state(record: LinkRecord, names: dict[int, str]) -> LinkState:
         altnames=record.altnames,
         txqlen=record.txqlen,
         group=record.group,
-        options=_options(record),
+        bridge=bridge_info(record),
+        port=port_info(record),
     )
-
-
-def _options(record: LinkRecord) -> tuple[tuple[str, object], ...]:
-    if record.kind != "bridge" and record.slave_kind is None:
-        return ()
-    options = {**record.bridge, **record.port}
-    return tuple([(name, options[name]) for name in _OPTIONS if name in options])
 
 
 def _name(index: int | None, names: dict[int, str]) -> str | None:

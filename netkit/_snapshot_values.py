@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from netkit._spec.address import Address
+    from netkit._spec.bridges import BridgeInfo, PortInfo
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class LinkState:
     """One link as it was. Twin: an entry of ``ip -d link show``.
 
     ``peer`` is the veth's other end (or the device it is put upon) where that is in the same
-    namespace. ``options`` are a bridge's and a port's settings by the kernel's names.
+    namespace. ``bridge`` has the options of a bridge, ``port`` those of a bridge's port; None for others.
     ``index`` and ``group`` do not count when two are compared: netkit marks what it makes with a
     random group, so that two builds of one network differ in it.
     """
@@ -32,7 +33,8 @@ class LinkState:
     altnames: tuple[str, ...]
     txqlen: int
     group: int = field(compare=False)
-    options: tuple[tuple[str, object], ...]
+    bridge: BridgeInfo | None
+    port: PortInfo | None
 
     def __str__(self) -> str:
         words = [f"{self.name:<16}", f"{self.kind or '-':<8}", f"{self.state:<8}", f"{self.mac or '-':<17}"]

@@ -8,7 +8,7 @@ socket.py   the one reused socket: lock, sequence numbers, batches, dumps
 Value <-> message, one file per kernel object:
 link.py         requests; link_message.py what they are made of, link_policy.py the tables,
                 link_record.py the reading, link_kinds.py the options of small kinds
-bridge.py       bridges and their ports
+bridge.py       bridges and their ports; bridge_record.py the reading
 address.py      addresses; multicast.py the groups a link has joined
 route.py        requests; route_record.py the reading
 rule.py neighbour.py fdb.py nsid.py

@@ -37,7 +37,7 @@ IFLA_BRPORT_MCAST_FLOOD = 27
 IFLA_BRPORT_BCAST_FLOOD = 30
 IFLA_BRPORT_ISOLATED = 33
 
-_TICKS = 100  # USER_HZ: what one second is in the timers of a bridge
+TICKS = 100  # USER_HZ: what one second is in the timers of a bridge
 _KIND = text(IFLA_INFO_KIND, "bridge")
 _PORT_KIND = text(IFLA_INFO_SLAVE_KIND, "bridge")
 
@@ -124,7 +124,7 @@ def bridge_data(
 ) -> bytes:
     """The content of IFLA_INFO_DATA, for the options that are given."""
     parts = [
-        u32(kind, round(value * _TICKS))
+        u32(kind, round(value * TICKS))
         for kind, value in (
             (IFLA_BR_FORWARD_DELAY, forward_delay),
             (IFLA_BR_HELLO_TIME, hello_time),

@@ -114,6 +114,17 @@ def list_neighbours(family: int = 0, index: int | None = None) -> Request:
 # -- reading -------------------------------------------------------------------
 
 
+def shown_neighbours(replies: Iterable[Reply]) -> list[Reply]:
+    """Those that ip-neighbour(8) shows: without the entries of state noarp, which no address is asked for by
+    (multicast, lo), and none."""
+    hidden = (STATES["none"], STATES["noarp"])
+    return [
+        (kind, data, start, end)
+        for kind, data, start, end in replies
+        if end - start < NDMSG.size or NDMSG.unpack_from(data, start)[2] not in hidden
+    ]
+
+
 def parse_neighbour(reply: Reply, names: Names) -> Neighbour:
     """Read an RTM_NEWNEIGH; ``names`` are the devices' names by index. Raises ProtocolError."""
     _, data, start, end = reply

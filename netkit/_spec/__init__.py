@@ -6,6 +6,7 @@
     addresses   IP and MAC addresses, Address
     routes      Route, NextHop
     rules       Rule
+    bridges     BridgeInfo, PortInfo
     neighbours  Neighbour, FdbEntry
     nat         NatSpec, Match and the four builders
 

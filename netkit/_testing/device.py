@@ -31,8 +31,15 @@ _BRIDGE_DEFAULTS = {
     7: b"\0",
     23: b"\1",
 }
-# IFLA_BRPORT_...: STATE, PRIORITY, COST, MODE (hairpin), LEARNING, UNICAST_FLOOD, ISOLATED.
-_PORT_DEFAULTS = {1: b"\3", 2: b"\x20\0", 3: u32(0, 2)[4:], 4: b"\0", 8: b"\1", 9: b"\1", 33: b"\0"}
+# IFLA_BRPORT_...: PRIORITY, COST, MODE (hairpin), GUARD, PROTECT, FAST_LEAVE, LEARNING,
+# UNICAST_FLOOD, MCAST_FLOOD, BCAST_FLOOD, ISOLATED.
+_PORT_DEFAULTS = {
+    2: b"\x20\0",
+    3: u32(0, 2)[4:],
+    **dict.fromkeys((4, 5, 6, 7), b"\0"),
+    **dict.fromkeys((8, 9, 27, 30), b"\1"),
+    33: b"\0",
+}
 
 
 class Device:
@@ -87,6 +94,12 @@ class Device:
             return _UP
         return _LOWER_LAYER_DOWN if self.up and self.kind == "veth" else _DOWN
 
+    def _port_state(self, bridge: Device) -> int:
+        """BR_STATE_... of br_make_forwarding(); no time passes here: with STP a port listens for ever."""
+        if not (self.carrier and bridge.up):
+            return 0
+        return 1 if any(bridge.options[5]) and any(bridge.options[1]) else 3
+
     def enter_bridge(self, bridge: Device) -> None:
         """Become a port, with the options of a new one."""
         self.master = bridge
@@ -138,7 +151,8 @@ class Device:
         if self.options:
             parts.append(nested(2, joined(self.options)))
         if self.master is not None:
-            parts += [text(4, "bridge"), nested(5, joined(self.port))]
+            port = {1: bytes([self._port_state(self.master)]), **self.port}
+            parts += [text(4, "bridge"), nested(5, joined(port))]
         return nested(18, *parts)
 
     def describe(self) -> str:

@@ -211,6 +211,8 @@ class Links:
             device.netns.link_changed(device)
 
     def _enslave(self, device: Device, index: int) -> None:
+        if device.master is not None and device.master.index == index:
+            return  # do_set_master of net/core/rtnetlink.c
         device.leave_bridge()
         if not index:
             return

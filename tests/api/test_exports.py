@@ -12,11 +12,11 @@ import pytest
 import netkit
 
 EXPORTS = """
-    AccessError Address BackendError Bridge BusyError CommandError ExistsError FdbEntry KernelError
+    AccessError Address BackendError Bridge BridgeInfo BusyError CommandError ExistsError FdbEntry KernelError
     Leftover Link LinkInfo LinkStats Namespace NatRule NatSpec Neighbour NetkitError Network NextHop
-    NotFoundError Outside PingResult PortMapping ProtocolError PublishedPort Resource Route RouteTable Rule
-    Scope Snapshot SpecError StateError TeardownError Topology UnsupportedError VethPair WaitTimeout errors gc
-    shutdown
+    NotFoundError Outside PingResult PortInfo PortMapping ProtocolError PublishedPort Resource Route
+    RouteTable Rule Scope Snapshot SpecError StateError TeardownError Topology UnsupportedError VethPair
+    WaitTimeout errors gc shutdown
 """.split()
 
 # Typed by ParamSpec or like subprocess's own: the only signatures with a star.

@@ -24,8 +24,8 @@ HEAVY = """
 """.split()
 # Parts of netkit that not every program needs.
 LATER = """
-    _command_error _diagnostics _fdb _nat.rule _neighbour _reading _route _rule _snapshot _sysctl
-    _spec.addresses _spec.routes _system.icmp _system.process _testing
+    _command_error _diagnostics _fdb _nat.rule _neighbour _netlink.bridge_record _reading _route _rule
+    _snapshot _sysctl _spec.addresses _spec.bridges _spec.routes _system.icmp _system.process _testing
 """.split()
 
 

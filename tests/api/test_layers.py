@@ -16,8 +16,8 @@ LAYERS = {
     1: "_netlink _system",
     2: "_opener _runtime _rootless _readiness _lifecycle",
     3: "_additions _marks _link _links _adopted_link _altnames _reading _address _end _existing_pair _veth "
-    "_bridge _bridge_options _gateway _ports _fdb _route _route_requests _route_changes _rule "
-    "_neighbour _nat _conntrack _publishing _sysctl _inside _namespace _registration _known "
+    "_bridge _bridge_options _bridge_reading _gateway _ports _fdb _route _route_requests _route_changes "
+    "_rule _neighbour _nat _conntrack _publishing _sysctl _inside _namespace _registration _known "
     "_outside _shutdown",
     4: "_gc _topology _snapshot _snapshot_values _snapshot_answers _snapshot_nat _display _diagnostics",
     5: "__init__",

@@ -21,6 +21,7 @@ from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from netkit._netlink.address import ADDRESS_POLICY, add_address, parse_address
+from netkit._netlink.bridge_record import bridge_info, port_info
 from netkit._netlink.link import LINK_POLICY, bridge, parse_link, set_link, veth
 from netkit._netlink.neighbour import NEIGHBOUR_POLICY, add_neighbour, parse_neighbour
 from netkit._netlink.policy import Policy, decode
@@ -28,6 +29,7 @@ from netkit._netlink.route import ROUTE_POLICY, add_route, parse_route
 from netkit._netlink.rule import RULE_POLICY, add_rule, parse_rule
 from netkit._netlink.wire import HEADER_SIZE, Request, messages
 from netkit._spec.address import Address
+from netkit._spec.bridges import BridgeInfo, PortInfo
 from netkit._spec.names import route_type_number, scope_number
 from netkit._spec.neighbours import STATES, Neighbour
 from netkit._spec.routes import Route
@@ -277,6 +279,65 @@ def test_a_link_of_theirs(name: str, index: int, number: int, mac: str, master: 
     assert (link.name, link.index, link.flags, link.mtu, link.mac) == (name, index, number, number, mac)
     assert (link.master, link.group, link.txqlen, link.operstate) == (master, number, number, 3)
     assert (link.kind, link.qdisc, link.bridge) == ("bridge", "noqueue", {"IFLA_BR_AGEING_TIME": 30000})
+
+
+@given(
+    st.lists(st.integers(0, U32), min_size=4, max_size=4),
+    st.integers(0, 65535),
+    st.lists(st.booleans(), min_size=3, max_size=3),
+)
+def test_a_bridge_of_theirs(times: list[int], priority: int, switches: list[bool]) -> None:
+    stp, snooping, filtering = switches
+    names = ("IFLA_BR_FORWARD_DELAY", "IFLA_BR_HELLO_TIME", "IFLA_BR_MAX_AGE", "IFLA_BR_AGEING_TIME")
+    data: list[tuple[str, int]] = [
+        *zip(names, times, strict=True),
+        ("IFLA_BR_STP_STATE", int(stp)),
+        ("IFLA_BR_PRIORITY", priority),
+        ("IFLA_BR_VLAN_FILTERING", int(filtering)),
+        ("IFLA_BR_MCAST_SNOOPING", int(snooping)),
+    ]
+    info = {"attrs": [("IFLA_INFO_KIND", "bridge"), ("IFLA_INFO_DATA", {"attrs": data})]}
+    reply = encoded(16, {}, [("IFLA_IFNAME", "br0"), ("IFLA_MTU", 1500), ("IFLA_LINKINFO", info)])
+    forward_delay, hello_time, max_age, ageing_time = [ticks / 100 for ticks in times]
+    assert bridge_info(parse_link(reply)) == BridgeInfo(
+        stp=stp,
+        forward_delay=forward_delay,
+        hello_time=hello_time,
+        max_age=max_age,
+        ageing_time=ageing_time,
+        priority=priority,
+        mcast_snooping=snooping,
+        vlan_filtering=filtering,
+    )
+
+
+# The words of a port's switches, and pyroute2's names for them.
+SWITCHES = {
+    "hairpin": "MODE", "isolated": "ISOLATED", "learning": "LEARNING", "flood": "UNICAST_FLOOD",
+    "mcast_flood": "MCAST_FLOOD", "bcast_flood": "BCAST_FLOOD", "guard": "GUARD", "root_block": "PROTECT",
+    "fastleave": "FAST_LEAVE",
+}  # fmt: skip
+
+
+@given(
+    st.integers(0, 4),
+    st.integers(1, 65535),
+    st.integers(0, 63),
+    st.fixed_dictionaries(dict.fromkeys(SWITCHES, st.booleans())),
+)
+def test_a_port_of_theirs(state: int, cost: int, priority: int, switches: dict[str, bool]) -> None:
+    data: list[tuple[str, int]] = [
+        ("IFLA_BRPORT_STATE", state),
+        ("IFLA_BRPORT_COST", cost),
+        ("IFLA_BRPORT_PRIORITY", priority),
+        *[(f"IFLA_BRPORT_{SWITCHES[word]}", int(value)) for word, value in switches.items()],
+    ]
+    info = {"attrs": [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", {"attrs": data})]}
+    reply = encoded(16, {}, [("IFLA_IFNAME", "p"), ("IFLA_MTU", 1500), ("IFLA_LINKINFO", info)])
+    found = port_info(parse_link(reply))
+    word = ("disabled", "listening", "learning", "forwarding", "blocking")[state]
+    assert found == PortInfo(state=word, cost=cost, priority=priority, **switches)
+    assert found.state == word
 
 
 @given(addresses(), st.integers(1, 2**31 - 1), st.integers(0, U32 - 1))

@@ -21,7 +21,9 @@ def lab(host: Namespace) -> Namespace:
         "address add 10.0.0.1/24 dev br0",
         "address add fd00::1/64 dev br0 nodad",
         "link add port type veth peer name far",
+        "link set br0 type bridge ageing_time 4200 stp_state 1",
         "link set port master br0 mtu 1400 alias uplink txqueuelen 77 up",
+        "link set port type bridge_slave cost 9 hairpin on",
         "link property add dev port altname a-rather-long-name-of-it altname p",
         "link set far up group 7 address 02:00:00:00:AB:01",
         "address add 10.1.0.1 peer 10.1.0.2/32 dev far label far:x",
@@ -31,6 +33,9 @@ def lab(host: Namespace) -> Namespace:
 
 
 def _by_ip(entry: dict[str, Any]) -> tuple[object, ...]:
+    info = entry.get("linkinfo", {})
+    bridge = info["info_data"] if info.get("info_kind") == "bridge" else None
+    port = info["info_slave_data"] if info.get("info_slave_kind") == "bridge" else None
     return (
         entry["ifname"],
         entry["ifindex"],
@@ -44,13 +49,17 @@ def _by_ip(entry: dict[str, Any]) -> tuple[object, ...]:
         tuple(entry.get("altnames", ())),
         entry.get("txqlen", 0),
         0 if entry["group"] == "default" else int(entry["group"]),
+        None if bridge is None else (bridge["ageing_time"], bridge["stp_state"]),
+        None if port is None else (port["cost"], port["hairpin"]),
         sorted((info["local"], info.get("label"), info["scope"]) for info in entry["addr_info"]),
     )
 
 
 def _by_netkit(info: LinkInfo) -> tuple[object, ...]:
-    plain = [getattr(info, name) for name in info._fields[:-1]]
-    return (*plain, sorted((str(each.ip), each.label, each.scope) for each in info.addresses))
+    plain = [getattr(info, name) for name in info._fields[:-3]]
+    bridge = None if info.bridge is None else (info.bridge.ageing_time * 100, info.bridge.stp)
+    port = None if info.port is None else (info.port.cost, info.port.hairpin)
+    return (*plain, bridge, port, sorted((str(each.ip), each.label, each.scope) for each in info.addresses))
 
 
 def test_reads_what_ip_reads(lab: Namespace) -> None:

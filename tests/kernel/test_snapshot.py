@@ -37,7 +37,8 @@ def test_it_holds_all_that_is_configured(host: Namespace) -> None:
     assert link is not None
     assert (link.kind, link.mtu, link.master, link.peer, link.alias) == ("veth", 1400, "br0", "b", "uplink")
     assert link.altnames == ("another-name-of-a",)
-    assert dict(link.options)["IFLA_BRPORT_COST"] == 7
+    assert link.port is not None
+    assert (link.port.cost, link.bridge) == (7, None)
     assert snapshot.link("br0").mac == "02:00:00:00:00:01"  # type: ignore[union-attr]
     assert snapshot.link("nobody") is None
     held = [(each.link, str(each.address), each.scope) for each in snapshot.addresses]

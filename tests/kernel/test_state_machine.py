@@ -224,16 +224,15 @@ def by_snapshot(snapshot: Snapshot) -> dict[str, list[Any]]:
 
 
 def _link(link: LinkState) -> tuple[object, ...]:
-    options = [
-        (name.removeprefix("IFLA_").lower(), value) for name, value in link.options if name in _OPTIONS
-    ]
+    options: list[object] = []
+    if link.bridge is not None:
+        options += [link.bridge.stp, link.bridge.ageing_time * 100]
+    if link.port is not None:
+        options += [link.port.hairpin, link.port.cost]
     return (
         link.name, link.kind, link.mtu, link.mac, link.state.upper(), link.up, link.master, link.peer,
         link.alias, link.altnames, link.txqlen, link.group, tuple(options),
     )  # fmt: skip
-
-
-_OPTIONS = ("IFLA_BR_STP_STATE", "IFLA_BR_AGEING_TIME", "IFLA_BRPORT_MODE", "IFLA_BRPORT_COST")
 
 
 def _route(route: Route) -> tuple[object, ...]:
@@ -275,11 +274,11 @@ def by_ip(ns: Namespace) -> dict[str, list[Any]]:
 def _ip_link(link: dict[str, Any]) -> tuple[object, ...]:
     info = link.get("linkinfo", {})
     data, slave = info.get("info_data", {}), info.get("info_slave_data", {})
-    options: list[tuple[str, object]] = []
+    options: list[object] = []
     if info.get("info_kind") == "bridge":
-        options += [("br_ageing_time", data["ageing_time"]), ("br_stp_state", data["stp_state"])]
+        options += [data["stp_state"], data["ageing_time"]]
     if slave:
-        options += [("brport_cost", slave["cost"]), ("brport_mode", int(slave["hairpin"]))]
+        options += [slave["hairpin"], slave["cost"]]
     group = 0 if link["group"] == "default" else int(link["group"])
     return (
         link["ifname"], info.get("info_kind"), link["mtu"], link["address"], link["operstate"],

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from netkit._netlink import fdb, neighbour, rule
 from netkit._netlink.address import ADDRESS_POLICY, parse_address, parse_addresses
+from netkit._netlink.bridge_record import bridge_info, port_info
 from netkit._netlink.fdb import parse_fdb, parse_fdb_entries
 from netkit._netlink.link import LINK_POLICY, LinkRecord, parse_link
 from netkit._netlink.neighbour import NEIGHBOUR_POLICY, parse_neighbour, parse_neighbours
@@ -41,6 +42,9 @@ def read_link(reply: Reply) -> LinkRecord:
     link = parse_link(reply)
     assert repr(link)
     assert [link.data, link.bridge, link.port]
+    for options in (bridge_info, port_info):
+        with suppress(ProtocolError):
+            repr(options(link))
     with suppress(ProtocolError):
         assert link.stats
     return link
@@ -93,6 +97,19 @@ def test_links() -> None:
     assert (near.link_netnsid, links["far"].link_netnsid) == (None, 0)
     assert links["br0"].bridge["IFLA_BR_FORWARD_DELAY"] == 0
     assert near.port["IFLA_BRPORT_UNICAST_FLOOD"] == 1
+    bridge, port = bridge_info(links["br0"]), port_info(near)
+    assert bridge is not None
+    assert port is not None
+    assert (bridge.stp, bridge.forward_delay, bridge.hello_time, bridge.max_age) == (False, 0, 2, 20)
+    assert (bridge.ageing_time, bridge.priority, bridge.mcast_snooping) == (300, 32768, True)
+    assert (port.state, port.cost, port.priority, port.hairpin, port.flood) == (
+        "forwarding",
+        2,
+        32,
+        False,
+        True,
+    )
+    assert (bridge_info(near), port_info(links["br0"]), port_info(links["b"])) == (None, None, None)
     assert links["v0"].data["IFLA_VXLAN_PORT"] == 4789
     assert links["m0"].data["IFLA_MACVLAN_MODE"] == 4
     assert (links["lo"].mtu, links["lo"].operstate, links["lo"].carrier) == (65536, 0, True)

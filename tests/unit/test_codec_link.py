@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from netkit._netlink import wire
 from netkit._netlink.bridge import set_bridge, set_port
+from netkit._netlink.bridge_record import bridge_info, port_info
 from netkit._netlink.link import (
     LINK_POLICY,
     add_alternative_name,
@@ -28,7 +29,9 @@ from netkit._netlink.link import (
 from netkit._netlink.link_kinds import has_table, kind_data
 from netkit._netlink.longtail import link_data
 from netkit._netlink.policy import decode
+from netkit._netlink.socket import Reply
 from netkit._netlink.wire import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, Request, attribute, nested
+from netkit._spec.bridges import BridgeInfo, PortInfo
 from netkit.errors import ProtocolError, SpecError
 from tests.unit.codec_values import U32, macs, names, reply
 
@@ -197,6 +200,53 @@ def test_port(
         "IFLA_LINKINFO": {"IFLA_INFO_SLAVE_KIND": "bridge", "IFLA_INFO_SLAVE_DATA": data}
     }
     assert (header(request), request.flags) == ((9, 0, 0), NLM_F_ACK)
+
+
+times = st.integers(0, U32).map(lambda ticks: ticks / 100)
+bridges = st.builds(
+    BridgeInfo, stp=st.booleans(), forward_delay=times, hello_time=times, max_age=times, ageing_time=times,
+    priority=st.integers(0, 65535), mcast_snooping=st.booleans(), vlan_filtering=st.booleans(),
+)  # fmt: skip
+
+
+@given(bridges)
+def test_a_bridge_is_read_as_it_was_asked_for(info: BridgeInfo) -> None:
+    asked = bridge("br0", mtu=1500, **{name: getattr(info, name) for name in info._fields})
+    assert bridge_info(parse_link(reply(asked))) == info
+
+
+@given(st.integers(1, 65535), st.integers(0, 63), st.lists(st.booleans(), min_size=9, max_size=9))
+def test_a_port_is_read_as_it_was_asked_for(cost: int, priority: int, switched: list[bool]) -> None:
+    words = [name for name in PortInfo._fields if name not in ("state", "cost", "priority")]
+    options = dict(zip(words, switched, strict=True))
+    asked = set_port(5, cost=cost, priority=priority, **options)
+    data = asked.body[16 + 4 + 12 + 4 :]  # behind the header, IFLA_LINKINFO, the kind, the data's own
+    found = port_info(parse_link(_port_report(wire.u8(1, 2) + data)))
+    assert found == PortInfo(state="learning", cost=cost, priority=priority, **options)
+    assert found.state == "learning"
+
+
+def test_what_a_bridge_or_port_may_lack_and_what_it_may_not() -> None:
+    """Without snooping, VLANs and isolation in the kernel they are off; what always comes must come."""
+    times = {"forward_delay": 1, "hello_time": 1, "max_age": 1, "ageing_time": 1}
+    old = bridge_info(parse_link(reply(bridge("br0", mtu=1500, stp=True, priority=7, **times))))
+    assert old is not None
+    assert (old.stp, old.priority, old.mcast_snooping, old.vlan_filtering) == (True, 7, False, False)
+    with pytest.raises(ProtocolError, match="IFLA_BR_FORWARD_DELAY"):
+        bridge_info(parse_link(reply(bridge("br0", mtu=1500, stp=True))))
+    bare = [wire.u8(1, 9), wire.u16(2, 3), wire.u32(3, 4), *[wire.u8(kind, 1) for kind in range(4, 10)]]
+    port = port_info(parse_link(_port_report(b"".join(bare))))
+    assert port is not None
+    assert (port.state, port.priority, port.cost, port.hairpin, port.guard) == ("9", 3, 4, True, True)
+    assert (port.isolated, port.mcast_flood, port.bcast_flood) == (False, True, True)
+    with pytest.raises(ProtocolError, match="IFLA_BRPORT_COST"):
+        port_info(parse_link(_port_report(b"".join(bare[:2]))))
+
+
+def _port_report(data: bytes) -> Reply:
+    info = nested(18, wire.text(4, "bridge"), nested(5, data))
+    body = struct.pack("=BxHiII", 0, 1, 5, 0, 0) + wire.text(3, "p") + wire.u32(4, 1500) + info
+    return 16, memoryview(body), 0, len(body)
 
 
 def test_any_kind() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from errno import EINVAL
+
 from netkit._additions import Additions
 from netkit._netlink.address import (
     add_address,
@@ -160,9 +162,21 @@ class Addresses(Additions):
             if len(value.packed) == 4:
                 return parse_address(runtime.route.make(request))[1]  # rtmsg_ifa of net/ipv4/devinet.c
             runtime.route.request(request)
-        except KernelError:
+        except KernelError as refusal:
             self._drop(expected)
-            raise
+            raise _explained(refusal, value, link) from None
         # net/ipv6 tells the groups of a new address, not who asked for it
         wait_until_heard(runtime, link.ifindex, (value,))
         return parse_address(runtime.route.get(get_address(link.ifindex, value)))[1]
+
+
+def _explained(refusal: KernelError, address: Address, link: Link) -> KernelError:
+    """What the kernel refuses with a bare EINVAL: IPv6 is off where the MTU is below 1280 (RFC 8200)."""
+    if refusal.errno != EINVAL or refusal.extack or address.version == 4:
+        return refusal
+    mtu = link.mtu
+    return (
+        refusal._hinted(f"IPv6 needs an MTU of 1280, and it is {mtu}: set(mtu=1280)")
+        if mtu < 1280
+        else refusal
+    )

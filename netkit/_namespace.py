@@ -419,7 +419,24 @@ class Namespace(Inside, Publishing, Resource, Holder):
 
     def __repr__(self) -> str:
         state = "" if self._state == "owned" else f" ({self._state})"
-        return f"<Namespace {self._called()}{state}>"
+        return f"<Namespace {_brief(self._called())}{state}>"
+
+
+def _brief(label: str) -> str:
+    """What a namespace is called, behind the word Namespace."""
+    for words, brief in _BRIEF.items():
+        if label.startswith(words):
+            return brief + label[len(words) :]
+    return label
+
+
+_BRIEF = {
+    "namespace ": "",
+    "an anonymous namespace": "anonymous",
+    "the current namespace": "current",
+    "the namespace of ": "of ",
+    "a namespace given ": "given ",
+}
 
 
 def _taken_along(fd: int) -> Namespace:

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from netkit._additions import Additions
 from netkit._link import link_by_name, require_device
 from netkit._links import read_links
-from netkit._netlink.neighbour import add_neighbour, delete_neighbour, list_neighbours, parse_neighbour
+from netkit._netlink.neighbour import (
+    add_neighbour,
+    delete_neighbour,
+    list_neighbours,
+    parse_neighbours,
+    shown_neighbours,
+)
 from netkit._spec import names
 from netkit._spec.mac import mac as parse_mac
 from netkit._spec.neighbours import Neighbour, neighbour_address
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
 class Neighbours(Additions):
     """Who has which link-layer address: iterate, `add`, `replace`, `delete`.
 
+    The kernel's own entries of multicast addresses (state ``noarp``) are left out, as ``ip`` does.
+
     In ``with ns.neighbours as neighbours:``, or owned by a Scope, it is a scope: what was added through it
     is deleted at the end (what `replace` changed stays as it is). Otherwise what is added stays.
 
@@ -37,10 +45,8 @@ class Neighbours(Additions):
 
     def __iter__(self) -> Iterator[Neighbour]:
         called = {record.index: record.name for record in read_links(self._netns)}
-        replies = self._netns._live_runtime().route.dump(list_neighbours())
-        return iter(
-            [parse_neighbour(reply, lambda index: called.get(index, f"if{index}")) for reply in replies]
-        )
+        replies = shown_neighbours(self._netns._live_runtime().route.dump(list_neighbours()))
+        return iter(parse_neighbours(replies, lambda index: called.get(index, f"if{index}")))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

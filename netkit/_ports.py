@@ -52,7 +52,8 @@ class Ports:
         """Make a link of the same namespace a port, with these options; returns the link.
 
         It is released again when the bridge is deleted by netkit. ``cost`` is 1 to 65535,
-        ``priority`` 0 to 63; options left out keep the kernel's value.
+        ``priority`` 0 to 63; options left out keep the kernel's value. For a link that is a port
+        already, it changes the options; ``link.port`` reads them.
 
         Twin: ``ip link set LINK master BRIDGE`` and ``bridge link set dev LINK hairpin on ...``.
         Raises SpecError for a link of another namespace; KernelError with the kernel's words
@@ -64,12 +65,14 @@ class Ports:
         options = port_requests(index, port._called, hairpin, isolated, learning, flood, cost, priority)
         operation = f"make {port._called} a port of bridge '{self._name}'"
         runtime = self._open()
+        was_port = bool(options) and port._read().master == self._index
         runtime.route.request(set_link(index, master=self._index, operation=operation))
         try:
             for request in options:
                 runtime.route.request(request)
         except BaseException:
-            self.remove_port(port)
+            if not was_port:
+                self.remove_port(port)
             raise
         self._strangers.add(index)
         settle_carrier(runtime, index)

@@ -90,8 +90,10 @@ class RouteTable(Block):
     ) -> list[Route]:
         """The routes that match all that is given, from a fresh read.
 
-        Twin: ``ip route show table TABLE [dst] [dev] [via] [type] [proto]``.
+        ``type`` is ``unicast``, ``blackhole``, ``local`` ...: any type a route can have. Twin:
+        ``ip route show table TABLE [dst] [dev] [via] [type] [proto]``. Raises SpecError for a bad value.
         """
+        kind = None if type is None else names.route_type_name(names.route_type_number(type))
         wanted = None if dst is None else Route.build(dst, type="blackhole", family=family).dst
         require_device(dev, self._netns)
         device = None if dev is None else names.device(dev)
@@ -103,7 +105,7 @@ class RouteTable(Block):
             if (wanted is None or route.dst == wanted)
             and (device is None or route.dev == device or any(h.dev == device for h in route.nexthops))
             and (gateway is None or route.via == gateway or any(h.via == gateway for h in route.nexthops))
-            and (type is None or route.type == type)
+            and (kind is None or route.type == kind)
             and (protocol is None or route.proto == protocol)
         ]
 

@@ -7,6 +7,7 @@ import os
 import stat
 from fcntl import F_DUPFD_CLOEXEC, fcntl, ioctl
 
+from netkit._spec.value import shown
 from netkit._system.privilege import missing_capability
 from netkit._system.syscalls import CLONE_NEWNET
 from netkit.errors import KernelError, SpecError, kernel_error
@@ -62,6 +63,12 @@ def open_name_or_path(value: str | os.PathLike[str]) -> int:
     text = repr(path)
     if not isinstance(path, str) or not path or "\0" in path:  # pyright: ignore[reportUnnecessaryIsInstance]
         raise SpecError(f"{value!r} is no name and no path of a namespace: give a str or a Path without NUL")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise SpecError(
+            f"{text} is no name and no path of a namespace: it cannot be written in UTF-8"
+        ) from None
     if isinstance(value, str) and "/" not in value:
         path = registered_path(value)
     operation = f"open namespace {text}"
@@ -96,6 +103,9 @@ def registered_path(name: str) -> str:
     """Where a name is registered: one component below /run/netns, never outside it."""
     if not name or "/" in name or "\0" in name or name in (".", ".."):
         raise SpecError(f"namespace name {name!r} is no name in {NETNS_DIRECTORY}")
+    size = len(os.fsencode(name))
+    if size > 255:  # NAME_MAX
+        raise SpecError(f"namespace name {shown(name)} has {size} bytes, 255 is the most")
     return f"{NETNS_DIRECTORY}/{name}"
 
 

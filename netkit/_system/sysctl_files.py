@@ -52,9 +52,17 @@ def key_path(key: str) -> str:
             raise SpecError(f"sysctl key {shown(key)} has a part {part!r}: write it as net.ipv4.ip_forward")
     if any(ord(character) <= 32 for character in key):
         raise SpecError(f"sysctl key {shown(key)} contains a space or a control character")
+    _refuse_unwritable(key, "key")
     if not path.startswith("net/"):  # to set one would change the machine
         raise SpecError(f"sysctl key {shown(key)} belongs to no network namespace: only net.* does")
     return path
+
+
+def _refuse_unwritable(text: str, what: str) -> None:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise SpecError(f"sysctl {what} {shown(text)} cannot be written in UTF-8") from None
 
 
 def key_of(path: str) -> str:
@@ -68,8 +76,11 @@ def value_text(value: str | int) -> str:
         return str(int(value))
     if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise SpecError(f"sysctl value {shown(value)} is {type_of(value)}: give a str or an int")
+    _refuse_unwritable(value, "value")
     text = value.strip()
-    if any(character in text for character in "\0\n\r"):
+    if "\0" in text:
+        raise SpecError(f"sysctl value {shown(value)} contains NUL")
+    if any(character in text for character in "\n\r"):
         raise SpecError(f"sysctl value {shown(value)} has more than one line")
     return text
 

@@ -194,3 +194,18 @@ def test_loopback_takes_addresses_of_both_families(host: Namespace) -> None:
         host.links["lo"].addresses.add(value)
         assert value in addresses(host, "lo")
         assert host.ping(value.partition("/")[0], timeout=0.5).loss == 0
+
+
+@pytest.mark.parametrize("mtu", [1279, 1280])
+def test_ipv6_on_a_link_with_too_small_an_mtu(host: Namespace, mtu: int) -> None:
+    """The kernel refuses with EINVAL and no word."""
+    run_in(host, *"ip link add v0 type veth peer name v1".split())
+    link = host.links["v0"].set(mtu=mtu).up()
+    if mtu == 1280:
+        assert link.addresses.add("fd00::1/64") in link.addresses
+        return
+    with pytest.raises(
+        KernelError, match=r"EINVAL\). IPv6 needs an MTU of 1280, and it is 1279: set\(mtu=1280\)"
+    ):
+        link.addresses.add("fd00::1/64")
+    assert link.addresses.add("10.0.0.1/24") in link.addresses

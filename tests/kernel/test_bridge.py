@@ -506,8 +506,11 @@ def test_a_taken_name_says_where() -> None:
     with Namespace("host") as host:
         run_in(host, "ip", "link", "add", "br0", "type", "veth")
         before = ip(host, "address", "show")
-        with pytest.raises(ExistsError, match=r"'br0'.* in namespace 'host'"):
+        with pytest.raises(
+            ExistsError, match=r"The name 'br0' is taken in namespace 'host'; Bridge.open\("
+        ) as caught:
             Bridge(host, "br0", address="10.0.0.1/24").create()
+        assert caught.value.netns == "namespace 'host'"
         assert ip(host, "address", "show") == before
 
 
@@ -515,8 +518,9 @@ def test_an_index_that_a_stranger_has(host: Namespace) -> None:
     index = host._live_runtime().new_index() + 1
     run_in(host, "ip", "link", "add", "mine", "index", str(index), "type", "bridge")
     before = link(host, "mine")
-    with pytest.raises(KernelError):
+    with pytest.raises(KernelError) as caught:
         Bridge(host, "br0", address=["10.0.0.1/24", "fd00::1/64"]).create()
+    assert "is taken" not in str(caught.value), "it is not the name"
     assert link(host, "mine") == before
     assert addresses(host, "mine") == []
     assert names(host) == ["lo", "mine"]

@@ -69,7 +69,7 @@ SCRIPTS: dict[str, list[Step]] = {
         veth(), bridge("br0", stp=True, ageing_time=60), bridge("br11"),
         port("a", "br0", hairpin=True, cost=9),
         port("a", "br11"), port("br0", "br11"), port("lo", "br0"),
-        port("b", "br0", isolated=True, priority=5),
+        port("b", "br0", isolated=True, priority=5), port("b", "br0", cost=7),
         lambda ns: Bridge.open(ns, "a"), link("br0", "delete"), lambda ns: print(ns.links["a"].master),
     ],
     "addresses": [

@@ -413,7 +413,7 @@ def test_F13_sockets_opened_on_use_are_in_the_right_namespace(host: Namespace) -
 
 def test_it_shows_what_it_is(stranger: str) -> None:
     ns = Namespace("red")
-    assert repr(ns) == "<Namespace namespace 'red' (new)>"
+    assert repr(ns) == "<Namespace 'red' (new)>"
     with ns:
         assert "'red'" in repr(ns)
     assert "deleted" in repr(ns)

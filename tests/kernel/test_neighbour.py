@@ -37,6 +37,17 @@ def said(ns: Namespace, address: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
+def test_what_ip_shows_and_no_more(host: Namespace, wired: VethPair) -> None:
+    """Not the kernel's own entries of multicast addresses, of which there are some after IPv6 was up."""
+    host.neighbours.add(ADDRESS[4], mac=MAC, dev=wired.link)
+    assert host.ping("10.0.0.2", timeout=2).loss == 0
+    hidden = {each["dst"] for each in ip(host, "neighbour", "show", "nud", "noarp")}
+    assert hidden, "nothing to leave out"
+    found = {str(each.address): each.state for each in host.neighbours}
+    assert found == {each["dst"]: each["state"][0].lower() for each in ip(host, "neighbour", "show")}
+    assert not hidden & set(found)
+
+
 @pytest.mark.parametrize("family", [4, 6])
 def test_add_replace_delete(host: Namespace, wired: VethPair, family: int) -> None:
     address = ADDRESS[family]

@@ -84,16 +84,20 @@ def test_keys_are_those_of_sysctl(host: Host, key: str, path: str) -> None:
 @pytest.mark.parametrize(
     "key",
     ["", ".", "net..ipv4", "net.ipv4.", "/proc/sys/net", "../../etc/passwd", "net/../../x", "net/./x",
-     "a b", "a\0b", "net.ipv4.ip_forward\n"],
+     "a b", "a\0b", "net.ipv4.ip_forward\n", "net.ipv4.\ud800"],
 )  # fmt: skip
 def test_a_key_never_leads_out(key: str) -> None:
     with pytest.raises(SpecError, match="sysctl key"):
         sysctl.key_path(key)
 
 
-@pytest.mark.parametrize("value", [1.5, None, b"1", [1], "1\n2", "a\0b"])
-def test_values_are_one_line(value: object) -> None:
-    with pytest.raises(SpecError, match="sysctl value"):
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [(1.5, "a float"), (None, "a NoneType"), (b"1", "a bytes"), ([1], "a list"),
+     ("1\n2", "more than one line"), ("a\0b", "contains NUL"), ("\ud800", "cannot be written in UTF-8")],
+)  # fmt: skip
+def test_values_are_one_line(value: object, rule: str) -> None:
+    with pytest.raises(SpecError, match=f"sysctl value .*{rule}"):
         sysctl.value_text(value)  # type: ignore[arg-type]
     assert (sysctl.value_text(True), sysctl.value_text(7), sysctl.value_text(" 1 2 ")) == ("1", "7", "1 2")
 

@@ -253,7 +253,7 @@ def test_it_is_a_mapping_of_namespaces() -> None:
         )
         assert net["box1"] is net.get("box1") is dict(net.items())["box1"]
         assert ("box1" in net, "lan" in net, net.get("lan")) == (True, False, None)
-        assert repr(net["box1"]) == "<Namespace namespace 'box1'>"
+        assert repr(net["box1"]) == "<Namespace 'box1'>"
         with pytest.raises(NotFoundError, match=r"cannot find namespace 'box11'.*Did you mean 'box1'\?"):
             net["box11"]
         with pytest.raises(KeyError, match="There are lan"):

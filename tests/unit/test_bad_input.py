@@ -224,9 +224,24 @@ def test_namespace_names(lab: Lab, value: Any, rule: str) -> None:
     assert rule in refusal(lab, lambda lab: Namespace(value, persistent=True), SpecError)
 
 
-@pytest.mark.parametrize("value", ["", ".", "..", "a\0b"])
-def test_opening_by_a_bad_name(lab: Lab, value: str) -> None:
-    assert repr(value) in refusal(lab, lambda lab: Namespace.open(value), SpecError)
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        ("", "give a str or a Path"),
+        (".", "is no name in /run/netns"),
+        ("..", "is no name in /run/netns"),
+        ("a\0b", "without NUL"),
+        ("\ud800", "cannot be written in UTF-8"),
+        ("/run/\ud800", "cannot be written in UTF-8"),
+    ],
+)
+def test_opening_by_a_bad_name(lab: Lab, value: str, rule: str) -> None:
+    message = refusal(lab, lambda lab: Namespace.open(value), SpecError)
+    assert (repr(value) in message, rule in message) == (True, True), message
+
+
+def test_opening_by_a_name_that_no_file_can_have(lab: Lab) -> None:
+    assert "has 256 bytes, 255 is the most" in refusal(lab, lambda lab: Namespace.open("x" * 256), SpecError)
 
 
 # -- addresses, networks, MACs ---------------------------------------------------------------
@@ -561,6 +576,9 @@ COMBINATIONS: dict[str, Case] = {
     ),
     "a table's name": (lambda lab: RouteTable(lab.host, "no such"), ["'no such'", "rt_tables"]),
     "table 0": (lambda lab: RouteTable(lab.host, 0), ["no table", "254 is main"]),
+    "routes.filter by a type": (
+        lambda lab: lab.host.routes.filter(type="blackhol"), ["'blackhol'", "blackhole"],
+    ),
     "routes.get of a network": (
         lambda lab: lab.host.routes.get("10.0.0.0/24"), ["'10.0.0.0/24'"],
     ),

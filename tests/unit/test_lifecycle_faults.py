@@ -300,6 +300,21 @@ def test_what_a_failed_create_could_not_take_back_is_noted(lab: Lab) -> None:
     lab.red.links["a"].delete()
 
 
+@pytest.mark.parametrize("port_before", [True, False])
+def test_a_refused_option_of_a_port_leaves_it_as_it_was(lab: Lab, port_before: bool) -> None:
+    """A link that was a port already stays one; a link that was none is released."""
+    link = VethPair(lab.red, lab.blue, name="a", peer_name="b").create().link
+    bridge = Bridge(lab.red, "br0").create()
+    if port_before:
+        bridge.add_port(link, cost=7)
+    ports, before = bridge.ports, link.port
+    lab.kernel.refuse(3, errno.EINVAL)  # a look at its master, the master, the options
+    with pytest.raises(KernelError, match="EINVAL"):
+        bridge.add_port(link, cost=9)
+    assert (bridge.ports, link.port) == (ports, before)
+    assert len(ports) == port_before
+
+
 def test_gone_while_it_is_taken_back_is_no_note(lab: Lab) -> None:
     lab.kernel.refuse(2, errno.ENOMEM)
     lab.kernel.before(

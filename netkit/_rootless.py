@@ -99,9 +99,14 @@ class BrokerOpener:
 
         return undisturbed(open_it, socket.close)
 
+    def ask_netlink(self, fd: int, protocol: int) -> _AskedNetlink:
+        """The same; the broker opens it while this process goes on."""
+        return _AskedNetlink(
+            self.broker.ask("socket", [fd], **_numbers(AF_NETLINK, SOCK_RAW, protocol)), protocol
+        )
+
     def _socket(self, fd: int, family: int, kind: int, protocol: int) -> int:
-        numbers = {"family": int(family), "kind": int(kind), "protocol": int(protocol)}
-        return self.broker.request("socket", [fd], **numbers)[1][0]
+        return self.broker.request("socket", [fd], **_numbers(family, kind, protocol))[1][0]
 
     def inside(self, fd: int, function: Callable[[], T]) -> T:
         """Run a short function of ours, here: the sysctls that it reads and writes are those inside."""
@@ -178,6 +183,32 @@ class BrokerOpener:
     def registered(self, name: str, fd: int) -> Registered:
         """As for `register`: nothing of a rootless process outlives it."""
         _refuse(f"adopt namespace '{name}'", "Without root a namespace ends with the process that made it")
+
+
+class _AskedNetlink:
+    """A netlink socket that the broker opens meanwhile."""
+
+    __slots__ = ("_asked", "_protocol")
+
+    def __init__(self, asked: broker.Asked, protocol: int) -> None:
+        self._asked = asked
+        self._protocol = protocol
+
+    def answer(self) -> Transport:
+        """The socket."""
+
+        def take() -> socket:
+            return socket(AF_NETLINK, SOCK_RAW, self._protocol, self._asked.answer()[0])
+
+        return undisturbed(take, socket.close)
+
+    def drop(self) -> None:
+        """It is not going to be used."""
+        self._asked.drop()
+
+
+def _numbers(family: int, kind: int, protocol: int) -> dict[str, int]:
+    return {"family": int(family), "kind": int(kind), "protocol": int(protocol)}
 
 
 def _discard(made: list[tuple[int, NetlinkSocket]]) -> None:

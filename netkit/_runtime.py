@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import ParamSpec, Protocol, TypeVar
 
-    from netkit._opener import Opener
+    from netkit._opener import AskedNetlink, Opener
     from netkit._system.process import Fresh
 
     P = ParamSpec("P")
@@ -52,6 +52,7 @@ class Runtime:
         self.opener = by
         self._lock = RLock()
         self._sockets: dict[int, NetlinkSocket] = {}
+        self._asked: AskedNetlink | None = None
         self._kept: dict[str, Closable] = {}
         self._place = ""
         self._noted = 0
@@ -111,6 +112,12 @@ class Runtime:
     def netfilter(self) -> NetlinkSocket:
         """The nfnetlink socket; it owns this process's nft table here."""
         return self._sockets.get(NETLINK_NETFILTER) or self._open(NETLINK_NETFILTER)
+
+    def expect_netfilter(self) -> None:
+        """The nfnetlink socket is going to be used: where another process opens it, that may begin."""
+        with self._lock:
+            if self.fd >= 0 and self._asked is None and NETLINK_NETFILTER not in self._sockets:
+                self._asked = self.opener.ask_netlink(self.fd, NETLINK_NETFILTER)
 
     @property
     def has_netfilter(self) -> bool:
@@ -226,6 +233,9 @@ class Runtime:
         """Close the helpers, the sockets and the descriptor, each even if another fails."""
         with self._lock:
             fd, self.fd = self.fd, -1
+            asked, self._asked = self._asked, None
+            if asked is not None:
+                asked.drop()
             closing: list[Closable] = [*self._kept.values(), *self._sockets.values()]
             self._kept.clear()
             problem: Exception | None = None
@@ -243,8 +253,14 @@ class Runtime:
     def _open(self, protocol: int) -> NetlinkSocket:
         with self._lock:
             if protocol not in self._sockets:
-                self._sockets[protocol] = self.open_netlink(protocol)
+                self._sockets[protocol] = self._asked_for(protocol) or self.open_netlink(protocol)
             return self._sockets[protocol]
+
+    def _asked_for(self, protocol: int) -> NetlinkSocket | None:
+        if self._asked is None or protocol != NETLINK_NETFILTER:
+            return None
+        asked, self._asked = self._asked, None
+        return self._called(NetlinkSocket(asked.answer()), protocol)
 
     def _called(self, sock: NetlinkSocket, protocol: int) -> NetlinkSocket:
         sock.label = self.label
@@ -325,6 +341,7 @@ def _after_fork() -> None:
             os.close(runtime.fd)
             runtime.fd = -1
         runtime._kept.clear()
+        runtime._asked = None
         runtime._noted = 0
     _registry.clear()
 

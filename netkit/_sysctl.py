@@ -11,11 +11,9 @@ from netkit.errors import NotFoundError, StateError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, TypeVar
+    from typing import Any
 
     from netkit._namespace import Namespace
-
-    T = TypeVar("T")
 
 
 class Sysctls:
@@ -75,23 +73,6 @@ class Sysctls:
         return f"<Sysctls of {self._netns._called()}>"
 
 
-class _Begin:
-    """Begins overrides, on a thread that is in their namespace."""
-
-    __slots__ = ("_overrides",)
-
-    def __init__(self, overrides: Sequence[system.Override]) -> None:
-        self._overrides = overrides
-
-    def __call__(self) -> None:
-        for override in self._overrides:
-            override.begin(_here)
-
-
-def _here(function: Callable[[], T]) -> T:
-    return function()
-
-
 def _runtime_of(override: SysctlOverride) -> Runtime:
     return override._netns._live_runtime()
 
@@ -142,7 +123,7 @@ class SysctlOverride(Resource):
         for runtime, some in groupby(members, _runtime_of):
             run: list[SysctlOverride] = list(some)
             with deferred_signals():  # else they could go on to begin behind the back of an undoing
-                runtime.inside(_Begin([each._planned() for each in run]))
+                system.begin_all([each._planned() for each in run], runtime.inside)
             for each in run:
                 each._made()
             progress(len(run))

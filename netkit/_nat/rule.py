@@ -48,6 +48,9 @@ class NatCounters(tuple[int, int]):
         return f"<{self[0]} packets, {self[1]} bytes>"
 
 
+_EXPECTED = 16  # sockets that another process opens meanwhile
+
+
 class NatRule(Resource):
     """One NAT rule in a namespace. Made by `masquerade`, `snat`, `dnat` and `redirect`.
 
@@ -246,6 +249,15 @@ class NatRule(Resource):
         with deferred_signals():  # what was added is known by the token alone
             self._backend, (self._token,) = add_rules(self._runtime, self._wanted, [self._spec])
             undo.add(partial(self._backend.remove, self._token))
+
+    @classmethod
+    def _prepare(cls, resources: Sequence[Any], progress: Callable[[int], object]) -> None:
+        """Their sockets are opened while links are made."""
+        rules: Sequence[NatRule] = resources
+        runtimes = {rule._netns._open: None for rule in rules if rule._wanted != "iptables"}
+        for runtime in [*runtimes][:_EXPECTED]:
+            if runtime is not None:
+                runtime.expect_netfilter()
 
     @classmethod
     def _begin_many(cls, members: Sequence[Any], group: int, progress: Callable[[int], object]) -> None:

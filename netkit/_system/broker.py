@@ -14,8 +14,8 @@ from netkit._system import broker_frames as frames
 from netkit._system import sysctl_lock
 from netkit._system.interpreter import spawn_helper
 from netkit._system.namespace_files import path_identity
-from netkit._system.signals import deferred_signals
-from netkit.errors import StateError
+from netkit._system.signals import deferred_signals, undisturbed
+from netkit.errors import KernelError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from netkit._system.broker_values import Value
+    from netkit._system.sysctl_change import Outcome, Wanted
 
 
 class Broker:
@@ -31,7 +32,9 @@ class Broker:
     def __init__(self) -> None:
         self._lock = RLock()
         self._serial = 0
+        self._pending: list[int] = []
         self._early: dict[int, frames.Frame] = {}
+        self._unwanted: set[int] = set()
         self._sock: socket | None = None
         self.pid = 0
         ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
@@ -64,32 +67,62 @@ class Broker:
         frame: frames.Frame | None = None
         try:
             with deferred_signals(), self._lock:
-                frame = _checked(self._asked(what, fds, fields))
+                frame = self._answer(self._ask(what, fds, fields))
         except BaseException:
             if frame is not None:  # interrupted: nobody gets to know of them
                 frames.close_all(frame.fds)
             raise
         return frame.value, frame.fds
 
-    def _asked(self, what: str, fds: Sequence[int], fields: dict[str, Value]) -> frames.Frame:
-        if self._sock is None:
-            raise _ended()
-        serial = self._serial = (self._serial + 1) & 0x7FFFFFFF or 1
-        try:
-            frames.send(self._sock, frames.REQUEST, serial, {"request": what, **fields}, fds)
-        except (BrokenPipeError, ConnectionResetError):
-            raise self._lost() from None
-        return self._answer(serial)
+    def ask(self, what: str, fds: Sequence[int] = (), /, **fields: Value) -> Asked:
+        """`request` whose answer is fetched later; the broker works meanwhile.
+
+        A few at a time: both ends would wait for ever if neither's answers fitted into the socket.
+        """
+        return undisturbed(lambda: Asked(self, self._ask(what, fds, fields)), Asked.drop)
+
+    def _ask(self, what: str, fds: Sequence[int], fields: dict[str, Value]) -> int:
+        with self._lock:
+            if self._sock is None:
+                raise _ended()
+            serial = self._serial = (self._serial + 1) & 0x7FFFFFFF or 1
+            try:
+                frames.send(self._sock, frames.REQUEST, serial, {"request": what, **fields}, fds)
+            except (BrokenPipeError, ConnectionResetError):
+                raise self._lost() from None
+            self._pending.append(serial)
+            return serial
 
     def _answer(self, serial: int) -> frames.Frame:
-        """The answer to a request; a finalizer may have asked in between and met this one first."""
+        """The answer to a request; one that was asked for earlier, or by a finalizer, may come first."""
         while serial not in self._early:
-            frame = self._receive()
-            self._early[frame.serial or serial] = frame  # 0: it could not even be read
-        return self._early.pop(serial)
+            frame = self._received()
+            due = self._pending.pop(0)  # they are answered in order
+            if due in self._unwanted:
+                self._unwanted.discard(due)
+                frames.close_all(frame.fds)
+            else:
+                self._early[due] = frame
+        return _checked(self._early.pop(serial))
+
+    def _drop(self, serial: int) -> None:
+        with self._lock:
+            frame = self._early.pop(serial, None)
+            if frame is not None:
+                frames.close_all(frame.fds)
+            elif self._sock is not None:
+                self._unwanted.add(serial)
+
+    def _received(self) -> frames.Frame:
+        """The next answer, which may be that there is no room for its descriptors here."""
+        try:
+            return self._receive()
+        except KernelError as problem:
+            return frames.Frame(frames.ERROR, 0, frames.error_value(problem), [])
 
     def _receive(self) -> frames.Frame:
-        assert self._sock is not None
+        if self._sock is None:
+            raise _ended()
         try:
             frame = frames.receive(self._sock)
         except ConnectionResetError:
@@ -125,6 +158,27 @@ class Broker:
         sock, self._sock = self._sock, None
         if sock is not None:
             sock.close()
+        while self._early:
+            frames.close_all(self._early.popitem()[1].fds)
+
+
+class Asked:
+    """A request that the broker has, and whose answer nobody has fetched."""
+
+    __slots__ = ("_broker", "_serial")
+
+    def __init__(self, broker: Broker, serial: int) -> None:
+        self._broker = broker
+        self._serial = serial
+
+    def answer(self) -> list[int]:
+        """The descriptors that came, which are the caller's from now on."""
+        with self._broker._lock:
+            return self._broker._answer(self._serial).fds
+
+    def drop(self) -> None:
+        """Nobody is going to fetch it."""
+        self._broker._drop(self._serial)
 
 
 def _spawn(control: int) -> int:
@@ -181,10 +235,12 @@ class RemoteSysctls:
         """Set it; whether it differed."""
         return bool(self._broker.request("write", [self._fd], path=path, text=text, key=key)[0])
 
-    def set_value(self, path: str, text: str, key: str | None) -> tuple[dict[str, str], dict[str, str]]:
-        """Set it if it differs, with what it was and what came of it."""
-        before, after = self._broker.request("set_value", [self._fd], path=path, text=text, key=key)[0]
-        return dict(before), dict(after)
+    def set_values(self, wanted: Sequence[Wanted]) -> Outcome:
+        """Set each if it differs, until one is refused, with what it was and what came of it."""
+        paths, texts, keys = ([*each] for each in zip(*wanted, strict=True))
+        answer, _ = self._broker.request("set_values", [self._fd], paths=paths, texts=texts, keys=keys)
+        done, problem = answer
+        return [(before, after) for before, after in done], problem and frames.error_of(problem)
 
 
 class RemoteRegistration:

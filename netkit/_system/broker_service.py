@@ -8,7 +8,7 @@ from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
 from netkit._spec import names
 from netkit._system import namespace_files, sysctl_change, sysctl_files
 from netkit._system.broker_child import Order, Refused, execute, start
-from netkit._system.broker_frames import REQUEST, Frame
+from netkit._system.broker_frames import REQUEST, Frame, error_value
 from netkit._system.registration import Registration, register_mount
 from netkit._system.worker import enter, make_namespace, there_and_back
 from netkit.errors import ProtocolError
@@ -43,7 +43,7 @@ _ORDER: dict[str, tuple[type, ...]] = {
 }
 _LISTS = {
     "groups": int, "blocked": int, "ignored": int, "targets": int, "processors": int, "limits": str,
-    "programs": bytes, "argv": bytes, "environment": bytes, "paths": str,
+    "programs": bytes, "argv": bytes, "environment": bytes, "paths": str, "texts": str, "keys": str,
 }  # fmt: skip
 # Request: its fields, and how many descriptors come with it (-1: the two of `start`, and one per target).
 _REQUESTS: dict[str, tuple[dict[str, tuple[type, ...]], int]] = {
@@ -53,7 +53,7 @@ _REQUESTS: dict[str, tuple[dict[str, tuple[type, ...]], int]] = {
     "read_each": ({"paths": (list,)}, 1),
     "write": ({"path": (str,), "text": (str,), "key": (str, type(None))}, 1),
     "present": ({"path": (str,)}, 1),
-    "set_value": ({"path": (str,), "text": (str,), "key": (str, type(None))}, 1),
+    "set_values": ({"paths": (list,), "texts": (list,), "keys": (list,)}, 1),
     "list": ({"path": (str,)}, 1),
     "run": ({**_ORDER, "programs": (list,), "argv": (list,), "environment": (list,)}, -1),
     "call": ({**_ORDER, "paths": (list,), "environment": (list,)}, -1),
@@ -199,10 +199,14 @@ class Service:
     def _present(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> bool:
         return _inside(fds[0], lambda: sysctl_files.present(_net(fields)))
 
-    def _set_value(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> Value:
-        path, text, key = _net(fields), fields["text"], fields["key"]
-        before, after = _inside(fds[0], lambda: sysctl_change.set_value(path, text, key))
-        return [{**before}, {**after}]
+    def _set_values(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> Value:
+        paths, texts, keys = (fields[each] for each in ("paths", "texts", "keys"))
+        if not len(paths) == len(texts) == len(keys):
+            raise ProtocolError(f"{len(paths)} sysctls with {len(texts)} values and {len(keys)} keys")
+        wanted = [*zip(map(sysctl_files.key_path, paths), texts, keys, strict=True)]
+        done, problem = _inside(fds[0], lambda: sysctl_change.set_values(wanted))
+        changes: Value = [[{**before}, {**after}] for before, after in done]
+        return [changes, None if problem is None else error_value(problem)]
 
     def _list(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> Value:
         listed = _inside(fds[0], lambda: sysctl_files.names_in(_net(fields)))

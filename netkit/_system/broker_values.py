@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _INT, _SIZE = Struct("=q"), Struct("=I")
 _DEEPEST = 8
+_CONSTANTS: dict[bytes, Value] = {b"N": None, b"T": True, b"F": False}
 
 
 def encode(value: Value) -> bytes:
@@ -57,52 +58,60 @@ def _put(value: object, parts: list[bytes], depth: int) -> None:
 
 def decode(data: bytes) -> Value:
     """The value; ValueError unless the bytes are exactly one."""
-    reader = _Reader(data)
-    value = reader.value(0)
-    if reader.at != len(data):
-        raise ValueError(f"{len(data) - reader.at} bytes too many")
+    value, end = _get(data, 0, 0)
+    if end != len(data):
+        raise ValueError(f"{len(data) - end} bytes too many")
     return value
 
 
-class _Reader:
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
+def _get(data: bytes, at: int, depth: int) -> tuple[Value, int]:
+    """The value there, and where it ends."""
+    tag = data[at : at + 1]
+    if depth > _DEEPEST:
+        raise ValueError(f"nested more than {_DEEPEST} deep")
+    if tag in (b"s", b"b"):
+        start = at + 5
+        end = start + _count(data, at + 1, 1)
+        return (data[start:end].decode(errors="surrogateescape") if tag == b"s" else data[start:end]), end
+    if tag == b"i":
+        if at + 9 > len(data):
+            raise ValueError(f"cut short: an int at {at}")
+        return _INT.unpack_from(data, at + 1)[0], at + 9
+    if tag in _CONSTANTS:
+        return _CONSTANTS[tag], at + 1
+    if tag == b"l":
+        return _get_list(data, at + 1, depth + 1)
+    if tag == b"d":
+        return _get_dict(data, at + 1, depth + 1)
+    raise ValueError(f"no value begins with {tag!r}" if tag else f"cut short at {at}")
 
-    def take(self, size: int) -> bytes:
-        piece = self.data[self.at : self.at + size]
-        if len(piece) != size:
-            raise ValueError(f"cut short: {len(piece)} of {size} bytes at {self.at}")
-        self.at += size
-        return piece
 
-    def size(self, each: int) -> int:
-        """A count of things of at least so many bytes each."""
-        count: int = _SIZE.unpack(self.take(4))[0]
-        if count * each > len(self.data) - self.at:
-            raise ValueError(f"{count} at {self.at} is more than there is")
-        return count
+def _get_list(data: bytes, at: int, depth: int) -> tuple[Value, int]:
+    items: list[Value] = []
+    count, at = _count(data, at, 1), at + 4
+    for _ in range(count):
+        item, at = _get(data, at, depth)
+        items.append(item)
+    return items, at
 
-    def value(self, depth: int) -> Value:
-        tag = self.take(1)
-        if depth > _DEEPEST:
-            raise ValueError(f"nested more than {_DEEPEST} deep")
-        if tag in b"NTF":
-            return {b"N": None, b"T": True, b"F": False}[tag]
-        if tag == b"i":
-            return int(_INT.unpack(self.take(8))[0])
-        if tag == b"b":
-            return self.take(self.size(1))
-        if tag == b"s":
-            return self.take(self.size(1)).decode(errors="surrogateescape")
-        if tag == b"l":
-            return [self.value(depth + 1) for _ in range(self.size(1))]
-        if tag == b"d":
-            return dict(self._item(depth + 1) for _ in range(self.size(2)))
-        raise ValueError(f"no value begins with {tag!r}")
 
-    def _item(self, depth: int) -> tuple[str, Value]:
-        key = self.value(depth)
+def _get_dict(data: bytes, at: int, depth: int) -> tuple[Value, int]:
+    pairs: dict[str, Value] = {}
+    count, at = _count(data, at, 2), at + 4
+    for _ in range(count):
+        key, at = _get(data, at, depth)
         if not isinstance(key, str):
             raise ValueError(f"the key {key!r} is no str")
-        return key, self.value(depth)
+        pairs[key], at = _get(data, at, depth)
+    return pairs, at
+
+
+def _count(data: bytes, at: int, each: int) -> int:
+    """A count of things of at least so many bytes each, which follow it."""
+    rest = len(data) - at - 4
+    if rest < 0:
+        raise ValueError(f"cut short: a size at {at}")
+    count: int = _SIZE.unpack_from(data, at)[0]
+    if count * each > rest:
+        raise ValueError(f"{count} at {at} is more than there is")
+    return count

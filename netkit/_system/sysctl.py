@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from _thread import RLock
+from itertools import groupby
 
 from netkit._system import sysctl_lock
-from netkit._system.sysctl_change import reset_values, set_value, values_of
+from netkit._system.sysctl_change import reset_values, set_values, values_of
 from netkit._system.sysctl_files import (
+    elsewhere,
     key_of,
     key_path,
     present,
@@ -20,11 +22,11 @@ from netkit._system.sysctl_files import (
     write,
 )
 from netkit._system.sysctl_lock import SharedRecord
-from netkit.errors import NotFoundError, StateError
+from netkit.errors import NetkitError, NotFoundError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Protocol, TypeVar
 
     from netkit._system.sysctl_lock import Record
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
         def __call__(self, function: Callable[[], T], /) -> T: ...
 
 
-__all__ = ["Override", "key_of", "key_path", "present", "read", "value_text", "write"]
+__all__ = ["Override", "begin_all", "key_of", "key_path", "present", "read", "value_text", "write"]
 
 _SAME = {"net/ipv4/ip_forward": "net/ipv4/conf/all/forwarding"}
 
@@ -69,22 +71,21 @@ class Override:
         self._key = (identity, _SAME.get(path, path))
         self._shared: _Shared | None = None
 
-    def begin(self, inside: Inside | None = None) -> None:
-        """Set the value, remembering what it was unless somebody has done so already.
+    def begin(self) -> None:
+        """Set the value, remembering what it was unless somebody has done so already."""
+        begin_all([self], self._inside)
 
-        ``inside`` is for this call, where the calling thread is in the namespace already.
-        """
-        with _lock:
-            if self._shared is not None:
-                raise StateError(f"the override of {key_of(self._key[1])} has begun already")
-            shared = _shared.get(self._key) or _Shared(*self._key, self._alone, self._place)
-            shared.users.append(self)
-            _shared[self._key] = self._shared = shared
-            try:
-                shared.begin(self.text, inside or self._inside, self._given)
-            except BaseException:  # after a KeyboardInterrupt the value may have been written
-                self.end()
-                raise
+    def _check_new(self) -> None:
+        if self._shared is not None:
+            raise StateError(f"the override of {key_of(self._key[1])} has begun already")
+
+    def _join(self) -> _Step:
+        """Take part in the value, which is not set yet: how it is to be set."""
+        shared = _shared.get(self._key) or _Shared(*self._key, self._alone, self._place)
+        shared.users.append(self)
+        _shared[self._key] = self._shared = shared
+        first = shared.lock.enter() and len(shared.users) == 1
+        return _Step(shared.path, self.text, self._given, shared.lock, first)
 
     def end(self) -> None:
         """The last user gives the old values back, where they are unchanged since. Twice is nothing."""
@@ -105,6 +106,13 @@ class Override:
                 self._rejoin(shared)
                 raise
             self._leave(shared)
+
+    def _end_after(self, problem: BaseException) -> None:
+        """`end` of what could not be begun, or others with it."""
+        try:
+            self.end()
+        except (NetkitError, OSError) as leftover:  # it can be tried again
+            problem.add_note(f"netkit could not give back sysctl {self._given}: {leftover}")
 
     def forget(self) -> None:
         """Leave the value for good: neither this nor a later `end` of another user takes it back."""
@@ -148,65 +156,116 @@ class _Shared:
         self.users: list[Override] = []
         self.lock = SharedRecord(identity, path, alone, place)
 
-    def begin(self, text: str, inside: Inside, key: str) -> None:
-        first = self.lock.enter() and len(self.users) == 1
-        try:
-            change(self.path, text, self.lock, first, inside, key)
-        finally:
-            self.lock.release()
-
     def give_way(self, text: str, other: str, inside: Inside) -> None:
         """A nested user ends: the value of the one before it holds again."""
         self.lock.load()
         if text.split() != other.split() and inside(lambda: read(self.path)).split() == text.split():
-            change(self.path, other, self.lock, False, inside)
+            step = _Step(self.path, other, key_of(self.path), self.lock, False)
+            inside(lambda: _take([step]))
 
 
-def change(
-    path: str, text: str, lock: SharedRecord, first: bool, inside: Inside, key: str | None = None
-) -> None:
-    """Write the value, and note in the record what it and all that the write resets were.
-
-    Before the write the record says what it is to make, for it may be the last thing this process does.
-    """
-    record = lock.record
-
-    def there() -> None:
-        # The record is filled here, on the thread that also ends when the caller is interrupted.
-        if not lock.is_read:
-            _remember(record, path, first, *set_value(path, text, key))
-            return
-        before = values_of(path)
-        if first and not _goes_on(record, path, before[path]):
-            record.before, record.after = before, {}
-        known = {**record.after}
-        if lock.is_read and before[path].split() != text.split():
-            _expect(record, path, text, before)
-            lock.save()
+def begin_all(overrides: Sequence[Override], inside: Inside) -> None:
+    """Begin several of one namespace, in order, in one visit there; all or none."""
+    with _lock:
+        for each in overrides:
+            each._check_new()
+        begun: list[Override] = []
+        steps: list[_Step] = []
         try:
-            changed = write(path, text, key, before[path])
-        except BaseException:
-            record.after = known
-            lock.save()
+            try:
+                for each in overrides:
+                    begun.append(each)
+                    steps.append(each._join())
+                # The records are filled there, by the thread that goes on when the caller is interrupted.
+                inside(lambda: _take(steps))
+            finally:
+                for step in steps:
+                    step.lock.release()
+        except BaseException as problem:  # after a KeyboardInterrupt the values may have been written
+            for each in reversed(begun):
+                each._end_after(problem)
             raise
+
+
+class _Step:
+    """A value to be set, and the record of what it and all that the write resets were."""
+
+    __slots__ = ("first", "key", "lock", "path", "text")
+
+    def __init__(self, path: str, text: str, key: str, lock: SharedRecord, first: bool) -> None:
+        self.path = path
+        self.text = text
+        self.key = key
+        self.lock = lock
+        self.first = first
+
+    def goes_ahead(self) -> bool:
+        """Whether the record is to say beforehand what is written: somebody may read it if this process dies.
+
+        Not where another process sets it, which dies with this one, and the namespace with both.
+        """
+        return self.lock.is_read and elsewhere() is None
+
+    def remember(self, before: dict[str, str], after: dict[str, str]) -> None:
+        """What was set and what of."""
+        record = self.lock.record
+        self.start(before)
+        for each in after:
+            record.before.setdefault(each, before[each])
+        record.after.update(after)
+        if self.lock.is_read:
+            self.lock.save()
+
+    def start(self, before: dict[str, str]) -> None:
+        """Begin the record, unless it goes on."""
+        if self.first and not _goes_on(self.lock.record, self.path, before[self.path]):
+            self.lock.record.before, self.lock.record.after = before, {}
+
+
+def _take(steps: Sequence[_Step]) -> None:
+    """Set the values, in order; to be called inside."""
+    for ahead, some in groupby(steps, _Step.goes_ahead):
+        if ahead:
+            for step in some:
+                _change(step)
+        else:
+            _set([*some])
+
+
+def _set(steps: Sequence[_Step]) -> None:
+    done, problem = set_values([(step.path, step.text, step.key) for step in steps])
+    for step, change in zip(steps, done, strict=False):
+        step.remember(*change)
+    if problem is not None:
+        try:
+            raise problem
+        finally:
+            problem = None  # its traceback refers to this frame: no cycle
+
+
+def _change(step: _Step) -> None:
+    """Before the write the record says what it is to make, for it may be the last thing this process does."""
+    path, text, record = step.path, step.text, step.lock.record
+    before = values_of(path)
+    step.start(before)
+    known = {**record.after}
+    if before[path].split() != text.split():
+        _expect(record, path, text, before)
+        step.lock.save()
+    try:
+        changed = write(path, text, step.key, before[path])
+    except BaseException:
         record.after = known
-        record.after[path] = read(path) if changed else before[path]
-        reset = reset_values(path, record.after[path]) if changed else {}
-        for each, value in reset.items():
-            if each in before and before[each] != value:
-                record.before.setdefault(each, before[each])
-                record.after[each] = value
-        lock.save()
-
-    inside(there)
-
-
-def _remember(record: Record, path: str, first: bool, before: dict[str, str], after: dict[str, str]) -> None:
-    if first and not _goes_on(record, path, before[path]):
-        record.before, record.after = before, {}
-    for each in after:
-        record.before.setdefault(each, before[each])
-    record.after.update(after)
+        step.lock.save()
+        raise
+    record.after = known
+    record.after[path] = read(path) if changed else before[path]
+    reset = reset_values(path, record.after[path]) if changed else {}
+    for each, value in reset.items():
+        if each in before and before[each] != value:
+            record.before.setdefault(each, before[each])
+            record.after[each] = value
+    step.lock.save()
 
 
 def _goes_on(record: Record, path: str, value: str) -> bool:

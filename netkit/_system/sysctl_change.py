@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from netkit._system.sysctl_files import elsewhere, names_in, read, read_each, write
+from netkit.errors import NetkitError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    # A path, the text it is set to, and what a refusal calls it.
+    Wanted = tuple[str, str, str]
+    # What was before, and what is now other than before, and the value itself.
+    Change = tuple[dict[str, str], dict[str, str]]
+    # As many as were set, in order; and why it was not all of them.
+    Outcome = tuple[list[Change], Exception | None]
 
 
-def set_value(path: str, text: str, key: str | None) -> tuple[dict[str, str], dict[str, str]]:
-    """Set it if it differs: what was before, and what is now other than before, and the value itself.
-
-    One request where the broker does it. ``key`` is what a refusal calls it.
-    """
+def set_values(wanted: Sequence[Wanted]) -> Outcome:
+    """Set each if it differs, until one is refused: one request where the broker does it."""
     if there := elsewhere():
-        return there.set_value(path, text, key)
+        return there.set_values(wanted)
+    done: list[Change] = []
+    try:
+        for path, text, key in wanted:
+            done.append(_set_value(path, text, key))
+    except (NetkitError, OSError) as problem:
+        return done, problem
+    return done, None
+
+
+def _set_value(path: str, text: str, key: str) -> Change:
     before = values_of(path)
     if not write(path, text, key, before[path]):
         return before, {path: before[path]}

@@ -13,8 +13,10 @@ from netkit.errors import KernelError, NotFoundError, SpecError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Protocol, TypeVar
+
+    from netkit._system.sysctl_change import Outcome, Wanted
 
     T = TypeVar("T")
 
@@ -26,9 +28,7 @@ if TYPE_CHECKING:
         def present(self, path: str) -> bool: ...
         def names_in(self, path: str) -> list[str]: ...
         def write(self, path: str, text: str, key: str | None) -> bool: ...
-        def set_value(
-            self, path: str, text: str, key: str | None
-        ) -> tuple[dict[str, str], dict[str, str]]: ...
+        def set_values(self, wanted: Sequence[Wanted]) -> Outcome: ...
 
 
 DIRECTORY = "/proc/sys"

@@ -103,6 +103,9 @@ class FakeOpener:
             raise
         return made
 
+    def ask_netlink(self, fd: int, protocol: int) -> None:
+        """Nobody would open it meanwhile."""
+
     def open_netlink(self, fd: int, protocol: int) -> FakeTransport:
         """A socket that speaks to the namespace; only rtnetlink is simulated."""
         if protocol != _NETLINK_ROUTE:

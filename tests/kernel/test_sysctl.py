@@ -223,6 +223,33 @@ def test_a_scope_owns_it(host: Namespace) -> None:
     assert (said(host, TTL), said(host, FORWARD)) == ("64", "0")
 
 
+def test_several_together_hold_and_come_back(host: Namespace) -> None:
+    """Two of them say the same, and one a device's value that another one sets, too."""
+    run_in(host, "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+    before = everything(host)
+    pairs = ((TTL, 99), (FORWARD, 1), ("net.ipv4.conf.v0.forwarding", 0), (ALL_FORWARDING, 1), (TTL, 98))
+    with Scope() as scope:
+        scope.own(*(host.sysctl.override(key, value) for key, value in pairs))
+        now = (TTL, FORWARD, "net.ipv4.conf.v0.forwarding", "net.ipv4.conf.v1.forwarding")
+        assert [said(host, key) for key in now] == ["98", "1", "0", "1"]
+    assert everything(host) == before
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_one_of_several_that_is_refused_takes_the_others_back(named: bool) -> None:
+    with Namespace("box" if named else None) as box, Scope() as scope:
+        before = everything(box)
+        keys = {FORWARD: 1, TTL: 99, "net.ipv4.conf.all.rp_filter": "junk", "net.ipv4.conf.lo.rp_filter": 1}
+        overrides = [box.sysctl.override(key, value) for key, value in keys.items()]
+        with pytest.raises(KernelError, match=r"rp_filter to 'junk'.*EINVAL") as caught:
+            scope.own(*overrides)
+        assert not getattr(caught.value, "__notes__", None)
+        assert everything(box) == before
+        scope.own(overrides[0], overrides[1], overrides[3])  # they can be begun again
+        assert [said(box, key) for key in (FORWARD, TTL)] == ["1", "99"]
+    assert not box.exists
+
+
 @pytest.mark.parametrize("key", [FORWARD, ALL_FORWARDING])
 def test_what_the_kernel_resets_along_comes_back(host: Namespace, key: str) -> None:
     run_in(host, "ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")

@@ -383,3 +383,81 @@ def test_doctor_says_which_and_why(nobody: Ordinary) -> None:
     detail = found["how namespaces are made"]["detail"]
     assert detail.startswith("without root, by a helper process in a user namespace")
     assert "CAP_SYS_ADMIN and CAP_NET_ADMIN are missing" in detail
+
+
+LISTENING = """
+from netkit._system import broker
+asked = []
+request, ask = broker.Broker.request, broker.Broker.ask
+def noted(function):
+    def call(self, what, *args, **fields):
+        asked.append(what if function is request else what + ", meanwhile")
+        return function(self, what, *args, **fields)
+    return call
+broker.Broker.request, broker.Broker.ask = noted(request), noted(ask)
+"""
+
+
+@pytest.mark.parametrize("name", [None, "box"])
+def test_what_is_made_together_waits_for_two_answers_of_the_broker(
+    nobody: Ordinary, name: str | None
+) -> None:
+    """Namespaces, and all overrides of a namespace; the socket for its rules is opened meanwhile."""
+    text = f"""
+{LISTENING}
+keys = ("net.ipv4.ip_forward", "net.ipv4.conf.br0.proxy_arp", "net.ipv4.conf.all.rp_filter")
+with Scope() as lab:
+    host, box = Namespace({name!r}), Namespace()
+    pair = VethPair(host, box, name="br0", peer_name="eth0")
+    rules = [NatRule.masquerade(host, oif="br0"), NatRule.masquerade(box, oif="eth0", backend="nftables")]
+    lab.own(host, box, pair, *(host.sysctl.override(key, 1) for key in keys), *rules)
+    print(*sorted(asked), sep="; ")
+    print(*(host.sysctl[key] for key in keys), *(each.exists for each in rules))
+"""
+    asked, found = program(nobody, text)
+    registered = "" if name is None else "register; "
+    assert asked == f"create; {registered}set_values; socket, meanwhile; socket, meanwhile"
+    assert found == "1 1 1 True True"
+
+
+def test_an_answer_that_nobody_fetches_is_closed(nobody: Ordinary) -> None:
+    """Asked for and given up; asked for and never used; and one whose descriptor finds no room."""
+    text = """
+import resource, signal
+from netkit._system import broker
+with Namespace() as a, Namespace() as b:
+    before = len(os.listdir("/proc/self/fd"))
+    runtime = a._live_runtime()
+    for given_up in (runtime.opener.ask_netlink(a.fileno(), 12), runtime.opener.ask_netlink(a.fileno(), 12)):
+        given_up.drop()
+    later = runtime.opener.ask_netlink(a.fileno(), 12)
+    print(b.sysctl["net.ipv4.ip_forward"], len(os.listdir("/proc/self/fd")) - before)
+    later.drop()
+    print(len(os.listdir("/proc/self/fd")) - before)
+    b._live_runtime().expect_netfilter()
+    runtime.expect_netfilter()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    print(b.sysctl["net.ipv4.ip_forward"])  # the two answers before it bring descriptors
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    try:
+        runtime.netfilter
+    except NetkitError as problem:
+        print(problem)
+    print(runtime.netfilter.fileno() > 0)
+print(len(os.listdir("/proc/self/fd")) - before)
+with Namespace() as a:
+    pid = broker.running().pid
+    os.kill(pid, signal.SIGSTOP)
+    a._live_runtime().expect_netfilter()
+    os.kill(pid, signal.SIGKILL)
+    try:
+        NatRule.masquerade(a, oif="x").create()
+    except StateError as problem:
+        print(problem)
+"""
+    lines = program(nobody, text)
+    assert lines[:3] == ["0 1", "0", "0"]
+    assert "EMFILE" in lines[3]
+    assert lines[4:6] == ["True", "-4"]
+    assert "has ended" in lines[6]

@@ -17,7 +17,8 @@ BARE = "python -c pass"
 
 PROGRAMS = {
     BARE: "pass",
-    "import netkit": "import netkit",
+    "import netkit": "import netkit",  # which loads the rest when it is asked for
+    "from netkit import": "from netkit import Bridge, Namespace, NatRule, RouteTable, VethPair",
     "netkit, first namespace": "import netkit\nwith netkit.Namespace(): pass",
     "netkit, first named namespace": "import netkit\nwith netkit.Namespace('first'): pass",
     "import pyroute2": "import pyroute2",
@@ -55,11 +56,11 @@ def above_bare(times: dict[str, list[float]], name: str) -> list[float] | None:
 
 
 def _claims(times: dict[str, list[float]]) -> list[Claim]:
-    own = above_bare(times, "import netkit")
+    own = above_bare(times, "from netkit import")
     first, peer = (above_bare(times, f"{library}, first namespace") for library in ("netkit", "pyroute2"))
     quotient = median([a / b for a, b in zip(first, peer, strict=False)]) if first and peer else None
     return [
-        _under("import netkit", own, IMPORT_BOUND),
+        _under("the import of the five objects", own, IMPORT_BOUND),
         _under("netkit's first namespace from a cold interpreter", first, FIRST_BOUND),
         Claim(
             "netkit's first namespace is there in less time than pyroute2's, both above bare", quotient, 1.0

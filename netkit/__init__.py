@@ -22,40 +22,23 @@ Examples:
 
 from __future__ import annotations
 
-from netkit import errors
-from netkit._bridge import Bridge
-from netkit._lifecycle import Resource, Scope
-from netkit._link import Link
-from netkit._namespace import Namespace
-from netkit._netlink.link import LinkStats
-from netkit._shutdown import shutdown
-from netkit._spec.address import Address
-from netkit._veth import VethPair
-from netkit.errors import (
-    AccessError,
-    BackendError,
-    BusyError,
-    ExistsError,
-    KernelError,
-    NetkitError,
-    NotFoundError,
-    ProtocolError,
-    SpecError,
-    StateError,
-    TeardownError,
-    UnsupportedError,
-    WaitTimeout,
-)
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from netkit import errors
+    from netkit._bridge import Bridge
     from netkit._gc import Leftover, gc
+    from netkit._lifecycle import Resource, Scope
+    from netkit._link import Link
+    from netkit._namespace import Namespace
     from netkit._nat.publish import PortMapping
     from netkit._nat.rule import NatRule
+    from netkit._netlink.link import LinkStats
     from netkit._outside import Outside
     from netkit._reading import LinkInfo
     from netkit._route import RouteTable
+    from netkit._shutdown import shutdown
     from netkit._snapshot import Snapshot
+    from netkit._spec.address import Address
     from netkit._spec.bridges import BridgeInfo, PortInfo
     from netkit._spec.nat import NatSpec
     from netkit._spec.neighbours import FdbEntry, Neighbour
@@ -63,8 +46,26 @@ if TYPE_CHECKING:
     from netkit._spec.routes import NextHop, Route
     from netkit._spec.rules import Rule
     from netkit._system.icmp import PingResult
+    from netkit._system.started import Process
     from netkit._topology import Network, Topology
-    from netkit.errors import CommandError
+    from netkit._veth import VethPair
+    from netkit._waiting import wait_for, wait_for_async
+    from netkit.errors import (
+        AccessError,
+        BackendError,
+        BusyError,
+        CommandError,
+        ExistsError,
+        KernelError,
+        NetkitError,
+        NotFoundError,
+        ProtocolError,
+        SpecError,
+        StateError,
+        TeardownError,
+        UnsupportedError,
+        WaitTimeout,
+    )
 
 __version__ = "0.1.0"
 
@@ -95,6 +96,7 @@ __all__ = [
     "PingResult",
     "PortInfo",
     "PortMapping",
+    "Process",
     "ProtocolError",
     "PublishedPort",
     "Resource",
@@ -113,17 +115,24 @@ __all__ = [
     "errors",
     "gc",
     "shutdown",
+    "wait_for",
+    "wait_for_async",
 ]
 
 
-# What not every program needs is imported when it is first asked for: these and their libraries
-# (ipaddress, socket, dataclasses, subprocess) would take longer than all the rest.
-_LATER = {
+# Everything is imported when it is first asked for: `import netkit` costs next to nothing, for those who have
+# it as a plugin of pytest too, and a program loads only what it uses.
+_HOMES = {
+    "Address": "_spec.address",
+    "Bridge": "_bridge",
     "BridgeInfo": "_spec.bridges",
     "CommandError": "_command_error",
     "FdbEntry": "_spec.neighbours",
     "Leftover": "_gc",
+    "Link": "_link",
     "LinkInfo": "_reading",
+    "LinkStats": "_netlink.link",
+    "Namespace": "_namespace",
     "NatRule": "_nat.rule",
     "NatSpec": "_spec.nat",
     "Neighbour": "_spec.neighbours",
@@ -133,20 +142,32 @@ _LATER = {
     "PingResult": "_system.icmp",
     "PortInfo": "_spec.bridges",
     "PortMapping": "_nat.publish",
+    "Process": "_system.started",
     "PublishedPort": "_spec.publish",
+    "Resource": "_lifecycle",
     "Route": "_spec.routes",
     "RouteTable": "_route",
     "Rule": "_spec.rules",
+    "Scope": "_lifecycle",
     "Snapshot": "_snapshot",
     "Topology": "_topology",
+    "VethPair": "_veth",
     "gc": "_gc",
+    "shutdown": "_shutdown",
+    "wait_for": "_waiting",
+    "wait_for_async": "_waiting",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LATER:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = globals()[name] = getattr(import_module(f"netkit.{_LATER[name]}"), name)
+    home = import_module(f"netkit.{_HOMES.get(name, 'errors')}")
+    value = globals()[name] = home if name == "errors" else getattr(home, name)
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from netkit._sysctl import Sysctls
     from netkit._system.icmp import PingResult
     from netkit._system.process import Argument, Command, Directory, Environment, Fresh, Processes, Stream
+    from netkit._system.started import Process
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -117,8 +118,8 @@ class Inside:
         extra_groups: Sequence[str | int] | None = None,
         umask: int = -1,
         pipesize: int = -1,
-    ) -> subprocess.Popen[Any]:
-        """Start a command inside: a ``subprocess.Popen``.
+    ) -> Process:
+        """Start a command inside: a ``subprocess.Popen``, with ``wait_listening(port)`` for servers.
 
         What still runs when a namespace of ours is deleted is killed with it.
         """
@@ -195,9 +196,11 @@ class Inside:
         return runtime.starter()
 
     def _processes(self) -> Processes:
+        from netkit._sockets import listened
         from netkit._system.process import Processes
 
-        return self._live_runtime().once("processes", Processes)
+        runtime = self._live_runtime()
+        return runtime.once("processes", lambda: Processes(lambda proto: listened(runtime, proto)))
 
     def _end_processes(self, runtime: Runtime) -> None:
         """Kill what still runs in a namespace that ends; what it would keep alive would stay."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from netkit._inside import Inside
+from netkit._inside_async import InsideAsync
 from netkit._known import remember, remember_first
 from netkit._lifecycle import NAMESPACES, ROOT, Holder, Resource, Teardown, Undo, raise_first, take_steps
 from netkit._link import Link, link_by_name
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from netkit._veth import Addresses
 
 
-class Namespace(Inside, Publishing, Resource, Holder):
+class Namespace(InsideAsync, Publishing, Resource, Holder):
     """A network namespace: links, routes, rules and sockets of its own.
 
     ``with Namespace() as ns:`` makes one and drops it at the end; nothing exists before. It is

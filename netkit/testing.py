@@ -1,4 +1,7 @@
-"""Tests without privileges: a simulated kernel that netkit's objects work against.
+"""For tests: the types of the pytest fixtures, `wait_for`, and a simulated kernel.
+
+The fixtures come with the package: ``def test_proxy(netns): ...`` needs no import. Their types are here:
+`NamespaceFactory`, `LanFactory` and `Lan`, `Routed` and `WanFactory`, `TopologyFactory`.
 
 `FakeKernel` answers rtnetlink messages byte by byte from an in-memory model of namespaces, links,
 addresses, routes, rules and neighbours. It has no packets, processes, sysctls or NAT. What it is
@@ -27,10 +30,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from netkit import _opener, _runtime
+from netkit._fixtures.makers import Lan, LanFactory, NamespaceFactory, Routed, TopologyFactory, WanFactory
 from netkit._lifecycle import ROOT
 from netkit._testing.faults import FaultPlan
 from netkit._testing.messages import TYPES, Message
 from netkit._testing.opener import FakeOpener
+from netkit._waiting import wait_for, wait_for_async
 
 if TYPE_CHECKING:
     from typing import Self
@@ -40,7 +45,18 @@ if TYPE_CHECKING:
     from netkit._opener import Opener
     from netkit._testing.namespace import FakeNetns
 
-__all__ = ["FakeKernel", "SentRequest"]
+__all__ = [
+    "FakeKernel",
+    "Lan",
+    "LanFactory",
+    "NamespaceFactory",
+    "Routed",
+    "SentRequest",
+    "TopologyFactory",
+    "WanFactory",
+    "wait_for",
+    "wait_for_async",
+]
 
 
 @dataclass(frozen=True)

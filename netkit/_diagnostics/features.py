@@ -49,11 +49,23 @@ def _ping(netns: Namespace) -> None:
 
 
 def _netem(netns: Namespace) -> None:
+    _queue(netns, "netem", struct.pack("=6I", 0, 1000, 0, 0, 0, 0))  # struct tc_netem_qopt
+
+
+def _tbf(netns: Namespace) -> None:
+    rate = struct.pack(
+        "=BBHhHI", 0, 1, 0, 0, 0, 1_000_000
+    )  # struct tc_ratespec, of Ethernet: no table needed
+    options = rate + bytes(12) + struct.pack("=III", 100_000, 1_000_000, 65_536)  # struct tc_tbf_qopt
+    _queue(netns, "tbf", attribute(1, options))
+
+
+def _queue(netns: Namespace, discipline: str, options: bytes) -> None:
     header = struct.pack("=BxxxiIII", 0, netns.links["lo"].ifindex, 0, _TC_H_ROOT, 0)
-    options = attribute(2, struct.pack("=6I", 0, 1000, 0, 0, 0, 0))  # struct tc_netem_qopt
     flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK
-    body = header + text(1, "netem") + options
-    runtime_of(netns).route.request(Request(_RTM_NEWQDISC, flags, body, "add qdisc netem to 'lo'", None, 20))
+    body = header + text(1, discipline) + attribute(2, options)
+    operation = f"add qdisc {discipline} to 'lo'"
+    runtime_of(netns).route.request(Request(_RTM_NEWQDISC, flags, body, operation, None, 20))
 
 
 def _nft_table(netns: Namespace) -> None:
@@ -163,6 +175,7 @@ FEATURES = [
         loader="ip6tables-legacy",
     ),
     Feature("netem", _netem, "CONFIG_NET_SCH_NETEM", "sch_netem", "delay, loss and reordering on a link"),
+    Feature("tbf", _tbf, "CONFIG_NET_SCH_TBF", "sch_tbf", "a rate on a link"),
 ]
 
 

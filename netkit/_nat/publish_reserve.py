@@ -11,14 +11,13 @@ import socket
 from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT
 from weakref import WeakSet
 
-from netkit._netlink.sock_diag import NETLINK_SOCK_DIAG, TIME_WAIT, dump_sockets, parse_sockets
+from netkit._sockets import holder_of
 from netkit._spec.port_mapping import PROTOCOLS
 from netkit._system.limits import make_room
-from netkit.errors import ExistsError, KernelError, NotFoundError, SpecError, kernel_error
+from netkit.errors import ExistsError, KernelError, NotFoundError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from netkit._netlink.sock_diag import BoundSocket
     from netkit._runtime import Runtime
     from netkit._spec.port_mapping import PublishSpec
 
@@ -112,47 +111,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-# -- who holds it ---------------------------------------------------------------------
-
-
-def holder_of(runtime: Runtime, proto: str, port: int) -> str:
-    """In words; what can't be found out is said, too."""
-    try:
-        found = [each for each in _sockets(runtime, PROTOCOLS[proto]) if each.port == port]
-    except (OSError, SpecError):
-        return "another socket (which, the kernel does not tell)"
-    owners = [_owner(each) for each in found if each.inode]
-    if owners:
-        return " and ".join(dict.fromkeys(owners))
-    if any(each.state == TIME_WAIT for each in found):
-        return "connections in TIME_WAIT, for up to 60 seconds"
-    return "another socket (which, the kernel does not tell)"
-
-
-def _sockets(runtime: Runtime, proto: int) -> list[BoundSocket]:
-    diag = runtime.open_netlink(NETLINK_SOCK_DIAG)
-    try:
-        replies = [diag.dump(dump_sockets(family, proto)) for family in (socket.AF_INET, socket.AF_INET6)]
-    finally:
-        diag.close()
-    return [each for some in replies for each in parse_sockets(some)]
-
-
-def _owner(bound: BoundSocket) -> str:
-    name = f"socket:[{bound.inode}]"
-    for process in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with os.scandir(f"/proc/{process}/fd") as descriptors:
-                if any(os.readlink(each.path) == name for each in descriptors):
-                    who = "this process" if int(process) == os.getpid() else f"process {process}"
-                    return f"{who} ({_command(process)})"
-        except OSError:
-            continue  # gone, or not ours to look at
-    return f"a process of user {bound.uid} that this one may not look into"
-
-
-def _command(process: str) -> str:
-    with open(f"/proc/{process}/comm", encoding="utf-8", errors="replace") as file:
-        return file.read().strip()

@@ -21,17 +21,28 @@ _REQUEST = Struct("=BBBBI48s")
 # interface, cookie, expires, queues, uid, inode.
 _ANSWER = Struct("=BBBB2s2s16s16sI8sIIIII")
 _ALL_STATES = 0xFFFFFFFF  # bound but not connected too (TCP_BOUND_INACTIVE, Linux 6.8)
-TIME_WAIT = 6
+TIME_WAIT, UNCONNECTED, LISTENING = 6, 7, 10  # include/net/tcp_states.h
+STATES = dict(
+    enumerate(
+        "established syn-sent syn-recv fin-wait-1 fin-wait-2 time-wait unconnected close-wait last-ack "
+        "listening closing new-syn-recv bound".split(),
+        start=1,
+    )
+)
 
 
 class BoundSocket:
-    """A socket: its local address and port, state (a number), owner's uid, inode (0: no process)."""
+    """A socket: both its ends, state (a number), owner's uid, inode (0: no process)."""
 
-    __slots__ = ("address", "inode", "port", "state", "uid")
+    __slots__ = ("address", "inode", "peer", "peer_port", "port", "state", "uid")
 
-    def __init__(self, address: bytes, port: int, state: int, uid: int, inode: int) -> None:
+    def __init__(
+        self, address: bytes, port: int, peer: bytes, peer_port: int, state: int, uid: int, inode: int
+    ) -> None:
         self.address = address
         self.port = port
+        self.peer = peer
+        self.peer_port = peer_port
         self.state = state
         self.uid = uid
         self.inode = inode
@@ -50,6 +61,7 @@ def parse_sockets(replies: Iterable[Reply]) -> Iterator[BoundSocket]:
             continue
         if end - start < _ANSWER.size:
             raise ProtocolError(f"a socket came in {end - start} bytes, too few")
-        family, state, _, _, port, _, source, *_, uid, inode = _ANSWER.unpack_from(data, start)
-        address = source[:4] if family == 2 else source
-        yield BoundSocket(address, int.from_bytes(port, "big"), state, uid, inode)
+        family, state, _, _, port, peer_port, source, peer, *_, uid, inode = _ANSWER.unpack_from(data, start)
+        length = 4 if family == 2 else 16
+        ports = int.from_bytes(port, "big"), int.from_bytes(peer_port, "big")
+        yield BoundSocket(source[:length], ports[0], peer[:length], ports[1], state, uid, inode)

@@ -70,7 +70,7 @@ def _refused(port: PublishedPort, number: int) -> KernelError:
 
 def _holder(port: PublishedPort) -> str:
     from netkit._namespace import Namespace
-    from netkit._nat.publish_reserve import holder_of
+    from netkit._sockets import holder_of
 
     with Namespace.current() as outside:
         return holder_of(outside._live_runtime(), port.proto, port.host_port)

@@ -32,3 +32,9 @@ def is_rootless() -> bool:
     if _decided is None:
         _decided = decide()[0]
     return _decided
+
+
+def decide_again() -> None:
+    """This process has become another kind: forget what was decided."""
+    global _decided
+    _decided = None

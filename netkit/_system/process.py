@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import IO, Any, Protocol
 
     from netkit._system.members import Waitable
+    from netkit._system.started import Listened, Process
 
     Argument = str | bytes | os.PathLike[str] | os.PathLike[bytes]
     Command = Argument | Sequence[Argument]
@@ -30,27 +31,26 @@ if TYPE_CHECKING:
     class Fresh(Protocol):
         """Runs a function on a new thread inside the namespace; its result comes back."""
 
-        def __call__(self, function: Callable[[], Popen[Any]], /) -> Popen[Any]: ...
+        def __call__(self, function: Callable[[], Process], /) -> Process: ...
 
 
 # The keywords of subprocess.Popen are passed on as they come; `Namespace.run` and `popen` list them.
 
 
-def popen(fresh: Fresh, argv: Command, processes: Processes | None = None, **keywords: Any) -> Popen[Any]:
+def popen(fresh: Fresh, argv: Command, processes: Processes | None = None, **keywords: Any) -> Process:
     """Start a program inside: ``subprocess.Popen`` with its keywords, remembered in ``processes``.
 
     The `ip` twin is ``ip netns exec NAME argv``, without its remount of /sys. Raises SpecError for
     an argv that cannot be meant, FileNotFoundError as subprocess does. Needs CAP_SYS_ADMIN.
     """
-    import subprocess
-
     from netkit._system import members  # now: ending the program must not need a free descriptor
+    from netkit._system.started import Process
 
     del members
     argv = checked_argv(argv, keywords.get("shell", False))
-    launch: Any = getattr(fresh, "popen", subprocess.Popen)  # without root the broker starts it
+    launch: Any = getattr(fresh, "popen", Process)  # without root the broker starts it
 
-    def start() -> Popen[Any]:
+    def start() -> Process:
         process = launch(argv, **keywords)
         # Here, on a thread that no KeyboardInterrupt reaches.
         return process if processes is None else processes.add(process)
@@ -67,12 +67,13 @@ def run(
     capture_output: bool = False,
     timeout: float | None = None,
     check: bool = False,
+    started: Callable[[Process], object] | None = None,
     **keywords: Any,
 ) -> CompletedProcess[Any]:
     """Run a program inside and wait: ``subprocess.run`` with its keywords.
 
     ``check=True`` raises CommandError, which has the command, its status and its last error output;
-    ``timeout`` (seconds) kills it and raises subprocess.TimeoutExpired.
+    ``timeout`` (seconds) kills it and raises subprocess.TimeoutExpired; ``started`` is told of it.
     """
     from subprocess import PIPE
 
@@ -87,6 +88,8 @@ def run(
     process = None
     try:
         process = popen(fresh, argv, processes, **keywords)
+        if started is not None:
+            started(process)
         return completed(process, argv, input, timeout, check)
     except BaseException:
         if process is not None and process.returncode is None:  # interrupted just after the start
@@ -156,11 +159,11 @@ def _split(command: str) -> list[str]:
 class _Start:
     """One start of a program, which ends it if the starter is interrupted and nobody holds it."""
 
-    def __init__(self, start: Callable[[], Popen[Any]]) -> None:
+    def __init__(self, start: Callable[[], Process]) -> None:
         self._start = start
-        self._claim: dict[str, Popen[Any] | None] = {}
+        self._claim: dict[str, Process | None] = {}
 
-    def on(self, fresh: Fresh) -> Popen[Any]:
+    def on(self, fresh: Fresh) -> Process:
         try:
             return fresh(self._run)
         except BaseException:  # the start failed, or a KeyboardInterrupt ended the wait for it
@@ -169,7 +172,7 @@ class _Start:
                 _end(started)
             raise
 
-    def _run(self) -> Popen[Any]:
+    def _run(self) -> Process:
         process = self._start()
         # setdefault is atomic: whoever comes second sees what the first one put there.
         if self._claim.setdefault("process", process) is None:
@@ -177,21 +180,26 @@ class _Start:
         return process
 
 
-def _end(process: Popen[Any]) -> None:
+def _end(process: Process) -> None:
     process.kill()
     process.communicate()
 
 
 class Processes:
-    """The programs started in one namespace that may still run."""
+    """The programs started in one namespace that may still run.
 
-    def __init__(self) -> None:
+    ``listened`` is asked for `Process.wait_listening`.
+    """
+
+    def __init__(self, listened: Listened | None = None) -> None:
+        self._listened = listened
         self._lock = Lock()
-        self._started: list[Popen[Any]] = []
+        self._started: list[Process] = []
         self._next_look = 16
 
-    def add(self, process: Popen[Any]) -> Popen[Any]:
+    def add(self, process: Process) -> Process:
         """Remember a program until it has ended; returns it."""
+        process._listened = self._listened
         with self._lock:
             self._started.append(process)
             if len(self._started) > self._next_look:
@@ -200,7 +208,13 @@ class Processes:
         return process
 
     @property
-    def running(self) -> list[Popen[Any]]:
+    def started(self) -> list[Process]:
+        """Those that were started here and are still known: of the ended ones the last few."""
+        with self._lock:
+            return list(self._started)
+
+    @property
+    def running(self) -> list[Process]:
         """Those that have not ended."""
         with self._lock:
             self._started = _running(self._started)
@@ -232,5 +246,5 @@ class Processes:
             self._started = []
 
 
-def _running(processes: Iterable[Popen[Any]]) -> list[Popen[Any]]:
+def _running(processes: Iterable[Process]) -> list[Process]:
     return [process for process in processes if process.poll() is None]

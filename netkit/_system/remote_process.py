@@ -16,6 +16,7 @@ import time
 
 from netkit._system.broker import Broker
 from netkit._system.signals import deferred_signals
+from netkit._system.started import Process
 from netkit.errors import kernel_error
 
 TYPE_CHECKING = False
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     T = TypeVar("T")
-    _Popen = subprocess.Popen[Any]
-else:
-    _Popen = subprocess.Popen
 
 _NO_OTHER_USER = (
     "Without root the users inside are root and those of your range of subordinate ids: a line in "
@@ -99,8 +97,8 @@ def inheritable(numbers: Iterable[int]) -> list[int]:
     return found
 
 
-class RemotePopen(_Popen):
-    """A ``subprocess.Popen`` for a program in a namespace of the broker's."""
+class RemotePopen(Process):
+    """A Process for a program in a namespace of the broker's."""
 
     def __init__(self, broker: Broker, namespace: Callable[[], int], argv: Any, **keywords: Any) -> None:
         self._broker = broker
@@ -255,6 +253,6 @@ class RemoteStarter:
         """Here is as good as anywhere: the broker enters the namespace."""
         return function()
 
-    def popen(self, argv: Any, **keywords: Any) -> subprocess.Popen[Any]:
+    def popen(self, argv: Any, **keywords: Any) -> Process:
         """Start a program."""
         return RemotePopen(self._broker, self._namespace, argv, **keywords)

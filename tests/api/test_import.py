@@ -41,7 +41,8 @@ def _fresh(code: str, *flags: str) -> str:
 
 @pytest.fixture(scope="module")
 def loaded() -> set[str]:
-    code = "before = set(sys.modules)\nimport netkit\nafter = set(sys.modules)\nimport json\n"
+    load = "from netkit import Bridge, Link, Namespace, Scope, VethPair"
+    code = f"before = set(sys.modules)\n{load}\nafter = set(sys.modules)\nimport json\n"
     return set(json.loads(_fresh(code + "print(json.dumps(sorted(after - before)))")))
 
 
@@ -56,11 +57,16 @@ def test_import_leaves_for_later(loaded: set[str], module: str) -> None:
     assert f"netkit.{module}" not in loaded
 
 
+def test_import_alone_loads_the_names_only() -> None:
+    code = "import netkit\nprint([name for name in sys.modules if name.startswith('netkit')])"
+    assert _fresh(code) == "['netkit']\n"
+
+
 def test_import_starts_nothing_and_opens_nothing() -> None:
     code = (
         "import os\n"
         "state = lambda: (os.listdir('/proc/self/fd'), os.listdir('/proc/self/task'))\n"
-        "before = state()\nimport netkit\nprint(before == state())"
+        "before = state()\nfrom netkit import Namespace\nprint(before == state())"
     )
     assert _fresh(code) == "True\n"
 

@@ -5,14 +5,18 @@
 All ```python blocks of a page share one set of globals, as if typed one after the other. A ```console
 block is a session: lines after `$ ` are run, and what follows must come out, in this order, with digits
 and spacing left out of the comparison; `...` stands for anything. `<!-- setup ... -->` is run, not shown.
+A ```python block with a `def test_...` is a file of tests: pytest runs it, and all must pass; where a session
+that begins with `$ pytest` follows, that is how it is run, and it may fail as shown.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -48,15 +52,28 @@ def blocks(text: str) -> Iterator[Block]:
 def run_page(path: Path) -> None:
     """Run every block; the first that fails raises, with the page's own line numbers."""
     names: dict[str, object] = {"__name__": "__main__"}
-    for block in blocks(path.read_text()):
+    found = list(blocks(path.read_text()))
+    for block, following in zip(found, [*found[1:], None], strict=True):
         if block.code.startswith(INCLUDED):
             continue
-        if block.kind == "python":
+        if block.kind == "python" and _TESTS.search(block.code):
+            _write_tests(block)
+            if following is None or not following.code.startswith("$ pytest"):
+                _compare(f"{path}:{block.line}", "pytest -q", [])
+        elif block.kind == "python":
             # Blank lines before the code give tracebacks the page's line numbers.
             exec(compile("\n" * (block.line - 1) + block.code, str(path), "exec"), names)
         else:
             for command, expected in sessions(block.code):
                 _compare(f"{path}:{block.line}", command, expected)
+
+
+_TESTS = re.compile(r"^(async )?def test_", re.MULTILINE)
+
+
+def _write_tests(block: Block) -> None:
+    """In the present directory, which is the page's own."""
+    Path("test_page.py").write_text(block.code)
 
 
 def sessions(code: str) -> Iterator[tuple[str, list[str]]]:
@@ -68,10 +85,10 @@ def sessions(code: str) -> Iterator[tuple[str, list[str]]]:
 
 def _compare(where: str, command: str, expected: list[str]) -> None:
     argv = shlex.split(command, comments=True)
-    if argv[0] == "netkit":
+    if argv[0] in ("netkit", "pytest"):
         argv = [sys.executable, "-m", *argv]
     done = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode:
+    if done.returncode and not (expected and "pytest" in argv and done.returncode == 1):
         raise SystemExit(f"{where}: {command}: status {done.returncode}\n{done.stdout}{done.stderr}")
     missing = first_missing(expected, done.stdout)
     if missing is not None:
@@ -97,4 +114,8 @@ if __name__ == "__main__":
     reason = isolate()
     if reason:
         sys.exit(reason)
-    run_page(Path(sys.argv[1]))
+    page = Path(sys.argv[1]).resolve()
+    with tempfile.TemporaryDirectory() as directory:
+        if _TESTS.search(page.read_text()):
+            os.chdir(directory)
+        run_page(page)

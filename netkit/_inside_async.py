@@ -1,0 +1,171 @@
+"""The verbs that wait, for event loops: run_async, call_async and ping_async. Each waits on a thread."""
+
+from __future__ import annotations
+
+from netkit._inside import Inside
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Sequence
+    from typing import Any, ParamSpec, TypeVar
+
+    from netkit._spec.addresses import AddressLike
+    from netkit._system.icmp import PingResult
+    from netkit._system.process import Argument, Command, Directory, Environment, Stream
+    from netkit._system.started import Process
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+
+class InsideAsync(Inside):
+    """The same as `run`, `call` and `ping`; the event loop goes on meanwhile, and many can wait at once."""
+
+    async def run_async(
+        self,
+        argv: Command,
+        *,
+        input: str | bytes | None = None,
+        capture_output: bool = False,
+        timeout: float | None = None,
+        check: bool = False,
+        stdin: Stream = None,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        cwd: Directory = None,
+        env: Environment = None,
+        text: bool | None = None,
+        encoding: str | None = None,
+        errors: str | None = None,
+        bufsize: int = -1,
+        executable: Argument | None = None,
+        shell: bool = False,
+        close_fds: bool = True,
+        pass_fds: Sequence[int] = (),
+        restore_signals: bool = True,
+        start_new_session: bool = False,
+        process_group: int | None = None,
+        user: str | int | None = None,
+        group: str | int | None = None,
+        extra_groups: Sequence[str | int] | None = None,
+        umask: int = -1,
+        pipesize: int = -1,
+    ) -> subprocess.CompletedProcess[Any]:
+        """`run` in an event loop. A task that is cancelled kills the program first.
+
+        Examples:
+            >>> import asyncio
+            >>> from netkit import Namespace
+            >>> with Namespace() as box:
+            ...     asyncio.run(box.run_async(["true"])).returncode
+            0
+        """
+        from netkit._system import process
+
+        program = _Program()
+        work = lambda: process.run(  # noqa: E731
+                self._starter(), argv, self._processes(),
+                input=input, capture_output=capture_output,
+                timeout=timeout, check=check, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env,
+                text=text,
+                encoding=encoding, errors=errors, bufsize=bufsize, executable=executable, shell=shell,
+                close_fds=close_fds, pass_fds=pass_fds, restore_signals=restore_signals,
+                start_new_session=start_new_session, process_group=process_group, user=user, group=group,
+                extra_groups=extra_groups, umask=umask, pipesize=pipesize,
+            started=program.begin,
+        )  # fmt: skip
+        return await _on_a_thread(work, program.give_up)
+
+    async def call_async(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """`call` in an event loop. A task that is cancelled goes on; the function runs to its end.
+
+        Examples:
+            >>> import asyncio, socket
+            >>> from netkit import Namespace
+            >>> with Namespace() as box:
+            ...     asyncio.run(box.call_async(socket.if_nameindex))
+            [(1, 'lo')]
+        """
+        return await _on_a_thread(lambda: self.call(fn, *args, **kwargs))
+
+    async def ping_async(
+        self,
+        address: AddressLike,
+        count: int = 1,
+        interval: float = 1.0,
+        timeout: float = 2.0,
+        size: int = 56,
+    ) -> PingResult:
+        """`ping` in an event loop: a hundred at once take as long as the slowest.
+
+        Examples:
+            >>> import asyncio
+            >>> from netkit import Namespace
+            >>> with Namespace() as box:
+            ...     asyncio.run(box.ping_async("127.0.0.1")).received
+            1
+        """
+        return await _on_a_thread(lambda: self.ping(address, count, interval, timeout, size))
+
+
+class _Program:
+    """A program that is killed when nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        self._process: Process | None = None
+        self._given_up = False
+
+    def begin(self, process: Process) -> None:
+        self._process = process
+        if self._given_up:
+            process.kill()
+
+    def give_up(self) -> None:
+        self._given_up = True
+        if self._process is not None:
+            self._process.kill()
+
+
+async def _on_a_thread(work: Callable[[], T], give_up: Callable[[], object] | None = None) -> T:
+    """The result of what waits. A default executor has a few threads only, who would wait for each other.
+
+    A cancelled task calls ``give_up``, by which the work ends soon, and waits for that; without one it leaves
+    the work alone.
+    """
+    import asyncio
+    from contextvars import copy_context
+    from threading import Thread
+
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    context = copy_context()
+
+    def settle(result: Callable[[], None]) -> None:
+        if not future.done():
+            result()
+
+    def serve() -> None:
+        try:
+            done = context.run(work)
+        except BaseException as problem:
+            error = RuntimeError(repr(problem)) if isinstance(problem, StopIteration) else problem
+            outcome = lambda: future.set_exception(error)  # noqa: E731
+        else:
+            outcome = lambda: future.set_result(done)  # noqa: E731
+        try:
+            loop.call_soon_threadsafe(settle, outcome)
+        except RuntimeError:
+            return  # the loop is closed: nobody waits any more
+
+    Thread(target=serve, name="netkit-await", daemon=True).start()
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        if give_up is None:
+            future.cancel()
+        else:
+            give_up()
+            await asyncio.wait([future])
+            future.exception()  # seen: it is of no interest any more
+        raise

@@ -337,13 +337,13 @@ def test_what_is_left_is_told_with_its_test(suite: pytest.Pytester) -> None:
     result = _run(suite, text)
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(
-        ["*netkit: left behind*", "*::test_careless left <Namespace an anonymous namespace>"]
+        ["*netkit: left behind*", "*::test_careless left <Namespace anonymous>"]
     )
     assert result.stdout.str().count("::test_care") == 1
     assert result.ret == pytest.ExitCode.OK
     assert _run(suite, text, "--netkit-strict").ret == pytest.ExitCode.TESTS_FAILED
     spread = _run(suite, text, "-p", "xdist", "-n", "2")
-    spread.stdout.fnmatch_lines(["*::test_careless left <Namespace an anonymous namespace>"])
+    spread.stdout.fnmatch_lines(["*::test_careless left <Namespace anonymous>"])
 
 
 def test_one_that_is_used_after_its_test_says_whose_it_was(suite: pytest.Pytester) -> None:

@@ -9,9 +9,7 @@ from __future__ import annotations
 from struct import Struct, error
 from sys import byteorder
 
-from netkit._netlink.address import IFA_ADDRESS, IFA_LOCAL, IFA_PROTO, RTM_DELADDR, RTM_GETADDR
 from netkit._netlink.wire import Request, attributes, u32
-from netkit._spec.names import NETKIT_PROTOCOL
 from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
@@ -21,10 +19,12 @@ if TYPE_CHECKING:
 _ADDRESS = Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
 _NEIGHBOUR = Struct("=BxxxiHBB")  # ndmsg: family, index, state, flags, type
 _ROUTE = Struct("=BBBBBBBBI")  # rtmsg: family, lengths, tos, table, protocol, scope, type, flags
-# Plain numbers: the modules of routes and neighbours need ipaddress, which a guard has no use for.
+# Plain numbers: the modules that have them cost a guard a millisecond, or need ipaddress.
+_RTM_DELADDR, _RTM_GETADDR, _IFA_ADDRESS, _IFA_LOCAL, _IFA_PROTO = 21, 22, 1, 2, 11
 _RTM_DELNEIGH, _RTM_GETNEIGH, _NDA_DST, _NDA_PROTOCOL = 29, 30, 1, 12
 _RTM_DELROUTE, _RTM_GETROUTE, _RTA_DST, _RTA_PRIORITY, _RTA_TABLE = 25, 26, 1, 6, 15
 _AF_INET = 2
+_OURS = 110  # the protocol: NETKIT_PROTOCOL of _spec/names.py
 
 
 def is_there(sock: NetlinkSocket, kind: int, body: bytes) -> bool:
@@ -34,7 +34,7 @@ def is_there(sock: NetlinkSocket, kind: int, body: bytes) -> bool:
     """
     if kind == _RTM_DELROUTE:
         return _is_metric_there(sock, body)
-    if kind not in (RTM_DELADDR, _RTM_DELNEIGH):
+    if kind not in (_RTM_DELADDR, _RTM_DELNEIGH):
         return True
     try:
         wanted = _read(kind, body)
@@ -42,21 +42,21 @@ def is_there(sock: NetlinkSocket, kind: int, body: bytes) -> bool:
         raise ProtocolError("a deletion in a journal is too short") from problem
     header = (
         _ADDRESS.pack(body[0], 0, 0, 0, wanted[1])
-        if kind == RTM_DELADDR
+        if kind == _RTM_DELADDR
         else _NEIGHBOUR.pack(body[0], 0, 0, 0, 0)
     )
-    asked = RTM_GETADDR if kind == RTM_DELADDR else _RTM_GETNEIGH
+    asked = _RTM_GETADDR if kind == _RTM_DELADDR else _RTM_GETNEIGH
     replies = sock.dump(Request(asked, 0, header, "look for what a process has left"))
-    return (*wanted[:3], NETKIT_PROTOCOL) in [_read(kind, bytes(data[a:b])) for _, data, a, b in replies]
+    return (*wanted[:3], _OURS) in [_read(kind, bytes(data[a:b])) for _, data, a, b in replies]
 
 
 def _read(kind: int, body: bytes) -> tuple[int, int, bytes, int]:
     """Prefix length (of an address), index, address, protocol."""
-    if kind == RTM_DELADDR:
+    if kind == _RTM_DELADDR:
         _, length, _, _, index = _ADDRESS.unpack_from(body)
         found = _attributes(body, _ADDRESS.size)
-        local = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS, b"")
-        return length, index, local, _number(found.get(IFA_PROTO))
+        local = found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS, b"")
+        return length, index, local, _number(found.get(_IFA_PROTO))
     index = _NEIGHBOUR.unpack_from(body)[1]
     found = _attributes(body, _NEIGHBOUR.size)
     return 0, index, found.get(_NDA_DST, b""), _number(found.get(_NDA_PROTOCOL))

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
     class Process(Protocol):
-        """What ``subprocess.Popen(argv, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE)`` returns."""
+        """What ``subprocess.Popen(argv, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE)`` returns.
+
+        ``wait()`` is None where only another process is told the status.
+        """
 
         @property
         def stdin(self) -> Pipe | None: ...
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
         @property
         def pid(self) -> int: ...
         def kill(self) -> None: ...
-        def wait(self) -> int: ...
+        def wait(self) -> int | None: ...
 
     Spawn: TypeAlias = Callable[[list[str], dict[str, str]], Process]
     Texts: TypeAlias = list[str]
@@ -46,7 +49,14 @@ _NO_TABLE = (errno.ENOENT, errno.ENOPROTOOPT, errno.EPROTONOSUPPORT)
 # The answer may take as much longer than the deadline for the lock: import, module loading.
 _GRACE = 30.0
 _CLOSE_SECONDS = 2.0
-_START = "import sys; sys.path.extend(sys.argv[1:]); from netkit._nat.iptables_worker import main; main()"
+# What is inheritable in the program, for children of its own, is not the worker's to hold open.
+_START = """
+import os, sys
+os.closerange(3, 1 << 20)
+sys.path.extend(sys.argv[1:])
+from netkit._nat.iptables_worker import main
+main()
+"""
 
 
 class IptablesWorker:
@@ -191,10 +201,9 @@ class IptablesWorker:
             self._drain_stderr(process)
             status = self._end(kill=True)
             said = self._stderr.decode(errors="replace").strip()
-            raise BackendError(
-                f"cannot {operation}{self._where()}: the worker process ended (status {status})"
-                f"{': ' + said if said else ''}"
-            ) from error
+            told = "" if status is None else f" (status {status})"
+            ended = f"the worker process ended{told}{': ' + said if said else ''}"
+            raise BackendError(f"cannot {operation}{self._where()}: {ended}") from error
 
     def _start(self, operation: str) -> Process:
         if not sys.executable:

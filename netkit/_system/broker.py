@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from netkit._system.broker_values import Value
+    from netkit._system.orphan import Orphan
     from netkit._system.sysctl_change import Outcome, Wanted
 
 
@@ -39,7 +40,7 @@ class Broker:
         self.pid = 0
         ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
         try:
-            self.supervisor = _spawn(theirs.fileno())
+            self._supervisor = _spawn(theirs.fileno())
         except BaseException:
             ours.close()
             raise
@@ -146,15 +147,17 @@ class Broker:
         with self._lock:
             if self._sock is None:
                 return
-            self.forget()
+            self._hang_up()
             sysctl_lock.close_directory()
-            try:
-                os.waitpid(self.supervisor, 0)
-            except ChildProcessError:
-                return  # somebody else has waited for it
+            self._supervisor.wait()
+            self._supervisor.end()
 
     def forget(self) -> None:
         """In a child after fork: the parent's broker goes on."""
+        self._hang_up()
+        self._supervisor.forget()
+
+    def _hang_up(self) -> None:
         sock, self._sock = self._sock, None
         if sock is not None:
             sock.close()
@@ -181,8 +184,8 @@ class Asked:
         self._broker._drop(self._serial)
 
 
-def _spawn(control: int) -> int:
-    """The supervisor's pid; nothing is inherited but the socket, and the pidfd of this process."""
+def _spawn(control: int) -> Orphan:
+    """The supervisor; nothing is inherited but the socket, and the pidfd of this process."""
     caller = os.pidfd_open(os.getpid())
     try:
         # A Ctrl-C is for the program and what it runs, also while its broker begins.
@@ -294,7 +297,7 @@ def running() -> Broker | None:
 def processes() -> tuple[int, ...]:
     """The broker and its supervisor; nothing if there is none."""
     current = running()
-    return () if current is None else (current.supervisor, current.pid)
+    return () if current is None else (current._supervisor.pid, current.pid)
 
 
 def end() -> None:

@@ -10,43 +10,19 @@ from __future__ import annotations
 import os
 import sys
 
-from netkit._system.interpreter import FIRST, spawn_helper
+from netkit._system.interpreter import spawn_helper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from netkit._system.orphan import Orphan
+
 _signal: Any = sys.modules["_signal"]  # the signal module makes enums of its constants
 _FOR_IPTABLES = ("PATH", "XTABLES_LOCKFILE", "XTABLES_LIBDIR")
-JOURNAL, OWNER = FIRST, FIRST + 1  # the descriptors it starts with, besides /dev/null
 
 
-class Guard:
-    """A running guard, a child of this process."""
-
-    __slots__ = ("pid",)
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-
-    def lives(self) -> bool:
-        """Whether nobody has killed it. It stays a zombie until `end`."""
-        try:
-            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-        except ChildProcessError:
-            return False  # somebody else has waited for it
-
-    def end(self) -> None:
-        """End it; nothing is undone."""
-        try:
-            if self.lives():  # else its number may be another process's
-                os.kill(self.pid, _signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        except ChildProcessError:
-            return  # somebody else has waited for it
-
-
-def start(journal: int, path: str) -> Guard | None:
+def start(journal: int, path: str) -> Orphan | None:
     """Start the guard of this process; None where no interpreter is known (a program that embeds Python).
 
     Returns as soon as it is a process: dying before it has begun to wait makes no difference to it.
@@ -55,10 +31,9 @@ def start(journal: int, path: str) -> Guard | None:
         return None
     owner = os.pidfd_open(os.getpid())
     try:
-        pid = spawn_helper(
+        return spawn_helper(
             "_lifecycle.guard_program", [journal, owner], "what would outlive this process", path,
             new_session=True, blocked=_signal.valid_signals(), variables=_FOR_IPTABLES,
         )  # fmt: skip
     finally:
         os.close(owner)
-    return Guard(pid)

@@ -5,23 +5,30 @@ from __future__ import annotations
 import os
 import sys
 
-from netkit.errors import UnsupportedError
+from netkit._system.orphan import Orphan, start
+from netkit.errors import UnsupportedError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 FIRST = 3  # the number of the first descriptor that is passed
-# The packages without their __init__, which would load what a helper has no use for.
+# The packages without their __init__, which would load what a helper has no use for. What is inheritable in
+# the program, for children of its own, is not the helper's to hold open.
+# Looking for garbage while modules are loaded finds none, in a millisecond.
 _START = """
-import sys
+import gc, posix, sys
+gc.disable()
+posix.closerange({}, {})
 for name in ("netkit", "netkit._lifecycle"):
     package = sys.modules[name] = type(sys)(name)
     package.__path__ = [sys.argv[1] + name[6:].replace(".", "/")]
 from netkit.{} import main
+gc.enable()
 main()
 """
 _KEPT = ("LD_LIBRARY_PATH", "PYTHONHOME")  # an interpreter may not start without
+_MOST = 1 << 20  # where the limit is higher, closing one by one takes long on an old kernel
 
 
 def spawn_helper(
@@ -32,10 +39,10 @@ def spawn_helper(
     new_session: bool = False,
     blocked: Collection[int] = (),
     variables: Sequence[str] = (),
-) -> int:
-    """Run ``main()`` of a module, such as ``_system.broker_server``, in a process of its own; its pid.
+) -> Orphan:
+    """Run ``main()`` of a module, such as ``_system.broker_server``, in a process that is no child.
 
-    It inherits nothing but these descriptors, numbered from FIRST, finds the ``arguments`` from
+    It gets nothing but these descriptors, numbered from FIRST, finds the ``arguments`` from
     ``sys.argv[2]`` on, and gets no ``variables`` of the environment that the interpreter does not need but
     these. ``what`` it is for, in words, for an error. It begins with these signals ``blocked``.
     """
@@ -44,28 +51,27 @@ def spawn_helper(
             f"start the helper process of {what}", 95,
             hint="sys.executable does not say where Python is, as in a program that embeds it",
         )  # fmt: skip
-    # Above the numbers they are to have, so that none is overwritten before it is passed.
-    import fcntl
-
-    high: list[int] = []
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    environment = {key: os.environ[key] for key in (*_KEPT, *variables) if key in os.environ}
+    program = _START.format(FIRST + len(fds), most_descriptors(), module)
+    argv = [sys.executable, "-I", "-S", "-c", program, package, *arguments]
     try:
-        for fd in fds:
-            high.append(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST + len(fds)))
-        actions = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(FIRST)]
-        placed = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(high, FIRST)]
-        package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        environment = {key: os.environ[key] for key in (*_KEPT, *variables) if key in os.environ}
-        argv = [sys.executable, "-I", "-S", "-c", _START.format(module), package, *arguments]
-        return os.posix_spawn(
-            sys.executable, argv, environment,
-            file_actions=[*actions, *placed], setsigmask=blocked, setsid=new_session,
-        )  # fmt: skip
-    finally:
-        for fd in high:
-            os.close(fd)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            return start(argv, environment, [null] * 3, fds, new_session=new_session, blocked=blocked)
+        finally:
+            os.close(null)
+    except OSError as problem:
+        hint = f"The program is {sys.executable}"
+        raise kernel_error(f"start the helper process of {what}", problem.errno or 0, hint=hint) from None
+
+
+def most_descriptors() -> int:
+    """Above all numbers of descriptors."""
+    most = os.sysconf("SC_OPEN_MAX")
+    return most if 0 < most < _MOST else _MOST
 
 
 def close_above(last: int) -> None:
     """In the helper: close whatever came beside what was passed."""
-    most = os.sysconf("SC_OPEN_MAX")
-    os.closerange(last + 1, most if most < 1 << 20 else 1 << 20)
+    os.closerange(last + 1, most_descriptors())

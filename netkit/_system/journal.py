@@ -21,7 +21,7 @@ from netkit.errors import kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from netkit._system.guard import Guard
+    from netkit._system.orphan import Orphan
 
 DIRECTORY = "/run/netkit/journal"
 # A file of this size is written anew with what is still there; 20 000 lines or so.
@@ -39,7 +39,7 @@ class Journal:
         self._size = self._limit = 0
         self._number = 0
         self._open: dict[int, bytes] = {}
-        self._guard: Guard | None = None
+        self._guard: Orphan | None = None
         self._tag = ""
         self.owner = ""
 
@@ -154,6 +154,8 @@ class Journal:
         """In a child after fork: the file and the guard are the parent's."""
         if self._file >= 0:
             os.close(self._file)  # unlocking it would unlock it for the parent
+        if self._guard is not None:
+            self._guard.forget()
         number = self._number  # of the parent's things, which are none of this journal
         self.__init__()  # type: ignore[misc]
         self._number = number
@@ -212,7 +214,7 @@ def boot() -> str:
         return "-"
 
 
-def _end(file: int, path: str, guard: Guard | None) -> None:
+def _end(file: int, path: str, guard: Orphan | None) -> None:
     if path:  # while the guard lives: killed in between, the file would stay
         try:
             os.unlink(path)

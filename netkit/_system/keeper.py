@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from netkit._system.orphan import Orphan
+
 _CLOSE_SECONDS = 10.0
 
 
@@ -35,10 +37,10 @@ class Keeper:
         """``home`` is the pid of process 1 of the pid namespace to be in; 0 for one of its own."""
         self._argv: list[str] = list(order["argv"])
         self._sock: socket | None = None
-        self._program = self._ended = -1
+        self._program = -1
         ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
         try:
-            self._pid = _spawn(theirs.fileno())
+            self._process = _spawn(theirs.fileno())
         except BaseException:
             ours.close()
             raise
@@ -47,7 +49,6 @@ class Keeper:
         self._sock = ours
         _keepers.add(self)
         try:
-            self._ended = os.pidfd_open(self._pid)
             self._send_order(namespace, home, order)
         except BaseException:
             self.close()
@@ -109,11 +110,8 @@ class Keeper:
         """End the program; when it returns, the device and the ports are free."""
         self._hang_up()  # also in children made by fork, which have the socket, too
         try:
-            if self._ended >= 0 and not _readable(self._ended, _CLOSE_SECONDS):
-                pidfd_send_signal(self._ended, SIGKILL)
-            os.waitpid(self._pid, 0)
-        except ChildProcessError:
-            pass  # somebody else has waited for it
+            self._process.wait(_CLOSE_SECONDS)
+            self._process.end()
         finally:
             self._end_program()
             self._close_descriptors()
@@ -141,8 +139,9 @@ class Keeper:
 
     def _close_descriptors(self) -> None:
         program, self._program = self._program, -1
-        ended, self._ended = self._ended, -1
-        frames.close_all([fd for fd in (program, ended) if fd >= 0])
+        if program >= 0:
+            os.close(program)
+        self._process.forget()
 
     def forget(self) -> None:
         """Let go of it: in a child after fork, or when it was left to itself."""
@@ -152,11 +151,11 @@ class Keeper:
         self._close_descriptors()
 
     def __del__(self) -> None:
-        if hasattr(self, "_sock"):
+        if hasattr(self, "_process"):
             self.forget()
 
 
-def _spawn(control: int) -> int:
+def _spawn(control: int) -> Orphan:
     caller = os.pidfd_open(os.getpid())
     try:
         # A session of its own: what a terminal or a shell sends to the group is not for it.

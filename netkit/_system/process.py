@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import IO, Any, Protocol
 
     from netkit._system.members import Waitable
+    from netkit._system.piped_helper import PipedHelper
     from netkit._system.started import Listened, Process
 
     Argument = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     class Fresh(Protocol):
         """Runs a function on a new thread inside the namespace; its result comes back."""
 
-        def __call__(self, function: Callable[[], Process], /) -> Process: ...
+        def __call__(self, function: Callable[[], Any], /) -> Any: ...
 
 
 # The keywords of subprocess.Popen are passed on as they come; `Namespace.run` and `popen` list them.
@@ -55,7 +56,8 @@ def popen(fresh: Fresh, argv: Command, processes: Processes | None = None, **key
         # Here, on a thread that no KeyboardInterrupt reaches.
         return process if processes is None else processes.add(process)
 
-    return _Start(start).on(fresh)
+    started: Process = _Start(start).on(fresh)
+    return started
 
 
 def run(
@@ -117,15 +119,19 @@ def completed(
     return CompletedProcess(argv, process.returncode, output, error_output)
 
 
-def spawn_helper(
-    fresh: Fresh, argv: Sequence[str], env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
-) -> Popen[bytes]:
-    """A worker process of netkit's own, in its own session, with pipes on all three streams."""
-    from subprocess import PIPE
+def spawn_helper(fresh: Fresh, argv: Sequence[str], env: Mapping[str, str]) -> Process | PipedHelper:
+    """A worker process of netkit's own, in its own session, with pipes on all three streams.
 
-    return popen(
-        fresh, argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=env, pass_fds=pass_fds, start_new_session=True
-    )
+    It is no child of this process.
+    """
+    from netkit._system.piped_helper import PipedHelper
+
+    if hasattr(fresh, "popen"):
+        from subprocess import PIPE
+
+        return popen(fresh, argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=env, start_new_session=True)
+    started: PipedHelper = _Start(lambda: PipedHelper(argv, env)).on(fresh)
+    return started
 
 
 def checked_argv(argv: Command, shell: bool = False) -> Command:
@@ -159,11 +165,11 @@ def _split(command: str) -> list[str]:
 class _Start:
     """One start of a program, which ends it if the starter is interrupted and nobody holds it."""
 
-    def __init__(self, start: Callable[[], Process]) -> None:
+    def __init__(self, start: Callable[[], Any]) -> None:
         self._start = start
-        self._claim: dict[str, Process | None] = {}
+        self._claim: dict[str, Any] = {}
 
-    def on(self, fresh: Fresh) -> Process:
+    def on(self, fresh: Fresh) -> Any:
         try:
             return fresh(self._run)
         except BaseException:  # the start failed, or a KeyboardInterrupt ended the wait for it
@@ -172,7 +178,7 @@ class _Start:
                 _end(started)
             raise
 
-    def _run(self) -> Process:
+    def _run(self) -> Any:
         process = self._start()
         # setdefault is atomic: whoever comes second sees what the first one put there.
         if self._claim.setdefault("process", process) is None:
@@ -180,7 +186,7 @@ class _Start:
         return process
 
 
-def _end(process: Process) -> None:
+def _end(process: Process | PipedHelper) -> None:
     process.kill()
     process.communicate()
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 import netkit
 from netkit import Bridge, Namespace, NatRule, RouteTable, Scope, Topology, VethPair
+from tests.harness import processes
 from tests.harness.storm import held, held_in_time
 
 MEMORY = 400  # kB: an arena of Python's is 256 (1024 from 3.13 on, which are taken when they are needed)
@@ -159,12 +160,10 @@ def memory() -> int:
     """kB that are this process's own and its helpers', after all that can be freed is."""
     gc.collect()
     _libc.malloc_trim(0)
-    with open("/proc/thread-self/children") as file:
-        processes = ["self", *file.read().split()]
-    return sum(_private(process) for process in processes)
+    return sum(_private(process) for process in ("self", *processes.children()))
 
 
-def _private(process: str) -> int:
+def _private(process: int | str) -> int:
     with open(f"/proc/{process}/smaps_rollup") as file:
         return sum(int(line.split()[1]) for line in file if line.startswith("Private"))
 

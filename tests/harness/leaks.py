@@ -82,8 +82,10 @@ def _guard() -> int | None:
 def _kept() -> set[int]:
     """What a process opens once and keeps, and opens anew after its broker or guard has ended."""
     journal, sysctls = (sys.modules.get(f"netkit._system.{name}") for name in ("journal", "sysctl_lock"))
+    guard = None if journal is None else journal.journal._guard
     return {
         -1 if journal is None else journal.journal._file,
+        -1 if guard is None else guard._ended,
         -1 if sysctls is None else sysctls._directory,
     }
 

@@ -21,7 +21,7 @@ def leftovers(mark: str, *, except_for: set[int], grace: float) -> list[str]:
 def family(mark: str) -> set[int]:
     """Descendants by parent, and orphans (a daemon's parent is init) by environment."""
     living = [pid for pid in _pids() if _parent(pid) is not None]
-    return {pid for pid in living if _has_mark(pid, mark)} | descendants(os.getpid())
+    return {pid for pid in living if _has_mark(pid, mark)} | descendants(os.getpid()) | _of_this_place()
 
 
 def descendants(ancestor: int) -> set[int]:
@@ -36,10 +36,38 @@ def descendants(ancestor: int) -> set[int]:
 
 
 def children() -> dict[int, str]:
-    """The living children of this process and of its broker, with their command lines."""
+    """The living children of this process and of its broker, and its helpers, with their command lines."""
     running = broker.running()
     parents = {os.getpid(), running.pid} if running else {os.getpid()}
-    return {pid: command(pid) for pid in _pids() if _parent(pid) in parents}
+    born = {pid for pid in _pids() if _parent(pid) in parents}
+    return {pid: command(pid) for pid in born | _of_this_place() | {*broker.processes()}}
+
+
+def _of_this_place() -> set[int]:
+    """The others in this process's mount namespace, if it has its own: helpers are nobody's children."""
+    try:
+        if (own := _place("self")) == _place(1):
+            return set()
+    except OSError:
+        return set()  # an ordinary user's: it is the machine's
+    return {pid for pid in _pids() if _parent(pid) is not None and _is_at(pid, own)} - {os.getpid()}
+
+
+def _is_at(pid: int, own: tuple[int, int]) -> bool:
+    try:
+        return _place(pid) == own
+    except OSError:
+        return False
+
+
+def _place(pid: int | str) -> tuple[int, int]:
+    found = os.stat(f"/proc/{pid}/ns/mnt")
+    return found.st_dev, found.st_ino
+
+
+def running(text: str) -> set[int]:
+    """Processes whose command line has this in it."""
+    return {pid for pid in _pids() if text in command(pid)}
 
 
 def command(pid: int) -> str:

@@ -20,6 +20,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from tests.harness import processes
+
 _MONOTONIC, _SIGNAL = 1, 0
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -94,7 +96,7 @@ def held() -> dict[str, int]:
     return {
         "descriptors": len(os.listdir("/proc/self/fd")),
         "threads": len(os.listdir("/proc/self/task")),
-        "children": len(open("/proc/thread-self/children").read().split()),
+        "processes": len(processes.children()),
     }
 
 

@@ -336,9 +336,7 @@ def test_what_is_left_is_told_with_its_test(suite: pytest.Pytester) -> None:
     """
     result = _run(suite, text)
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(
-        ["*netkit: left behind*", "*::test_careless left <Namespace anonymous>"]
-    )
+    result.stdout.fnmatch_lines(["*netkit: left behind*", "*::test_careless left <Namespace anonymous>"])
     assert result.stdout.str().count("::test_care") == 1
     assert result.ret == pytest.ExitCode.OK
     assert _run(suite, text, "--netkit-strict").ret == pytest.ExitCode.TESTS_FAILED

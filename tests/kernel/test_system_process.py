@@ -254,11 +254,14 @@ def test_our_own_namespace_is_never_cleared() -> None:
 
 
 def test_a_helper_has_pipes_and_a_session_of_its_own(fd: int, fresh: process.Fresh) -> None:
-    code = "import os; print(os.getsid(0) == os.getpid(), os.readlink('/proc/self/ns/net'), input())"
-    with process.spawn_helper(fresh, [sys.executable, "-c", code]) as helper:
-        output, errors = helper.communicate(b"said\n")
-    assert output.decode() == f"True net:[{identity(fd)[1]}] said\n"
-    assert errors == b""
+    code = "import os; print(os.getsid(0) != int(input()), os.readlink('/proc/self/ns/net'))"
+    helper = process.spawn_helper(fresh, [sys.executable, "-c", code], {})
+    assert helper.stdin is not None
+    assert helper.stdout is not None
+    helper.stdin.write(b"%d\n" % os.getsid(0))
+    own, namespace = helper.stdout.read(1000).decode().split()
+    helper.communicate()
+    assert (own, namespace) == ("True", f"net:[{identity(fd)[1]}]")
 
 
 def test_ends_are_waited_for_not_polled(fresh: process.Fresh) -> None:

@@ -116,6 +116,13 @@ class Book:
         return pid
 
 
+async def helpers(book: Book) -> list[int]:
+    """Pidfds of the broker, its supervisor, and what they have started."""
+    said = await book.run("from netkit._system import broker\nprint(*broker.processes())")
+    supervisor = int(said.split()[0])
+    return [os.pidfd_open(supervisor), *descendants(supervisor)]
+
+
 def descendants(pid: int) -> list[int]:
     """Pidfds of what came out of a process."""
     tasks = Path(f"/proc/{pid}/task")
@@ -147,13 +154,13 @@ async def play(book: Book, kill: bool) -> None:
         print(await book.run("shutdown()\na.exists"))
         return
     await book.run(HELD)
-    before = descendants(book.pid)
+    before = await helpers(book)
     await book.client.km.restart_kernel(now=False)
     await book.client.kc.wait_for_ready(timeout=60)
     assert await all_end(before) > 0
     print(await book.run(FIRST))
     await book.run(HELD)
-    before = descendants(book.pid)
+    before = await helpers(book)
     os.kill(book.pid, signal.SIGKILL)
     assert await all_end(before) > 0
     print("killed")

@@ -45,9 +45,11 @@ def program(nobody: Ordinary, backend: str, text: str) -> list[str]:
     return nobody.python(START.format(backend) + text).splitlines()
 
 
-def started() -> dict[int, str]:
-    """The processes that came out of this one, with their command lines."""
-    return {pid: processes.command(pid) for pid in processes.descendants(os.getpid()) - {os.getpid()}}
+def started(nobody: Ordinary) -> dict[int, str]:
+    """The processes that came out of this one, and his helpers with theirs, with their command lines."""
+    roots = {os.getpid(), *processes.running(str(nobody.home))}
+    found = roots.union(*map(processes.descendants, roots)) - {os.getpid()}
+    return {pid: processes.command(pid) for pid in found}
 
 
 def gone(pids: Iterable[int]) -> list[str]:
@@ -94,13 +96,13 @@ while True:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_in_and_it_ends_with_the_process(nobody: Ordinary, backend: str, number: int) -> None:
-    before = started()
+    before = started(nobody)
     text = "PUBLISH = True\n" + HOLDS
     with nobody.popen([PYTHON, "-W", "ignore", "-c", START + text, backend]) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
         assert echoed(None, "127.0.0.1", port)
-        new = started().keys() - before.keys()
+        new = started(nobody).keys() - before.keys()
         assert len(new) == 7  # it, supervisor, broker, three keepers, program
         process.send_signal(number)
         process.wait(10)
@@ -174,9 +176,9 @@ with Namespace() as box:
         assert keepers() == before, moment
 print("nothing")
 """
-    before = started()
+    before = started(nobody)
     assert program(nobody, backend, text) == ["nothing"]
-    assert gone(started().keys() - before.keys()) == []
+    assert gone(started(nobody).keys() - before.keys()) == []
 
 
 def test_its_keeper_and_its_broker_are_killed(nobody: Ordinary, backend: str) -> None:
@@ -184,7 +186,7 @@ def test_its_keeper_and_its_broker_are_killed(nobody: Ordinary, backend: str) ->
 from netkit._system import broker
 box = Namespace().create()
 outside = box.connect_outside(backend=BACKEND)
-os.kill(outside._keeper._pid, signal.SIGKILL)
+os.kill(outside._keeper._process.pid, signal.SIGKILL)
 print(outside.exists)
 outside.delete()
 print(outside.exists, "tap0" in box.links)
@@ -195,9 +197,9 @@ print(select.select([outside._keeper._program], [], [], 10)[0] != [])
 outside.delete()
 box.delete()
 """
-    before = started()
+    before = started(nobody)
     assert program(nobody, backend, text) == ["True", "False False", "True"]
-    assert gone(started().keys() - before.keys()) == []
+    assert gone(started(nobody).keys() - before.keys()) == []
 
 
 def test_the_rest_of_it(nobody: Ordinary, backend: str) -> None:
@@ -242,11 +244,11 @@ with Namespace() as box:
 def test_what_it_inherits(nobody: Ordinary, backend: str) -> None:
     """Neither descriptors nor the environment."""
     text = "PUBLISH = False\n" + HOLDS
-    before = started()
+    before = started(nobody)
     with nobody.popen([PYTHON, "-c", START + text, backend], env={"SECRET": "x"}) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        new = {pid: line for pid, line in started().items() if pid not in before and pid != process.pid}
+        new = {pid: line for pid, line in started(nobody).items() if pid not in before and pid != process.pid}
         (found,) = [pid for pid, line in new.items() if f"/{backend} " in line]
         for pid in new:
             with open(f"/proc/{pid}/environ", "rb") as file:

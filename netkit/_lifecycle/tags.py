@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
 
-from netkit._lifecycle.reclaim import FAILED, REMOVED, Finding
+from netkit._lifecycle.reclaim import FAILED, GONE, REMOVED, Finding
 from netkit._netlink.link import delete_link, list_links, parse_link
 from netkit._netlink.socket import NetlinkSocket
 from netkit._netlink.transport import NETLINK_ROUTE
@@ -79,22 +79,24 @@ def _named(home: tuple[int, int]) -> Iterator[int]:
 
 def _here(dry_run: bool, known: Collection[str]) -> Iterator[tuple[str, Finding]]:
     sock = NetlinkSocket(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE))
+    groups: set[int] = set()  # of what was removed: both ends of a pair have one
     try:
         for record in [parse_link(reply) for reply in sock.dump(list_links())]:
             owner = owner_by_tag(record)
             if owner is not None and owner not in known:
-                yield owner, _removed(sock, record, dry_run)
+                yield owner, _removed(sock, record, groups, dry_run)
     finally:
         sock.close()
 
 
-def _removed(sock: NetlinkSocket, record: LinkRecord, dry_run: bool) -> Finding:
+def _removed(sock: NetlinkSocket, record: LinkRecord, groups: set[int], dry_run: bool) -> Finding:
     what = f"{record.kind} '{record.name}', by its alias"
     try:
         if not dry_run:
             sock.request(delete_link(record.index))
-    except NotFoundError:
-        pass  # with its peer
+    except NotFoundError:  # with its peer, or another collector was quicker
+        return Finding(None, what, REMOVED if record.group in groups else GONE)
     except NetkitError as problem:
         return Finding(None, what, FAILED, str(problem))
+    groups.add(record.group)
     return Finding(None, what, REMOVED)

@@ -146,6 +146,29 @@ def test_a_link_whose_journal_is_lost_is_known_by_its_tag(outside: Namespace) ->
     assert {"br-a", "va", "vb"}.isdisjoint(link.name for link in outside.links)
 
 
+def test_what_another_collector_removes_meanwhile_is_told_of_by_that_one(
+    outside: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have seen it; with a pair whoever removes one end has removed both."""
+    from netkit._lifecycle import tags
+
+    tag = _tag("netkit:99999-aa:1:{pidns}:{boot}:77")
+    said("ip link add br-a type bridge; ip link add va type veth peer name vb")
+    for name in ("br-a", "va", "vb"):
+        said(f"ip link set {name} group 77 alias '{tag}'")
+
+    def slowly(index: int) -> object:
+        said("ip link del br-a")  # fails the second time
+        return real(index)
+
+    real = tags.delete_link
+    monkeypatch.setattr(tags, "delete_link", slowly)
+    assert sorted((each.what, each.outcome) for each in netkit.gc()) == [
+        ("veth 'va', by its alias", "removed"),
+        ("veth 'vb', by its alias", "removed"),
+    ]
+
+
 def test_dangling_names_are_removed_and_those_of_others_stay(outside: Namespace) -> None:
     directory = Path("/run/netns")
     directory.mkdir(exist_ok=True)

@@ -78,7 +78,8 @@ class Additions(Block):
     def detach(self) -> Self:
         """Leave what was added through it so far: it outlives the block and the process.
 
-        Returns itself. StateError outside a block: there nothing is owned, and what is added stays anyway.
+        Returns itself. Twin: none. Raises StateError outside a block: there nothing is owned, and what is
+        added stays anyway.
         """
         if self._state != "open":
             raise StateError(f"cannot detach {self!r}: it owns nothing outside a `with` or a Scope")

@@ -66,7 +66,7 @@ class Addresses(Additions):
     In ``with link.addresses as addresses:``, or owned by a Scope, it is a scope: what was added through it
     is removed at the end (what `replace` changed stays as it is). Otherwise what is added stays.
 
-    Twin: ``ip address show dev LINK``.
+    Twin: ``ip address show dev LINK``. Source: rtnetlink(7), ip-address(8). Changing needs CAP_NET_ADMIN.
 
     Examples:
         >>> from netkit import Namespace
@@ -125,11 +125,14 @@ class Addresses(Additions):
         scope: str | int | None = None,
         nodad: bool = True,
     ) -> Address:
-        """Add an address, or change it when it is there. Twin: ``ip address replace``."""
+        """Add an address, or change it when it is there. Twin: ``ip address replace``.
+
+        Parameters are those of `add`. Raises what that does, but ExistsError.
+        """
         return self._send(address, label, scope, nodad, replace=True)
 
     def remove(self, address: InterfaceLike | Address) -> None:
-        """Remove an address. NotFoundError when it is not there. Twin: ``ip address del``."""
+        """Remove an address. Twin: ``ip address del``. Raises NotFoundError when it is not there."""
         link = self._link
         value = address if isinstance(address, Address) else Address.parse(address)
         operation = ("remove address ", value, " from link '", link._last_name, "'")

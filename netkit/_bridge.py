@@ -58,6 +58,9 @@ class Bridge(Resource, Ports, BridgeReading, Holder):
         vlan_filtering: needs CONFIG_BRIDGE_VLAN_FILTERING.
         up: set it up.
 
+    Raises SpecError for bad values before any system call; ExistsError when the name is taken;
+    UnsupportedError for what the kernel lacks.
+
     Examples:
         >>> from netkit import Bridge, Namespace
         >>> with Namespace() as host, Namespace("box") as box:
@@ -107,7 +110,14 @@ class Bridge(Resource, Ports, BridgeReading, Holder):
     def open(cls, ns: Namespace, name: str) -> Bridge:
         """A bridge that exists, borrowed: netkit does not delete it.
 
-        Raises NotFoundError when there is none of this name, SpecError when it is no bridge.
+        Twin: ``ip link show NAME type bridge``. Raises NotFoundError when there is none of this name,
+        SpecError when it is no bridge.
+
+        Examples:
+            >>> from netkit import Bridge, Namespace
+            >>> with Namespace() as host, Bridge(host, "br0"):
+            ...     print(Bridge.open(host, "br0").ports)
+            []
         """
         bridge = cls(ns, name)
         bridge._find()
@@ -125,7 +135,10 @@ class Bridge(Resource, Ports, BridgeReading, Holder):
 
     @property
     def fdb(self) -> ForwardingDatabase:
-        """The forwarding database: iterate, ``.add(mac, dev=)``, ``.delete(mac, dev=)``."""
+        """The forwarding database: iterate, ``.add(mac, dev=)``, ``.delete(mac, dev=)``.
+
+        Twin: ``bridge fdb show br BRIDGE``.
+        """
         self._check_live()
         from netkit._fdb import ForwardingDatabase
 
@@ -158,8 +171,16 @@ class Bridge(Resource, Ports, BridgeReading, Holder):
         `detach` takes it. ``default_route=True`` gives ``ns`` one default route per address
         family by the bridge's first address of it. If any part fails, all of it is undone.
 
+        Twin: ``ip link add NAME master BRIDGE type veth peer name PEER netns NS``, and the rest typed there.
         Raises what VethPair and `add_port` raise; SpecError for ``default_route=True`` on a
         bridge without addresses.
+
+        Examples:
+            >>> from netkit import Bridge, Namespace
+            >>> with Namespace() as host, Namespace() as box, Bridge(host, "br0") as bridge:
+            ...     veth = bridge.connect(box, name="veth0", peer_address="10.0.0.2/24", isolated=True)
+            ...     print(bridge.ports == [veth.link], veth.link.port.isolated)
+            True True
         """
         self._check_live()
         pair = self.pair(
@@ -195,7 +216,7 @@ class Bridge(Resource, Ports, BridgeReading, Holder):
         """The pair that `connect` would make, not created yet: to be created together with others.
 
         The bridge may be new as well; ``default_route=True`` goes by the addresses it is to have then.
-        Parameters and errors are those of `connect`.
+        Parameters are those of `connect`. Twin: that of `connect`. Raises what that does.
 
         Examples:
             >>> from netkit import Bridge, Namespace, Scope

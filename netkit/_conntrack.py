@@ -36,7 +36,8 @@ _BATCH = 100
 
 
 class Connection(Value):
-    """A tracked connection as it was when it was read: frozen. Twin: a line of ``conntrack -L``.
+    """A tracked connection as it was when it was read: frozen. Twin: a line of ``conntrack -L``. Source:
+    net/netfilter/nf_conntrack_netlink.c.
 
     ``saddr sport daddr dport`` are those of its first packet, as it was sent; ``reply_...`` those of the
     answers, where translation shows: ``reply_saddr`` is where DNAT leads. Ports are 0 for protocols without.
@@ -101,8 +102,8 @@ def _end(address: IPAddress, port: int) -> str:
 class Connections:
     """The tracked connections of a namespace: iterate for all of them.
 
-    The kernel tracks once a rule asks for it, such as one of NAT. Twin: conntrack(8). Needs CAP_NET_ADMIN
-    and CONFIG_NF_CT_NETLINK.
+    The kernel tracks once a rule asks for it, such as one of NAT. Twin: conntrack(8). Source:
+    net/netfilter/nf_conntrack_netlink.c. Needs CAP_NET_ADMIN and CONFIG_NF_CT_NETLINK.
 
     Examples:
         >>> from netkit import Namespace
@@ -135,7 +136,8 @@ class Connections:
     ) -> list[Connection]:
         """Those that match all that is given, in NatRule's words: networks, ranges of ports, ``!= `` negates.
 
-        ``reply_saddr`` is who answers: where DNAT leads. Raises SpecError for bad values.
+        ``reply_saddr`` is who answers: where DNAT leads. Twin: ``conntrack -L``. Raises SpecError for bad
+        values.
         """
         wanted = _Wanted(proto, saddr, daddr, sport, dport, reply_saddr, family)
         return [Connection(entry) for entry in self._read(wanted)]
@@ -151,7 +153,10 @@ class Connections:
         reply_saddr: AddressMatch | None = None,
         family: Literal[4, 6] | None = None,
     ) -> int:
-        """How many match; without conditions the kernel's own count. Twin: ``conntrack -C``."""
+        """How many match; without conditions the kernel's own count. Twin: ``conntrack -C``.
+
+        Raises SpecError for bad values.
+        """
         wanted = _Wanted(proto, saddr, daddr, sport, dport, reply_saddr, family)
         if wanted.is_all():
             socket = self._netns._live_runtime().netfilter
@@ -171,8 +176,8 @@ class Connections:
     ) -> int:
         """Forget those that match, so that their next packet is looked at anew; returns how many.
 
-        What ends meanwhile is not counted. SpecError without any condition: all of them are others' too.
-        Twin: ``conntrack -D``.
+        What ends meanwhile is not counted. Twin: ``conntrack -D``. Raises SpecError without any condition:
+        all of them are others' too.
         """
         wanted = _Wanted(proto, saddr, daddr, sport, dport, reply_saddr, family)
         if wanted.is_all():

@@ -21,6 +21,14 @@ class ForwardingDatabase:
     """The entries of one bridge: iterate, `add` static ones, `delete`.
 
     Twin: ``bridge fdb show br BRIDGE``. Source: bridge(8). Changing needs CAP_NET_ADMIN.
+
+    Examples:
+        >>> from netkit import Bridge, Namespace
+        >>> with Namespace() as host, Namespace() as box, Bridge(host, "br0") as bridge:
+        ...     veth = bridge.connect(box, name="veth0")
+        ...     bridge.fdb.add("02:00:00:00:00:01", dev="veth0")
+        ...     print([str(entry) for entry in bridge.fdb if entry.state == "static"][0])
+        02:00:00:00:00:01 dev veth0 master br0 static
     """
 
     __slots__ = ("_index", "_name", "_netns")
@@ -41,7 +49,8 @@ class ForwardingDatabase:
     def add(self, mac: str, *, dev: DeviceLike, vlan: int | None = None) -> None:
         """Add a static entry: frames to ``mac`` leave by port ``dev``.
 
-        Twin: ``bridge fdb add MAC dev DEV master static [vlan ID]``.
+        Twin: ``bridge fdb add MAC dev DEV master static [vlan ID]``. Raises SpecError for a bad value,
+        ExistsError when there is such an entry.
         """
         address, number = parse_mac(mac), None if vlan is None else numbers.vlan(vlan)
         port = self._port(dev)
@@ -50,7 +59,7 @@ class ForwardingDatabase:
         self._netns._live_runtime().route.request(request)
 
     def delete(self, mac: str, *, dev: DeviceLike, vlan: int | None = None) -> None:
-        """Delete an entry; NotFoundError when there is none. Twin: ``bridge fdb del MAC dev DEV master``."""
+        """Delete an entry. Twin: ``bridge fdb del MAC dev DEV master``. Raises NotFoundError without one."""
         address, number = parse_mac(mac), None if vlan is None else numbers.vlan(vlan)
         port = self._port(dev)
         operation = f"delete forwarding entry {address} of link '{port._last_name}'"

@@ -79,6 +79,16 @@ class Inside:
         ``check=True`` raises CommandError with the command, its status and its last error
         output. ``timeout`` in seconds. The child starts from a thread that is inside already,
         so no ``preexec_fn`` slows it down. Twin: ``ip netns exec NAME COMMAND``.
+
+        Raises SpecError for what is no command, subprocess.TimeoutExpired, and what
+        ``subprocess.run`` raises, such as FileNotFoundError.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace() as box:
+            ...     done = box.run(["ip", "-br", "link"], capture_output=True, text=True, check=True)
+            ...     print(done.stdout.split()[0])
+            lo
         """
         from netkit._system import process
 
@@ -121,7 +131,14 @@ class Inside:
     ) -> Process:
         """Start a command inside: a ``subprocess.Popen``, with ``wait_listening(port)`` for servers.
 
-        What still runs when a namespace of ours is deleted is killed with it.
+        What still runs when a namespace of ours is deleted is killed with it. Twin:
+        ``ip netns exec NAME COMMAND &``. Raises what `run` does.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace() as box:
+            ...     with box.popen(["sleep", "60"]) as process:
+            ...         process.kill()
         """
         from netkit._system import process
 
@@ -138,11 +155,17 @@ class Inside:
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function on a thread of its own inside; its result or exception comes back.
 
+        The caller's thread stays where it is. Without root the function runs in another process, and what
+        goes there and back is pickled. Twin: ``nsenter --net=PATH python3 -c ...``. Raises SpecError for
+        what is no function or runs later (a coroutine function), and whatever the function raises.
+        Source: setns(2).
+
         Examples:
             >>> from netkit import Namespace
             >>> import socket
             >>> with Namespace() as box:
-            ...     names = box.call(socket.if_nameindex)
+            ...     print(box.call(socket.if_nameindex))
+            [(1, 'lo')]
         """
         if not callable(fn):
             raise SpecError(f"call() takes a function and its arguments, not {fn!r}")
@@ -153,14 +176,24 @@ class Inside:
         return self._live_runtime().fresh(fn, *args, **kwargs)
 
     def socket(self, family: int = AF_INET, type: int = SOCK_STREAM, proto: int = 0) -> _socket.socket:
-        """An ordinary socket that lives inside, usable from any thread and event loop."""
+        """An ordinary socket that lives inside, usable from any thread and event loop.
+
+        Arguments are those of ``socket.socket``. Twin: ``ip netns exec NAME`` with a program that opens it.
+        Raises KernelError when the kernel refuses; a raw one needs CAP_NET_RAW over the namespace.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace() as box, box.socket() as server:
+            ...     server.bind(("127.0.0.1", 80))
+        """
         return self._live_runtime().open_socket(family, type, proto)
 
     def entered(self) -> AbstractContextManager[None]:
         """Enter with the calling thread itself, for code that opens its own sockets.
 
         The one explicit exception: everything the thread does in the block happens in this
-        namespace. StateError inside a running event loop, whose other tasks would be moved too.
+        namespace. Twin: ``nsenter --net=PATH``. Raises StateError inside a running event loop, whose other
+        tasks would be moved too, and UnsupportedError without root. Source: setns(2). Needs CAP_SYS_ADMIN.
         """
         runtime = self._live_runtime()
         return runtime.opener.entered(runtime.check())
@@ -177,7 +210,15 @@ class Inside:
 
         ``interval`` and ``timeout`` in seconds, ``size`` of the payload in bytes. An
         unreachable target is ``loss`` 1.0, not an exception. Twin: ``ping -c COUNT ADDRESS``.
-        Source: RFC 792, RFC 4443. Needs CAP_NET_RAW over the namespace.
+        Source: RFC 792, RFC 4443. Needs CAP_NET_RAW over the namespace. Raises SpecError for a bad value,
+        AccessError without the capability.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace() as box:
+            ...     result = box.ping("127.0.0.1", count=3, interval=0.01)
+            ...     print(result.received, result.loss, result.avg < 1)
+            3 0.0 True
         """
         from netkit._system import icmp
 

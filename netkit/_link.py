@@ -186,13 +186,25 @@ class Link:
     # -- changing it ------------------------------------------------------------------
 
     def up(self) -> Link:
-        """Set it up; returns self. Twin: ``ip link set NAME up``."""
+        """Set it up; returns self, when it has its carrier. Twin: ``ip link set NAME up``.
+
+        Raises NotFoundError when it is gone. Its IPv6 addresses went when it was set down: add them again.
+
+        Examples:
+            >>> from netkit import Namespace, VethPair
+            >>> with Namespace() as a, Namespace() as b, VethPair(a, b, name="x", peer_name="y") as veth:
+            ...     print(veth.link.down().state, veth.link.up().state)
+            down up
+        """
         self._change(set_link(self._ifindex, up=True, operation=f"set {self._called} up"))
         settle_carrier(self._runtime, self._ifindex)
         return self
 
     def down(self) -> Link:
-        """Set it down; returns self. Its routes and IPv6 addresses go. Twin: ``ip link set NAME down``."""
+        """Set it down; returns self. Its routes and IPv6 addresses go. Twin: ``ip link set NAME down``.
+
+        Raises NotFoundError when it is gone.
+        """
         self._change(set_link(self._ifindex, up=False, operation=f"set {self._called} down"))
         return self
 
@@ -211,6 +223,13 @@ class Link:
         ``txqlen`` in packets, ``group`` a number. Twin: ``ip link set NAME mtu ... address ...``.
         Raises SpecError for a bad value, KernelError with the kernel's words for what this
         device does not take.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace() as box:
+            ...     lo = box.links["lo"].set(mtu=9000, alias="to itself")
+            ...     print(lo.mtu, lo.alias)
+            9000 to itself
         """
         if all(value is None for value in (mtu, mac, alias, txqlen, group)):
             raise SpecError("nothing to set: give mtu=, mac=, alias=, txqlen= or group=")
@@ -229,7 +248,14 @@ class Link:
     def rename(self, name: str) -> Link:
         """Give it another name; returns self. Twin: ``ip link set OLD name NEW``.
 
-        A link that is up can be renamed since Linux 6.2; BusyError before.
+        A link that is up can be renamed since Linux 6.2. Raises ExistsError when the name is taken,
+        BusyError for one that is up on an older kernel.
+
+        Examples:
+            >>> from netkit import Namespace, VethPair
+            >>> with Namespace() as a, Namespace() as b, VethPair(a, b, name="x", peer_name="y") as veth:
+            ...     print(veth.link.down().rename("uplink").name)
+            uplink
         """
         new = names.interface_name(name)
         try:
@@ -244,6 +270,15 @@ class Link:
 
         The kernel sets it down and drops its addresses and routes. Costs about 16 ms: it is
         much faster to create a link where it is to be. Twin: ``ip link set NAME netns NS``.
+        Raises ExistsError when the name is taken there, KernelError for what stays where it is, such as
+        ``lo``.
+
+        Examples:
+            >>> from netkit import Namespace, VethPair
+            >>> with Namespace() as a, Namespace() as b:
+            ...     link = VethPair(a, a, name="x", peer_name="y").create().link.move(b)
+            ...     print(link.netns is b, [each.name for each in b.links])
+            True ['lo', 'x']
         """
         target = runtime_of(netns)
         name = self.name
@@ -259,14 +294,18 @@ class Link:
         return self
 
     def delete(self) -> None:
-        """Delete the device; for a veth, both ends. Twin: ``ip link del NAME``."""
+        """Delete the device; for a veth, both ends. Twin: ``ip link del NAME``.
+
+        Raises NotFoundError when it is gone already, UnsupportedError for what cannot be deleted, as ``lo``.
+        """
         self._change(delete_link(index=self._ifindex, operation=f"delete {self._called}"))
 
     def adopt(self) -> AdoptedLink:
         """Own it: whatever made it, it is deleted at the end of a ``with`` or of the Scope that owns it.
 
         For links that netkit does not make itself. Pairs and bridges have `VethPair.open` and
-        `Bridge.open`. SpecError for a device of the machine, which nobody can delete.
+        `Bridge.open`. Twin: ``ip link set NAME group``, with a group of netkit's. Raises SpecError for a
+        device of the machine, which nobody can delete, StateError for what somebody owns already.
 
         Examples:
             >>> from netkit import Namespace, Scope

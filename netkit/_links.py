@@ -26,7 +26,16 @@ class Links:
 
     Alternative names work too. Iterating yields Link objects (not names), from one fresh
     read; ``keys()`` has the names. It is a ``collections.abc.Mapping`` by registration: as one by
-    inheritance, its iterator would have to be one of names. Twin: ``ip link show``.
+    inheritance, its iterator would have to be one of names.
+
+    Twin: ``ip link show``. Source: rtnetlink(7), RTM_GETLINK. Needs no capability. ``links[name]`` raises
+    NotFoundError when there is none, SpecError for what can be no name.
+
+    Examples:
+        >>> from netkit import Namespace
+        >>> with Namespace() as box:
+        ...     print("lo" in box.links, len(box.links), [link.name for link in box.links])
+        True 1 ['lo']
     """
 
     __slots__ = ("_netns",)
@@ -41,7 +50,8 @@ class Links:
         return isinstance(name, str) and self.get(name) is not None
 
     def get(self, name: str, default: D | None = None) -> Link | D | None:
-        """The link of this name, or the default."""
+        """The link of this name, or the default. Twin: ``ip link show dev NAME``. Raises nothing for a name
+        that none can have."""
         try:
             return self[name]
         except (NotFoundError, SpecError):
@@ -76,15 +86,16 @@ class Links:
         return len(self._identities())
 
     def keys(self) -> list[str]:
-        """The names, from one fresh read."""
+        """The names, from one fresh read. Twin: ``ip -br link``. Raises ProtocolError for a malformed
+        answer."""
         return [name for _, name in self._identities()]
 
     def values(self) -> list[Link]:
-        """The links, from one fresh read."""
+        """The links, from one fresh read. Twin: ``ip link show``. Raises what `keys` does."""
         return list(self)
 
     def items(self) -> list[tuple[str, Link]]:
-        """Names and links, from one fresh read."""
+        """Names and links, from one fresh read. Twin: ``ip link show``. Raises what `keys` does."""
         return [(link._last_name, link) for link in self.values()]
 
     def _identities(self) -> list[tuple[int, str]]:

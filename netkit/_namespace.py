@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
+from netkit._connecting import Connecting
 from netkit._inside_async import InsideAsync
 from netkit._known import remember, remember_first
 from netkit._lifecycle import NAMESPACES, ROOT, Holder, Resource, Teardown, Undo, raise_first, take_steps
 from netkit._link import Link, link_by_name
 from netkit._links import Links
 from netkit._opener import open_registered
-from netkit._publishing import Publishing
 from netkit._registration import Registration
 from netkit._runtime import (
     LOOPBACK_UP,
@@ -22,30 +22,25 @@ from netkit._runtime import (
 from netkit._spec import names, numbers
 from netkit._system import nsfs
 from netkit._system.signals import deferred_signals
-from netkit._veth import VethPair
 from netkit.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
-    from typing import Any, Literal, Self
+    from typing import Any, Self
 
     from pyroute2.iproute.linux import IPRoute  # pyright: ignore[reportMissingTypeStubs]
 
     from netkit._conntrack import Connections
     from netkit._lifecycle.steps import Steps
     from netkit._neighbour import Neighbours
-    from netkit._outside import Outside
     from netkit._route import RouteTable
     from netkit._rule import Rules
     from netkit._snapshot import Snapshot
-    from netkit._spec.addresses import AddressLike, InterfaceLike
-    from netkit._spec.publish import Publish
-    from netkit._veth import Addresses
 
 
-class Namespace(InsideAsync, Publishing, Resource, Holder):
+class Namespace(InsideAsync, Connecting, Resource, Holder):
     """A network namespace: links, routes, rules and sockets of its own.
 
     ``with Namespace() as ns:`` makes one and drops it at the end; nothing exists before. It is
@@ -91,7 +86,13 @@ class Namespace(InsideAsync, Publishing, Resource, Holder):
     def current(cls) -> Namespace:
         """The calling thread's namespace, borrowed: netkit never deletes it.
 
-        Twin: ``/proc/thread-self/ns/net``.
+        Twin: ``/proc/thread-self/ns/net``. Raises AccessError where /proc may not be read.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace.current() as host:
+            ...     print("lo" in host.links)
+            True
         """
         return cls._borrow(nsfs.open_current(), "the current namespace")
 
@@ -101,6 +102,12 @@ class Namespace(InsideAsync, Publishing, Resource, Holder):
 
         Raises NotFoundError when it is missing or stale, SpecError for a file that is no
         namespace. Twin: what ``ip netns exec NAME`` does first.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace("red") as red, Namespace.open("red") as again:
+            ...     print(again, [link.name for link in again.links])
+            <Namespace 'red' (borrowed)> ['lo']
         """
         descriptor = open_registered(name_or_path)
         text = os.fspath(name_or_path)
@@ -112,13 +119,34 @@ class Namespace(InsideAsync, Publishing, Resource, Holder):
 
     @classmethod
     def from_pid(cls, pid: int) -> Namespace:
-        """The namespace of a process (a container's), borrowed. Twin: ``nsenter --target PID --net``."""
+        """The namespace of a process (a container's), borrowed. Twin: ``nsenter --target PID --net``.
+
+        Raises NotFoundError when there is no such process, AccessError for one that may not be looked at
+        (ptrace(2)).
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace() as box, box.popen(["sleep", "60"]) as process:
+            ...     with Namespace.from_pid(process.pid) as inside:
+            ...         print(len(inside.links))
+            ...     process.kill()
+            1
+        """
         number = numbers.integer(pid, "pid", 1, 2**31 - 1)
         return cls._borrow(nsfs.open_pid(number), f"the namespace of process {number}")
 
     @classmethod
     def from_fd(cls, fd: int) -> Namespace:
-        """The namespace behind a descriptor, which is duplicated; borrowed."""
+        """The namespace behind a descriptor, which is duplicated; borrowed.
+
+        Twin: ``nsenter --net=/proc/self/fd/FD``. Raises SpecError for a descriptor of anything else.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace() as box, Namespace.from_fd(box.fileno()) as again:
+            ...     print(again.links["lo"].ifindex)
+            1
+        """
         return cls._borrow(nsfs.open_descriptor(fd), "a namespace given by descriptor")
 
     @classmethod
@@ -152,7 +180,10 @@ class Namespace(InsideAsync, Publishing, Resource, Holder):
         return _taken_along, (Descriptor(self.fileno()),)
 
     def fileno(self) -> int:
-        """The descriptor that holds it; it stays ours, so duplicate it to keep it."""
+        """The descriptor that holds it; it stays ours, so duplicate it to keep it.
+
+        Twin: ``nsenter --net=/proc/PID/fd/N`` takes it. Raises StateError when it is not open.
+        """
         return self._live_runtime().check()
 
     # -- what is in it ------------------------------------------------------------
@@ -163,7 +194,10 @@ class Namespace(InsideAsync, Publishing, Resource, Holder):
         return Links(self)
 
     def link(self, name: str) -> Link:
-        """The link of this name; NotFoundError when there is none."""
+        """The link of this name, or alternative name. Twin: ``ip link show dev NAME``.
+
+        Raises NotFoundError when there is none, SpecError for what can be no name.
+        """
         return link_by_name(self, names.alternative_name(name, "link name"))
 
     @property
@@ -193,14 +227,33 @@ class Namespace(InsideAsync, Publishing, Resource, Holder):
     def snapshot(self) -> Snapshot:
         """Links, addresses, routes, rules, neighbours and NAT as one frozen value.
 
-        Two snapshots are equal when only counters and indexes differ.
+        Two snapshots are equal when only counters and indexes differ. Twin: ``ip -d address``, ``ip route
+        show table all``, ``ip rule``, ``ip neighbour`` and ``nft list ruleset``. Needs no capability but for
+        NAT. Raises ProtocolError for a malformed answer.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace() as box:
+            ...     before = box.snapshot()
+            ...     _ = box.links["lo"].set(mtu=9000)
+            ...     print(box.snapshot() == before, box.snapshot().link("lo").mtu)
+            False 9000
         """
         from netkit._snapshot import take_snapshot
 
         return take_snapshot(self)
 
     def pyroute2(self) -> IPRoute:
-        """A real pyroute2 socket bound here, for what netkit does not wrap; close it yourself."""
+        """A real pyroute2 socket bound here, for what netkit does not wrap; close it yourself.
+
+        Twin: ``ip -n NAME``. Raises RuntimeError inside a running event loop, as pyroute2 does.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace() as box, box.pyroute2() as ipr:
+            ...     print(ipr.get_links()[0].get("ifname"))
+            lo
+        """
         from netkit._netlink.longtail import open_iproute
 
         return open_iproute(self._live_runtime().open_socket)
@@ -211,74 +264,6 @@ class Namespace(InsideAsync, Publishing, Resource, Holder):
         from netkit._conntrack import Connections
 
         return Connections(self)
-
-    def connect(
-        self,
-        other: Namespace,
-        *,
-        name: str,
-        peer_name: str,
-        address: Addresses | None = None,
-        peer_address: Addresses | None = None,
-        mtu: int | None = None,
-        peer_mtu: int | None = None,
-        mac: str | None = None,
-        peer_mac: str | None = None,
-        txqlen: int | None = None,
-        peer_txqlen: int | None = None,
-        queues: int = 1,
-        up: bool = True,
-    ) -> VethPair:
-        """Join this namespace with another one by a veth, created and undone with this namespace.
-
-        The same as a VethPair, which see. `Scope.own` moves it to a scope.
-        """
-        pair = VethPair(
-            self, other, name=name, peer_name=peer_name, address=address, peer_address=peer_address,
-            mtu=mtu, peer_mtu=peer_mtu, mac=mac, peer_mac=peer_mac, txqlen=txqlen,
-            peer_txqlen=peer_txqlen, queues=queues, up=up,
-        )  # fmt: skip
-        pair._group = self._group
-        if self._state == "owned":  # a borrowed namespace is never undone: the pair is, at exit
-            self._hold(pair)
-        pair.create()
-        return pair
-
-    def connect_outside(
-        self,
-        *,
-        publish: Publish = (),
-        host_ip: AddressLike = "127.0.0.1",
-        name: str = "tap0",
-        address: InterfaceLike = "10.0.2.100/24",
-        ipv6: bool | None = None,
-        mtu: int = 65520,
-        dns: bool = True,
-        default_route: bool = True,
-        host_loopback: bool = False,
-        backend: Literal["pasta", "slirp4netns"] | None = None,
-    ) -> Outside:
-        """Give it a way to the machine's outside network, without root too: by pasta or slirp4netns.
-
-        The same as an Outside, which see; created and undone with this namespace. `Scope.own` moves it to
-        a scope.
-
-        Examples:
-            >>> from netkit import Namespace
-            >>> with Namespace() as box:
-            ...     outside = box.connect_outside(publish=["80", "53/udp"])
-            ...     print([each.port for each in outside.published])
-            [80, 53]
-        """
-        from netkit._outside import Outside
-
-        outside = Outside(
-            self, publish=publish, host_ip=host_ip, name=name, address=address, ipv6=ipv6, mtu=mtu, dns=dns,
-            default_route=default_route, host_loopback=host_loopback, backend=backend,
-        )  # fmt: skip
-        if self._state == "owned":  # as in connect()
-            self._hold(outside)
-        return outside.create()
 
     # -- lifecycle ----------------------------------------------------------------
 
@@ -368,7 +353,8 @@ class Namespace(InsideAsync, Publishing, Resource, Holder):
     def close(self) -> None:
         """Release the descriptor and sockets of a borrowed namespace; a second call does nothing.
 
-        StateError for one that is owned: `delete()` it, or let its block end.
+        Twin: none, the kernel's namespace stays. Raises StateError for one that is owned: `delete()` it, or
+        let its block end.
         """
         if self._state == "owned":
             raise StateError(f"{self!r} is owned: delete() it, or detach() it first")

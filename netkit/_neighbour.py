@@ -35,6 +35,13 @@ class Neighbours(Additions):
     is deleted at the end (what `replace` changed stays as it is). Otherwise what is added stays.
 
     Twin: ``ip neighbour``. Source: arp(7), ip-neighbour(8). Changing needs CAP_NET_ADMIN.
+
+    Examples:
+        >>> from netkit import Namespace, VethPair
+        >>> with Namespace() as a, Namespace() as b, VethPair(a, b, name="x", peer_name="y"):
+        ...     _ = a.neighbours.add("10.0.0.2", mac="02:00:00:00:00:02", dev="x")
+        ...     print(*a.neighbours)
+        10.0.0.2 dev x lladdr 02:00:00:00:00:02 permanent
     """
 
     def __init__(self, netns: Namespace) -> None:
@@ -52,15 +59,20 @@ class Neighbours(Additions):
         return sum(1 for _ in self)
 
     def add(self, address: AddressLike, *, mac: str, dev: DeviceLike) -> Neighbour:
-        """Add a permanent entry. Twin: ``ip neighbour add ADDRESS lladdr MAC dev DEV``."""
+        """Add a permanent entry. Twin: ``ip neighbour add ADDRESS lladdr MAC dev DEV``.
+
+        Raises SpecError for a bad value, NotFoundError for an unknown device, ExistsError when there is an
+        entry of this address.
+        """
         return self._send(address, mac, dev, replace=False)
 
     def replace(self, address: AddressLike, *, mac: str, dev: DeviceLike) -> Neighbour:
-        """Add or change a permanent entry. Twin: ``ip neighbour replace``."""
+        """Add or change a permanent entry. Twin: ``ip neighbour replace``. Raises what `add` does, but
+        ExistsError."""
         return self._send(address, mac, dev, replace=True)
 
     def delete(self, address: AddressLike, *, dev: DeviceLike) -> None:
-        """Delete an entry; NotFoundError when there is none. Twin: ``ip neighbour del``."""
+        """Delete an entry. Twin: ``ip neighbour del``. Raises NotFoundError when there is none."""
         require_device(dev, self._netns)
         name = names.device(dev)
         index = link_by_name(self._netns, name).ifindex

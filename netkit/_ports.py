@@ -58,6 +58,13 @@ class Ports:
         Twin: ``ip link set LINK master BRIDGE`` and ``bridge link set dev LINK hairpin on ...``.
         Raises SpecError for a link of another namespace; KernelError with the kernel's words
         for what cannot be a port (``lo``, another bridge).
+
+        Examples:
+            >>> from netkit import Bridge, Namespace, VethPair
+            >>> with Namespace() as host, Namespace() as box, Bridge(host, "br0") as bridge:
+            ...     with VethPair(host, box, name="veth0", peer_name="eth0") as veth:
+            ...         print(bridge.add_port(veth.link, cost=10).port.cost)
+            10
         """
         self._check_live()
         port = require_link(link, self._netns, "add_port()")
@@ -80,7 +87,10 @@ class Ports:
         return port
 
     def remove_port(self, link: Link) -> None:
-        """Release a port: the link stays. Twin: ``ip link set LINK nomaster``."""
+        """Release a port: the link stays. Twin: ``ip link set LINK nomaster``.
+
+        Raises NotFoundError when it is no port of this bridge.
+        """
         self._check_live()
         port = require_link(link, self._netns, "remove_port()")
         if port._read().master != self._index:

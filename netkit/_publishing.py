@@ -94,6 +94,8 @@ class Publishing:
     ) -> PortMapping:
         """Many ports as one mapping, added and removed in one transaction; otherwise as `publish`.
 
+        Twin: that of `publish`. Raises what that does.
+
         ``ports`` are ports with their targets: ``{8080: "172.18.0.2:80", 8081: box}``, or pairs. Each
         reserved port is an open file of this process.
 

@@ -26,7 +26,7 @@ class LinkInfo(Value):
     case or None, ``state`` as ``ip link`` prints it but in lower case, ``up`` whether it was set up
     (IFF_UP), ``master`` the name of the bridge it is a port of or None, ``txqlen`` in packets.
     ``bridge`` has the options of a bridge (`BridgeInfo`), ``port`` those of a bridge's port
-    (`PortInfo`); None for others.
+    (`PortInfo`); None for others. Source: RTM_NEWLINK, RTM_NEWADDR of rtnetlink(7).
     ``addresses`` are in the kernel's order. Twin: an entry of ``ip -d address show``.
 
     Examples:

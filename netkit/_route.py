@@ -92,6 +92,13 @@ class RouteTable(Block):
 
         ``type`` is ``unicast``, ``blackhole``, ``local`` ...: any type a route can have. Twin:
         ``ip route show table TABLE [dst] [dev] [via] [type] [proto]``. Raises SpecError for a bad value.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace() as box:
+            ...     _ = box.routes.add("10.9.0.0/16", type="prohibit")
+            ...     print(*box.routes.filter(type="prohibit"))
+            prohibit 10.9.0.0/16 proto netkit
         """
         kind = None if type is None else names.route_type_name(names.route_type_number(type))
         wanted = None if dst is None else Route.build(dst, type="blackhole", family=family).dst
@@ -122,6 +129,12 @@ class RouteTable(Block):
 
         All tables and rules take part. Twin: ``ip route get ADDRESS [from SRC] [iif ...] [oif ...]``.
         Raises KernelError (ENETUNREACH) when there is no route.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace() as box:
+            ...     print(box.routes.get("127.0.0.1").dev)
+            lo
         """
         require_device(iif, self._netns, "iif")
         require_device(oif, self._netns, "oif")
@@ -163,7 +176,17 @@ class RouteTable(Block):
 
         Twin: ``ip route add``. Raises ExistsError when there is one to this destination with this
         metric, NotFoundError for an unknown device, KernelError "Nexthop has invalid gateway"
-        when ``via`` can't be reached.
+        when ``via`` can't be reached, SpecError for bad values.
+
+        Examples:
+            >>> from netkit import Namespace, NextHop
+            >>> with Namespace() as box:
+            ...     _ = box.links["lo"].addresses.add("10.0.0.1/24")
+            ...     print(box.routes.add("10.9.0.0/16", via="10.0.0.2", metric=5, mtu=1400))
+            ...     hops = [NextHop(via="10.0.0.2", weight=2), NextHop(via="10.0.0.3")]
+            ...     print(len(box.routes.add("10.8.0.0/16", nexthops=hops).nexthops))
+            10.9.0.0/16 via 10.0.0.2 dev lo proto netkit metric 5 mtu 1400
+            2
         """
         route, index = self._asked(
             dst, via, dev, src, metric, scope, proto, mtu, onlink, type, nexthops, family
@@ -186,7 +209,10 @@ class RouteTable(Block):
         nexthops: Iterable[NextHop] | None = None,
         family: Literal[4, 6] | None = None,
     ) -> Route:
-        """Add a route, or change the one to this destination with this metric. Twin: ``ip route replace``."""
+        """Add a route, or change the one to this destination with this metric. Twin: ``ip route replace``.
+
+        Parameters are those of `add`. Raises what that does, but ExistsError.
+        """
         route, index = self._asked(
             dst, via, dev, src, metric, scope, proto, mtu, onlink, type, nexthops, family
         )
@@ -202,7 +228,10 @@ class RouteTable(Block):
         type: str | None = None,
         family: Literal[4, 6] | None = None,
     ) -> None:
-        """Delete one route. Twin: ``ip route del``. NotFoundError when there is none such."""
+        """Delete one route: the first to ``dst`` that has all that is given. Twin: ``ip route del``.
+
+        Raises NotFoundError when there is none such, SpecError for a bad value.
+        """
         index = None
         if isinstance(dst, Route):
             route, any_type = dst.in_table(self._table), False
@@ -222,8 +251,8 @@ class RouteTable(Block):
         """Own a route of this table that exists, whoever added it: it is deleted like what was added here.
 
         ``dst`` is a Route, as iterating gives it, or a network or ``"default"``; of several to the same
-        destination ``metric`` names one. Returns the route. Raises NotFoundError when there is none,
-        StateError for ``ns.routes``, which is no scope.
+        destination ``metric`` names one. Returns the route. Twin: none, ``ip`` owns nothing. Raises
+        NotFoundError when there is none, StateError for ``ns.routes``, which is no scope.
         """
         self._check_scope("adopt a route")
         route = self._present(dst, metric)
@@ -233,7 +262,8 @@ class RouteTable(Block):
     def detach(self, dst: NetworkLike | Route | None = None, *, metric: int | None = None) -> RouteTable:
         """Leave a route that was added here, or without ``dst`` all of them: they outlive the scope.
 
-        What was replaced is not put back then. Returns the table.
+        What was replaced is not put back then. Returns the table. Twin: none. Raises NotFoundError when
+        there is no such route, StateError for ``ns.routes``, which is no scope.
         """
         self._check_scope("detach routes")
         if dst is None:
@@ -263,7 +293,11 @@ class RouteTable(Block):
         return found[0]
 
     def flush(self) -> None:
-        """Delete what was added through this object, and put back what it replaced."""
+        """Delete what was added through this object, and put back what it replaced.
+
+        Not the whole table. Twin: ``ip route flush table TABLE proto netkit``, if nobody else uses it. Raises
+        TeardownError with what could not be undone.
+        """
         errors = self._changes.undo(self._runtime)
         if errors:
             raise TeardownError(f"{self!r} could not be flushed whole", errors)

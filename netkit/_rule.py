@@ -27,6 +27,12 @@ class Rules(Additions):
     at the end. Otherwise what is added stays.
 
     Twin: ``ip rule``. Source: ip-rule(8). Changing needs CAP_NET_ADMIN and CONFIG_IP_MULTIPLE_TABLES.
+
+    Examples:
+        >>> from netkit import Namespace
+        >>> with Namespace() as box, box.rules as rules:
+        ...     print(rules.add(src="10.0.0.0/8", fwmark="0x1/0xff", table=100, priority=50))
+        50: from 10.0.0.0/8 fwmark 0x1/0xff lookup 100
     """
 
     def __init__(self, netns: Namespace) -> None:
@@ -42,7 +48,10 @@ class Rules(Additions):
         return len(self._read((4, 6)))
 
     def filter(self, *, family: Literal[4, 6] | None = None) -> list[Rule]:
-        """All rules, of one family or both, from a fresh read."""
+        """All rules, of one family or both, from a fresh read. Twin: ``ip [-6] rule show``.
+
+        Raises ProtocolError for a malformed answer.
+        """
         return self._read((4, 6) if family is None else (family,))
 
     def _read(self, versions: tuple[int, ...]) -> list[Rule]:
@@ -67,7 +76,9 @@ class Rules(Additions):
         """Add a rule; returns it with the priority it got.
 
         ``src`` and ``dst`` are networks, ``iif`` and ``oif`` devices, ``fwmark`` a number or
-        ``"0x1/0xff"``. Twin: ``ip rule add from SRC lookup TABLE``. ExistsError for an equal one.
+        ``"0x1/0xff"``; ``action`` is ``lookup``, ``blackhole``, ``unreachable`` or ``prohibit``, ``invert``
+        is ``not``. Twin: ``ip rule add from SRC lookup TABLE``. Raises SpecError for a bad value,
+        ExistsError for an equal one.
         """
         require_device(iif, self._netns, "iif")
         require_device(oif, self._netns, "oif")
@@ -103,7 +114,7 @@ class Rules(Additions):
     ) -> None:
         """Delete the first rule that has all that is given, or a Rule. Twin: ``ip rule del``.
 
-        NotFoundError when there is none such.
+        Raises NotFoundError when there is none such, SpecError when nothing is given.
         """
         given = (src, dst, iif, oif, fwmark, fwmask, priority, table, action)
         if rule is not None:

@@ -24,7 +24,8 @@ class Sysctls:
     value differs and is not undone; `override` is undone. A missing key is NotFoundError; one that is
     not net.* belongs to the machine, and is SpecError.
 
-    Twin: ``sysctl``. Writing needs root in the user namespace that owns the network namespace.
+    Twin: ``sysctl``. Source: sysctl(8), ip-sysctl.rst. Writing needs root in the user namespace that owns
+    the network namespace.
 
     Examples:
         >>> from netkit import Namespace
@@ -54,7 +55,10 @@ class Sysctls:
         return self._netns._live_runtime().inside(lambda: system.present(path))
 
     def get(self, key: str, default: str | None = None) -> str | None:
-        """The value, or the default when there is no such key."""
+        """The value, or the default when there is no such key. Twin: ``sysctl -n KEY``.
+
+        Raises SpecError for a key that is not net.*.
+        """
         try:
             return self[key]
         except NotFoundError:
@@ -66,6 +70,17 @@ class Sysctls:
         The old value comes back at the end, if the value is still the one set here, together
         with the per-device values that the kernel reset along with it. Nested overrides of one
         key are counted, and so are those of other processes: the last one restores.
+
+        Twin: ``sysctl -w KEY=VALUE`` and back. Raises SpecError for a bad key or value; its creation
+        NotFoundError for a missing key, and KernelError with the kernel's words for a refused value.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> with Namespace() as box:
+            ...     with box.sysctl.override("net.ipv4.ip_forward", 1):
+            ...         print(box.sysctl["net.ipv4.ip_forward"], end=" ")
+            ...     print(box.sysctl["net.ipv4.ip_forward"])
+            1 0
         """
         return SysctlOverride(self._netns, key, value)
 

@@ -27,7 +27,10 @@ class Block(Owned):
         raise NotImplementedError
 
     def close(self) -> None:
-        """End the scope: undo what was added through it. A second call does nothing."""
+        """End the scope: undo what was added through it. A second call does nothing.
+
+        Twin: ``ip ... del`` for each. Raises TeardownError, or the one error, with what could not be undone.
+        """
         if self._state != "closed" and self._pid == process():
             errors = undo([self])
             if len(errors) == 1:

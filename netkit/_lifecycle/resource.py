@@ -94,7 +94,13 @@ class Resource(Owned):
     def create(self) -> Self:
         """Create it in the kernel and return self; if any part fails, all of it is undone.
 
-        Raises StateError when it exists already, KernelError when the kernel refuses.
+        Twin: ``ip ... add``. Raises StateError when it was created already, KernelError when the kernel
+        refuses: ExistsError for a name that is taken, AccessError without the capability.
+
+        Examples:
+            >>> from netkit import Namespace
+            >>> box = Namespace().create()
+            >>> box.delete()
         """
         self._check_process()
         made = False
@@ -136,7 +142,7 @@ class Resource(Owned):
         which is deleted to others to the kernel, which takes them down some time later: faster by 16 ms
         or more, and their names in the other namespaces are taken until then.
 
-        Raises StateError for what is not owned: borrowed, detached, or deleted before.
+        Twin: ``ip ... del``. Raises StateError for what is not owned: borrowed, detached, or deleted before.
         """
         with self._guard:
             self._check_process()
@@ -148,7 +154,19 @@ class Resource(Owned):
             raise TeardownError(f"{self!r} could not be removed whole", errors)
 
     def detach(self) -> Self:
-        """Leave it in place and stop owning it: it outlives the block and the process."""
+        """Leave it in place and stop owning it: it outlives the block and the process. Returns self.
+
+        The object goes on as a borrowed handle; `adopt` takes it back. Twin: none, ``ip`` owns nothing.
+        Raises StateError for what is not owned, or cannot outlive the process: an anonymous namespace.
+
+        Examples:
+            >>> from netkit import Bridge, Namespace
+            >>> with Namespace() as host:
+            ...     with Bridge(host, "br0") as bridge:
+            ...         _ = bridge.detach()
+            ...     print(bridge.exists)
+            True
+        """
         with self._guard:
             self._check_process()
             self._check_owned("detach")
@@ -174,7 +192,18 @@ class Resource(Owned):
         that owns it, at exit. What was neither created nor opened is found: ``NatRule.masquerade(host,
         oif="eth0").adopt()`` takes over such a rule that a process has detached.
 
-        Raises StateError for what is owned already or closed; NotFoundError when there is none.
+        Twin: none, ``ip`` owns nothing. Raises StateError for what is owned already or closed; NotFoundError
+        when there is none.
+
+        Examples:
+            >>> from netkit import Bridge, Namespace
+            >>> with Namespace() as host:
+            ...     _ = Bridge(host, "br0").create().detach()
+            ...     with Bridge(host, "br0").adopt() as bridge:
+            ...         print(bridge.exists)
+            ...     print([link.name for link in host.links])
+            True
+            ['lo']
         """
         with self._guard:
             self._check_process()

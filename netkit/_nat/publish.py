@@ -44,7 +44,17 @@ class PortMapping(Resource, Holder):
     """Ports of a namespace that lead to an address behind it. Made by `Namespace.publish`.
 
     It works from outside, from the namespace itself by any of its addresses, 127.0.0.1 and ::1 too, from
-    neighbours of the target and from the target itself. See `Namespace.publish`.
+    neighbours of the target and from the target itself. `Namespace.publish` says how, what it needs and
+    what it raises.
+
+    Twin: ``docker run -p``. Source: nft(8), iptables-extensions(8). Needs CAP_NET_ADMIN.
+
+    Examples:
+        >>> from netkit import Bridge, Namespace
+        >>> with Namespace() as host, Bridge(host, "br0", address="172.18.0.1/24"):
+        ...     with host.publish("8000-8009", to="172.18.0.2") as mapping:
+        ...         print(mapping.specs[0], mapping.backend, len(mapping.reserved))
+        tcp 8000-8009 -> 172.18.0.2:8000-8009 nftables 10
     """
 
     _stage = NAT

@@ -60,6 +60,8 @@ class NatRule(Resource):
     ``"nftables"`` (netlink only; the rules die with this process), ``"iptables"`` (legacy
     tables, through python-iptables), or None: nftables where the kernel has it.
 
+    Twin: ``nft add rule``, ``iptables -t nat -A``. Raises SpecError for bad values before any system call,
+    BackendError when neither backend works, UnsupportedError for what the kernel lacks.
     Needs CAP_NET_ADMIN over the namespace; CONFIG_NFT_NAT and CONFIG_NFT_MASQ, or CONFIG_IP_NF_NAT.
     Source: nft(8), iptables-extensions(8). NAT of packets that pass through also needs
     ``net.ipv4.ip_forward``, which no rule turns on.
@@ -109,7 +111,13 @@ class NatRule(Resource):
         ``to`` is a port or a range of ports to use; ``random`` chooses among them, ``fully_random``
         without regard to the port of the client (nft's ``random`` and ``fully-random``). Twins: ``nft add
         rule ... oifname "eth0" ip saddr 172.18.0.0/24 masquerade``; ``iptables -t nat -A POSTROUTING -s
-        172.18.0.0/24 -o eth0 -j MASQUERADE``.
+        172.18.0.0/24 -o eth0 -j MASQUERADE``. Raises SpecError for bad values.
+
+        Examples:
+            >>> from netkit import Namespace, NatRule
+            >>> with Namespace() as host:
+            ...     print(NatRule.masquerade(host, saddr="172.18.0.0/24", oif="!= br0").spec)
+            oifname != "br0" ip saddr 172.18.0.0/24 masquerade
         """
         _require_device(oif, ns, "oif")
         spec = nat.masquerade(
@@ -145,6 +153,13 @@ class NatRule(Resource):
         ``nft ... snat prefix to 192.0.2.0/24`` (Linux 5.8) and ``iptables ... -j NETMAP --to 192.0.2.0/24``.
 
         Twins: ``nft ... snat to 192.0.2.1``; ``iptables -t nat -A POSTROUTING ... -j SNAT --to-source``.
+        Raises SpecError for bad values.
+
+        Examples:
+            >>> from netkit import Namespace, NatRule
+            >>> with Namespace() as host:
+            ...     print(NatRule.snat(host, saddr="10.1.0.0/24", to="192.0.2.1-192.0.2.4").spec)
+            ip saddr 10.1.0.0/24 snat to 192.0.2.1-192.0.2.4
         """
         _require_device(oif, ns, "oif")
         spec = nat.snat(
@@ -181,7 +196,13 @@ class NatRule(Resource):
         (nftables only). nft's words for that are ``numgen inc``, ``numgen random`` and ``jhash ip saddr``,
         iptables' ``-m statistic``. Twins: ``nft ... tcp
         dport 80 dnat to 172.18.0.2:80``; ``iptables -t nat -A PREROUTING -p tcp --dport 80 -j DNAT
-        --to-destination 172.18.0.2:80``. Raises SpecError without ``to``.
+        --to-destination 172.18.0.2:80``. Raises SpecError for bad values, and without ``to``.
+
+        Examples:
+            >>> from netkit import Namespace, NatRule
+            >>> with Namespace() as host:
+            ...     print(NatRule.dnat(host, iif="eth0", proto="tcp", dport=80, to="172.18.0.2:8080").spec)
+            iifname "eth0" tcp dport 80 dnat to 172.18.0.2:8080
         """
         _require_device(iif, ns, "iif")
         spec = nat.dnat(
@@ -210,7 +231,13 @@ class NatRule(Resource):
         """What arrives goes to this namespace itself, to port ``to``.
 
         Twins: ``nft ... tcp dport 80 redirect to :8080``; ``iptables -t nat -A PREROUTING -p tcp
-        --dport 80 -j REDIRECT --to-ports 8080``.
+        --dport 80 -j REDIRECT --to-ports 8080``. Raises SpecError for bad values.
+
+        Examples:
+            >>> from netkit import Namespace, NatRule
+            >>> with Namespace() as host:
+            ...     print(NatRule.redirect(host, proto="udp", dport=53, to=5353).spec)
+            udp dport 53 redirect to :5353
         """
         _require_device(iif, ns, "iif")
         spec = nat.redirect(

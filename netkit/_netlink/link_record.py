@@ -81,7 +81,10 @@ _STATISTICS = Struct("=10Q")
 
 
 class LinkStats(Value):
-    """What a link has counted since it was made. Twin: ``ip -s link show`` (IFLA_STATS64)."""
+    """What a link has counted since it was made, in packets and bytes; frozen, made by ``link.stats``.
+
+    Twin: ``ip -s link show``. Source: IFLA_STATS64, struct rtnl_link_stats64 of linux/if_link.h.
+    """
 
     __slots__ = _fields = (
         "rx_packets",

@@ -15,7 +15,8 @@ class BridgeInfo(Value):
     ``priority`` is that of the spanning tree, 0 to 65535, less is preferred as root;
     ``vlan_filtering`` is False where the kernel has none.
 
-    Twin: the ``info_data`` of ``ip -j -d link show``. Source: ip-link(8), net/bridge/br_netlink.c.
+    Twin: the ``info_data`` of ``ip -j -d link show``. Source: ip-link(8), br_fill_info() of
+    net/bridge/br_netlink.c.
     """
 
     __slots__ = _fields = (

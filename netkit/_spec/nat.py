@@ -31,7 +31,9 @@ POSTROUTING = ("masquerade", "snat")
 
 
 class NatSpec(Value):
-    """One NAT rule, frozen. ``str()`` is its text in nft's words.
+    """One NAT rule, frozen. ``str()`` is its text in nft's words. Twin: a line of ``nft list ruleset``.
+
+    Source: nft(8), iptables-extensions(8).
 
     ``kind`` is ``masquerade``, ``snat``, ``dnat`` or ``redirect``. What it matches is a Match or None;
     a port Match holds (low, high). ``to`` is the target address (or the low end of a range that ends

@@ -46,7 +46,8 @@ FLAGS = {
 class Neighbour(Value):
     """An entry of the neighbour table, frozen; equal by everything but ``flags``.
 
-    ``mac`` is None while the kernel does not know it. Twin: one line of ``ip neighbour show``.
+    ``mac`` is None while the kernel does not know it; ``state`` is ``permanent``, ``reachable`` ...
+    Twin: one line of ``ip neighbour show``. Source: rtnetlink(7), struct ndmsg.
     """
 
     __slots__ = _fields = ("address", "mac", "dev", "state", "family", "flags")
@@ -100,6 +101,7 @@ class Neighbour(Value):
 class FdbEntry(Value):
     """An entry of a bridge's forwarding table, frozen. Twin: one line of ``bridge fdb show``.
 
+    Source: bridge(8), net/bridge/br_fdb.c.
     ``dev`` is the port (or the bridge itself), ``master`` the bridge; ``vlan`` None without VLANs.
     ``state`` is ``permanent`` (local to the bridge), ``static``, or ``reachable`` (learned).
     """

@@ -45,7 +45,8 @@ _NO_FLAGS: frozenset[str] = frozenset()
 class NextHop(Value):
     """One way of a multipath route: a gateway, a device, or both, and a weight of 1 to 256.
 
-    Twin: ``nexthop via ADDRESS dev DEVICE weight NUMBER`` of ip-route(8).
+    Twin: ``nexthop via ADDRESS dev DEVICE weight NUMBER`` of ip-route(8). Source: rtnetlink(7), struct
+    rtnexthop. Raises SpecError for bad values.
 
     Examples:
         >>> from netkit import NextHop
@@ -82,7 +83,13 @@ class Route(Value):
     """A route, frozen; equal by everything but ``flags`` (``linkdown``, ``dead``, ``offload`` ...).
 
     ``Route(...)`` takes its fields as they are, unchecked and cheap: for what the kernel reported.
-    ``Route.build(...)`` is for what a user asks for. Twin: one line of ``ip route show``.
+    ``Route.build(...)`` is for what a user asks for.
+
+    ``dst`` is an ``ip_network`` or ``"default"``, ``via`` and ``src`` an ``ip_address`` or None, ``dev`` a
+    name or None, ``mtu`` in bytes; ``scope`` and ``proto`` are ip's words, ``table`` is a number.
+    ``nexthops`` has the ways of a multipath route, else it is empty.
+
+    Twin: one line of ``ip route show``. Source: rtnetlink(7), struct rtmsg.
     """
 
     __slots__ = _fields = (

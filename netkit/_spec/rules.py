@@ -26,7 +26,10 @@ class Rule(Value):
     """A policy routing rule, frozen; equal by everything but ``proto``.
 
     ``Rule(...)`` takes its fields as they are, for what the kernel reported; ``Rule.build(...)``
-    checks. ``priority`` None lets the kernel choose. Twin: one line of ``ip rule show``.
+    checks. ``src`` and ``dst`` are ``ip_network`` or None, ``table`` is a number, ``action`` ip's word
+    (``lookup``, ``blackhole`` ...); ``priority`` None lets the kernel choose.
+
+    Twin: one line of ``ip rule show``. Source: ip-rule(8), struct fib_rule_hdr.
     """
 
     __slots__ = _fields = (

@@ -47,7 +47,7 @@ _LARGEST = 65536
 
 
 class PingResult(Value):
-    """What came back from a ping.
+    """What came back from a ping, frozen. Twin: the last lines of ``ping``. Source: RFC 792, RFC 4443.
 
     Attributes:
         sent: how many requests were sent or tried.

@@ -54,6 +54,8 @@ class InsideAsync(Inside):
     ) -> subprocess.CompletedProcess[Any]:
         """`run` in an event loop. A task that is cancelled kills the program first.
 
+        Twin: ``ip netns exec NAME COMMAND &`` and ``wait``. Raises what `run` does.
+
         Examples:
             >>> import asyncio
             >>> from netkit import Namespace
@@ -80,6 +82,8 @@ class InsideAsync(Inside):
     async def call_async(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """`call` in an event loop. A task that is cancelled goes on; the function runs to its end.
 
+        Twin: that of `call`. Raises what `call` does, and what the function raises.
+
         Examples:
             >>> import asyncio, socket
             >>> from netkit import Namespace
@@ -98,6 +102,8 @@ class InsideAsync(Inside):
         size: int = 56,
     ) -> PingResult:
         """`ping` in an event loop: a hundred at once take as long as the slowest.
+
+        Twin: ``ping -c COUNT ADDRESS &``. Raises what `ping` does.
 
         Examples:
             >>> import asyncio

@@ -22,7 +22,7 @@ EXPORTS = """
 """.split()
 
 # Typed by ParamSpec or like subprocess's own: the only signatures with a star.
-STARRED = {"Namespace.call": "fn, *args, **kwargs"}
+STARRED = {"Namespace.call": "fn, *args, **kwargs", "Namespace.call_async": "fn, *args, **kwargs"}
 
 PARENTS = {
     "SpecError": ValueError,

@@ -39,6 +39,7 @@ from netkit import (
     PingResult,
     PortInfo,
     PortMapping,
+    Process,
     ProtocolError,
     PublishedPort,
     Resource,
@@ -57,6 +58,8 @@ from netkit import (
     errors,
     gc,
     shutdown,
+    wait_for,
+    wait_for_async,
 )
 from netkit.testing import FakeKernel
 
@@ -72,7 +75,7 @@ def namespaces(pid: int) -> None:
         assert_type([link.name for link in red.links], list[str])
         assert_type(red.links.read(), tuple[LinkInfo, ...])
         done: subprocess.CompletedProcess[str] = red.run(["ip"], text=True, capture_output=True)
-        running: subprocess.Popen[bytes] = red.popen(["cat"])
+        running: Process = red.popen(["cat"])
         assert_type((done.stdout, running.wait(), running.pid), tuple[str, int, int])
         assert_type((red.call(max, 1, 2), red.call(socket.gethostname)), tuple[int, str])
         assert_type(red.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket)
@@ -80,6 +83,7 @@ def namespaces(pid: int) -> None:
             ping = red.ping("127.0.0.1", count=2, interval=0.1, timeout=1, size=10)
         assert_type(ping, PingResult)
         assert_type((ping.sent, ping.loss, ping.avg), tuple[int, float, float | None])
+        assert_type(wait_for(lambda: red.links.get("eth0")), Link | None)
         assert_type(red.sysctl["net.ipv4.ip_forward"], str)
         red.sysctl["net.ipv4.ip_forward"] = 1
         with red.sysctl.override("net.ipv4.ip_forward", 1) as override:
@@ -155,6 +159,10 @@ def many() -> None:
 async def later() -> None:
     async with Scope() as lab, Namespace() as ns, Bridge(ns, "br0") as bridge:
         assert_type((lab, ns, bridge), tuple[Scope, Namespace, Bridge])
+        assert_type(await ns.call_async(max, 1, 2), int)
+        assert_type(await ns.ping_async("127.0.0.1"), PingResult)
+        done: subprocess.CompletedProcess[bytes] = await ns.run_async(["true"])
+        assert_type((done.returncode, await wait_for_async(lambda: ns.name)), tuple[int, str | None])
 
 
 def refused(ns: Namespace) -> list[str]:

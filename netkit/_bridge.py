@@ -17,6 +17,7 @@ from netkit._readiness import wait_until_heard
 from netkit._runtime import Runtime, random_group
 from netkit._spec import numbers
 from netkit._spec.address import Address
+from netkit._spec.forward import forward_options
 from netkit._veth import VethPair
 from netkit.errors import ExistsError, NotFoundError, SpecError, StateError
 
@@ -57,6 +58,11 @@ class Bridge(Resource, Ports, BridgeReading, Holder):
         mcast_snooping: forward multicast only where it is asked for.
         vlan_filtering: needs CONFIG_BRIDGE_VLAN_FILTERING.
         up: set it up.
+        internal: forward nothing into its network or out of it, as ``docker network create --internal``.
+        isolate: forward nothing between it and other bridges, but for what is published, as podman's option
+            ``isolate``. For both, rules in a chain of netkit's drop; whatever else accepts does not help.
+        open_forward: where a firewall drops what it does not accept (on a host with Docker), insert accepts
+            for what comes from the bridge and what answers it, in the chains that drop.
 
     Raises SpecError for bad values before any system call; ExistsError when the name is taken;
     UnsupportedError for what the kernel lacks.
@@ -90,6 +96,9 @@ class Bridge(Resource, Ports, BridgeReading, Holder):
         mcast_snooping: bool | None = None,
         vlan_filtering: bool | None = None,
         up: bool = True,
+        internal: bool = False,
+        isolate: bool = False,
+        open_forward: bool = False,
     ) -> None:
         Resource.__init__(self)
         Holder.__init__(self)
@@ -105,6 +114,7 @@ class Bridge(Resource, Ports, BridgeReading, Holder):
         self._runtime: Runtime | None = None
         self._strangers: set[int] = set()
         self._gateways = Gateways(self._name)
+        self._forwarding = forward_options(self._name, internal, isolate, open_forward)
 
     @classmethod
     def open(cls, ns: Namespace, name: str) -> Bridge:
@@ -302,6 +312,17 @@ class Bridge(Resource, Ports, BridgeReading, Holder):
     def _wait_usable(self, settled: set[tuple[Runtime, str]]) -> None:
         if self._runtime is not None:
             wait_until_heard(self._runtime, self._index, self._addresses)
+        self._set_forwarding()
+
+    def _set_forwarding(self) -> None:
+        """What is to be dropped or accepted of what it forwards; one is adopted where it was detached."""
+        if not self._forwarding:
+            return
+        from netkit._nat.forward import forwarding_of
+
+        for each in forwarding_of(self._netns, self._forwarding):
+            self._hold(each)
+            each.create()
 
     def _live_index(self) -> int:
         """Its index, also while it is being created with others."""
@@ -365,6 +386,12 @@ class Bridge(Resource, Ports, BridgeReading, Holder):
         record = self.link._read()
         self._given_mac = record.mac
         self._group = adopt_links(self, [(self._open(), record)])
+        if self._forwarding:
+            from netkit._nat.forward import adopt_or_create, forwarding_of
+
+            for each in forwarding_of(self._netns, self._forwarding):
+                adopt_or_create(each)
+                self._hold(each)
 
     def _open(self) -> Runtime:
         assert self._runtime is not None  # _check_live() came first

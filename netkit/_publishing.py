@@ -31,6 +31,7 @@ class Publishing:
         reserve: bool = True,
         relay: bool | None = None,
         backend: Literal["nftables", "iptables"] | None = None,
+        open_forward: bool | None = None,
     ) -> PortMapping:
         """Ports of this namespace that lead to another one: for `with`, create() or `Scope.own`.
 
@@ -49,6 +50,9 @@ class Publishing:
             relay: pass on what is sent to ::1, by a thread of this process; as ``reserve`` if left out.
             backend: ``"nftables"``; ``"iptables"`` (legacy tables, through python-iptables); None: nftables
                 where the kernel has it. Both do the same; iptables looks through its rules one by one.
+            open_forward: where a chain drops forwarded packets that nobody accepts (the policy of FORWARD on
+                a host with Docker, firewalld): None is StateError that names it; True inserts an accept
+                for what is led to the targets, in that chain, meanwhile; False leaves it to you.
 
         ``net.ipv4.conf.DEVICE.route_localnet`` of the device that leads to the target is 1 meanwhile, and
         hairpin mode of its bridge port, on netkit's own devices only; a namespace of netkit's forwards.
@@ -78,7 +82,13 @@ class Publishing:
 
         asked = parse_mappings([(port, to)], proto, host_ip)
         return PortMapping(
-            self._itself(), asked, hairpin=hairpin, reserve=reserve, relay=relay, backend=backend
+            self._itself(),
+            asked,
+            hairpin=hairpin,
+            reserve=reserve,
+            relay=relay,
+            backend=backend,
+            open_forward=open_forward,
         )
 
     def publish_many(
@@ -91,6 +101,7 @@ class Publishing:
         reserve: bool = True,
         relay: bool | None = None,
         backend: Literal["nftables", "iptables"] | None = None,
+        open_forward: bool | None = None,
     ) -> PortMapping:
         """Many ports as one mapping, added and removed in one transaction; otherwise as `publish`.
 
@@ -120,5 +131,11 @@ class Publishing:
         many = parse_many(pairs, proto, host_ip)
         asked = parse_mappings(pairs, proto, host_ip) if many is None else Asked(many)
         return PortMapping(
-            self._itself(), asked, hairpin=hairpin, reserve=reserve, relay=relay, backend=backend
+            self._itself(),
+            asked,
+            hairpin=hairpin,
+            reserve=reserve,
+            relay=relay,
+            backend=backend,
+            open_forward=open_forward,
         )

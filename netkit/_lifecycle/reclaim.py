@@ -13,13 +13,14 @@ from netkit._lifecycle.groups import common_group
 from netkit._lifecycle.protocol_mark import is_there
 from netkit._netlink.link import delete_group, delete_link, list_links, parse_link
 from netkit._netlink.socket import NetlinkSocket
-from netkit._netlink.transport import NETLINK_ROUTE
+from netkit._netlink.transport import NETLINK_NETFILTER, NETLINK_ROUTE
 from netkit._netlink.wire import Request
 from netkit._system import namespace_files as nsfs
 from netkit._system.entries import (
     CHAINS,
     IPTABLES,
     LINK,
+    MARKED,
     MEMBERS,
     MESSAGES,
     NAME,
@@ -28,6 +29,7 @@ from netkit._system.entries import (
     ChainsEntry,
     IptablesEntry,
     LinkEntry,
+    MarkedEntry,
     MembersEntry,
     MessagesEntry,
     NameEntry,
@@ -226,6 +228,19 @@ class Reclaiming:
         self._places.enter(found)
         return delete_chains(noted.family, noted.table, noted.suffix, self._dry_run)
 
+    def _undo_marked(self, noted: MarkedEntry) -> bool:
+        from netkit._netlink.nft_marked import delete_marked
+
+        found = self._places.find(noted.at)
+        if found < 0:
+            return False
+        self._places.enter(found)
+        opened = NetlinkSocket(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER))
+        try:
+            return delete_marked(opened, noted.family, noted.table, noted.chain, noted.mark, self._dry_run)
+        finally:
+            opened.close()
+
     # -- namespaces ---------------------------------------------------------------------
 
     def _undo_members(self, noted: MembersEntry) -> bool:
@@ -283,4 +298,5 @@ _UNDO: dict[str, Callable[[Reclaiming, Any], bool]] = {
     SYSCTL: Reclaiming._undo_sysctl,
     IPTABLES: Reclaiming._undo_iptables,
     CHAINS: Reclaiming._undo_chains,
+    MARKED: Reclaiming._undo_marked,
 }

@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Protocol
 
-    from netkit._spec.nat import NatSpec
+    from netkit._nat.nftables_compile import Spec
 
     class Backend(Protocol):
         """What a NatRule asks of a backend. `token` is what `add` returned for it."""
 
         name: str
 
-        def add(self, specs: Sequence[NatSpec]) -> list[Any]: ...
+        def add(self, specs: Sequence[Spec]) -> list[Any]: ...
         def remove(self, token: Any) -> None: ...
         def counters(self, token: Any) -> tuple[int, int]: ...
         def exists(self, token: Any) -> bool: ...
         def detach(self, token: Any) -> Any: ...
-        def find(self, spec: NatSpec) -> Any | None: ...
+        def find(self, spec: Spec) -> Any | None: ...
         def adopt(self, token: Any) -> Any: ...
 
 
@@ -44,7 +44,7 @@ class Nftables:
 
         self._rules = NftablesBackend(runtime.netfilter)
 
-    def add(self, specs: Sequence[NatSpec]) -> list[Any]:
+    def add(self, specs: Sequence[Spec]) -> list[Any]:
         """Add in one atomic batch."""
         return [*self._rules.add(specs)]
 
@@ -68,7 +68,7 @@ class Nftables:
         """Take it from the plain table into ours; what is there already is."""
         return self._rules.adopt([token.mark])[0]
 
-    def find(self, spec: NatSpec) -> Any | None:
+    def find(self, spec: Spec) -> Any | None:
         """What a process has detached that does the same."""
         return self._rules.find(spec)
 
@@ -91,7 +91,7 @@ class Iptables:
         self._runtime = runtime
         self.worker = IptablesWorker(spawn, netns=runtime.label)
 
-    def add(self, specs: Sequence[NatSpec]) -> list[Any]:
+    def add(self, specs: Sequence[Spec]) -> list[Any]:
         """Add all rules of the specs, in one commit under the xtables lock."""
         from netkit._nat.iptables_noted import NotedRules
         from netkit._nat.iptables_rules import rules_for
@@ -133,7 +133,7 @@ class Iptables:
             token.note(self._runtime.place, None)
         return token
 
-    def find(self, spec: NatSpec) -> Any | None:
+    def find(self, spec: Spec) -> Any | None:
         """Rules that do the same, whoever made them."""
         from netkit._nat.iptables_noted import NotedRules
         from netkit._nat.iptables_rules import rules_for
@@ -160,7 +160,7 @@ def named(runtime: Runtime, name: str) -> Backend:
     return runtime.once("iptables", lambda: Iptables(runtime))
 
 
-def add_rules(runtime: Runtime, name: str | None, specs: Sequence[NatSpec]) -> tuple[Backend, list[Any]]:
+def add_rules(runtime: Runtime, name: str | None, specs: Sequence[Spec]) -> tuple[Backend, list[Any]]:
     """Add through the named backend, all or none; without a name, through the first one that can.
 
     Raises BackendError with what was tried when neither can.
@@ -177,7 +177,7 @@ def add_rules(runtime: Runtime, name: str | None, specs: Sequence[NatSpec]) -> t
         return _fall_back(runtime, specs, problem)
 
 
-def adopt_rule(runtime: Runtime, name: str | None, spec: NatSpec) -> tuple[Backend, Any]:
+def adopt_rule(runtime: Runtime, name: str | None, spec: Spec) -> tuple[Backend, Any]:
     """Take over a rule that was detached, of the named backend, or of the first one that the kernel has.
 
     NotFoundError if there is none.
@@ -199,7 +199,7 @@ def adopt_rule(runtime: Runtime, name: str | None, spec: NatSpec) -> tuple[Backe
     )  # fmt: skip
 
 
-def _fall_back(runtime: Runtime, specs: Sequence[NatSpec], refusal: OSError) -> tuple[Backend, list[Any]]:
+def _fall_back(runtime: Runtime, specs: Sequence[Spec], refusal: OSError) -> tuple[Backend, list[Any]]:
     try:
         backend = named(runtime, "iptables")
         return backend, backend.add(specs)

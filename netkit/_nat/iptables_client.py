@@ -135,6 +135,12 @@ class IptablesWorker:
         found: Sequence[Rule] = self._ask(f"read chain {chain} of iptables (IPv{family})", request)
         return found
 
+    def policy(self, family: int, table: str, chain: str) -> str:
+        """``ACCEPT`` or ``DROP``: the policy of a built-in chain."""
+        request = {"operation": "policy", "family": family, "table": table, "chain": chain}
+        found: str = self._ask(f"read the policy of iptables' chain {chain} (IPv{family})", request)
+        return found
+
     def counters(self, rule: Rule) -> tuple[int, int]:
         """Packets and bytes that met the rule. NotFoundError if it is gone."""
         return self.counters_of([rule])[0]

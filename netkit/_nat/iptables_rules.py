@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from ipaddress import ip_network
 
+from netkit._spec.forward import ForwardSpec
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -65,11 +66,15 @@ _OPTIONS = (
 )
 
 
-def rules_for(spec: NatSpec) -> list[Rule]:
+def rules_for(spec: NatSpec | ForwardSpec) -> list[Rule]:
     """The iptables rules that do what the spec says: one for each target, twice for ``local=True``.
 
     Raises SpecError for what iptables cannot do.
     """
+    if isinstance(spec, ForwardSpec):
+        from netkit._nat.forward_compile import forward_iptables
+
+        return forward_iptables(spec)
     if spec.spread == "jhash":
         raise SpecError(
             f"NAT rule '{spec}': iptables spreads by spread='inc' or 'random' only; "

@@ -113,6 +113,12 @@ def chain_listing(request: Request) -> Any:
         return [rule for raw, _ in found if (rule := decode(raw, family, table_name, chain)) is not None]
 
 
+def policy(request: Request) -> Any:
+    """ACCEPT or DROP: what becomes of a packet that meets no rule of a chain."""
+    with open_table((request["family"], request["table"])) as table:
+        return table.get_policy(request["chain"])[0].name
+
+
 def rule_counters(request: Request) -> Any:
     """Packets and bytes of each rule, of the last one if there are several; None where there is none."""
     places: dict[tuple[Key, str], dict[bytes, list[int]]] = {}
@@ -147,6 +153,7 @@ def probe(request: Request) -> Any:
 _OPERATIONS: dict[str, Callable[[Request], Any]] = {
     "transaction": transaction,
     "list": listing,
+    "policy": policy,
     "rules": chain_listing,
     "counters": rule_counters,
     "probe": probe,

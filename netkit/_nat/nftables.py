@@ -33,10 +33,10 @@ from netkit.errors import KernelError, NetkitError, NotFoundError, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from netkit._nat.nftables_compile import Spec
     from netkit._netlink.nft import Rule
     from netkit._netlink.socket import NetlinkSocket, Reply
     from netkit._netlink.wire import Request
-    from netkit._spec.nat import NatSpec
 
     # Family, chain, expressions, user data, and the operation in words.
     NewRule = tuple[int, str, bytes, bytes, str]
@@ -75,7 +75,7 @@ class NftablesBackend:
 
     # -- add and remove -------------------------------------------------------------
 
-    def add(self, specs: Sequence[NatSpec], marks: Sequence[str] | None = None) -> list[RuleId]:
+    def add(self, specs: Sequence[Spec], marks: Sequence[str] | None = None) -> list[RuleId]:
         """Add the rules of all specs, or none of them; one RuleId per spec. Twin: ``nft -f``.
 
         ``marks``, one per spec, are for a caller who writes down beforehand what it will make.
@@ -88,7 +88,7 @@ class NftablesBackend:
             self._settle()
             return self._add_as_possible(specs, chosen)
 
-    def _add_as_possible(self, specs: Sequence[NatSpec], marks: Sequence[str]) -> list[RuleId]:
+    def _add_as_possible(self, specs: Sequence[Spec], marks: Sequence[str]) -> list[RuleId]:
         """Add them to the first tables that the kernel has; else raise what it said of the best ones."""
         before, refusal = self._families, None
         for families in self._fitting(specs):
@@ -103,7 +103,7 @@ class NftablesBackend:
         assert refusal is not None
         raise refusal
 
-    def _fitting(self, specs: Sequence[NatSpec]) -> list[tuple[int, ...]]:
+    def _fitting(self, specs: Sequence[Spec]) -> list[tuple[int, ...]]:
         """The families of the tables that would do, best first; what is there already is followed.
 
         A table of both costs three times as much to make, for the kernel then tracks the connections of
@@ -117,7 +117,7 @@ class NftablesBackend:
             return [_BOTH] if self._families == _BOTH else apart
         return [_BOTH, *apart] if None in families else apart
 
-    def _add(self, specs: Sequence[NatSpec], marks: Sequence[str]) -> list[RuleId]:
+    def _add(self, specs: Sequence[Spec], marks: Sequence[str]) -> list[RuleId]:
         new: list[NewRule] = []
         for spec, mark in zip(specs, marks, strict=True):
             userdata, words = nft.comment(mark), f"add NAT rule '{spec}'"
@@ -220,7 +220,7 @@ class NftablesBackend:
         """All rules in the plain table, whoever detached them."""
         return [*plain.find(self._socket).values()]
 
-    def find(self, spec: NatSpec) -> RuleId | None:
+    def find(self, spec: Spec) -> RuleId | None:
         """The oldest detached rules that say what the spec says; None if there are none."""
         rules = plain.read(self._socket)
         mark = find_equal(spec, rules)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from sys import byteorder
 
+from netkit._nat.forward_compile import CHAIN as FORWARD
+from netkit._nat.forward_compile import forward_rules
 from netkit._netlink import nft_expressions as nft
 from netkit._netlink.nft import (
+    HOOK_FORWARD,
     HOOK_OUTPUT,
     HOOK_POSTROUTING,
     HOOK_PREROUTING,
@@ -14,17 +17,25 @@ from netkit._netlink.nft import (
     NFPROTO_IPV4,
     NFPROTO_IPV6,
     PRIORITY_DSTNAT,
+    PRIORITY_FILTER,
     PRIORITY_SRCNAT,
+    new_chain,
+    new_nat_chain,
 )
 from netkit._spec._nat_match import protocol_value
+from netkit._spec.forward import ForwardSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from netkit._netlink.wire import Request
     from netkit._spec._nat_match import Match
     from netkit._spec.addresses import IPAddress, IPNetwork
     from netkit._spec.nat import NatSpec
 
     Registers = tuple[int, int | None]
+    Spec: TypeAlias = NatSpec | ForwardSpec
 
 # Each chain's hook and priority. Chain and hook have one name, as in most people's rule sets.
 CHAINS = {
@@ -41,11 +52,24 @@ _SEED = 0x6E65746B  # the same for all targets of a rule, or a client would be n
 _NAMES_ITS_FAMILY = ("icmp", "icmpv6")
 
 
-def compiled(spec: NatSpec, families: tuple[int, ...]) -> Iterator[tuple[int, str, bytes]]:
+CHAIN_NAMES = (*CHAINS, FORWARD)
+
+
+def chain_request(family: int, table: str, chain: str) -> Request:
+    """Make one of our chains, with its hook, if it is not there."""
+    if chain == FORWARD:
+        return new_chain(family, table, chain, hook=(HOOK_FORWARD, PRIORITY_FILTER))
+    return new_nat_chain(family, table, chain, *CHAINS[chain])
+
+
+def compiled(spec: Spec, families: tuple[int, ...]) -> Iterator[tuple[int, str, bytes]]:
     """The rules that a spec becomes, as ``(family of the table, chain, expressions)``.
 
     ``families`` are those of the tables: inet alone, or ip and ip6, where a spec of neither needs both.
     """
+    if isinstance(spec, ForwardSpec):
+        yield from forward_rules(spec, families)
+        return
     for part in [each for target in spec.parts() for each in target.one_to_one()]:
         for family in families:
             if family != NFPROTO_INET and part.family not in (None, _VERSION[family]):

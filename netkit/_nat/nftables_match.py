@@ -13,8 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from netkit._nat.nftables_compile import Spec
     from netkit._netlink.nft import Rule
-    from netkit._spec.nat import NatSpec
 
     # Family of the table, chain, and what the rule says.
     Said = tuple[int, str, tuple[object, ...]]
@@ -31,7 +31,7 @@ _FLAGS = ("NFTA_NAT_FLAGS", "NFTA_MASQ_FLAGS", "NFTA_REDIR_FLAGS")
 _IMPLIED_FLAGS = 1 | 2  # NF_NAT_RANGE_MAP_IPS, NF_NAT_RANGE_PROTO_SPECIFIED
 
 
-def find_equal(spec: NatSpec, rules: Iterable[Rule]) -> str | None:
+def find_equal(spec: Spec, rules: Iterable[Rule]) -> str | None:
     """The mark of the oldest rules that say what the spec says; None if there are none."""
     wanted = [_wanted(spec, families) for families in ((NFPROTO_INET,), (NFPROTO_IPV4, NFPROTO_IPV6))]
     by_mark: dict[str, list[Said]] = {}
@@ -41,7 +41,7 @@ def find_equal(spec: NatSpec, rules: Iterable[Rule]) -> str | None:
     return next((mark for mark, found in by_mark.items() if sorted(found, key=repr) in wanted), None)
 
 
-def _wanted(spec: NatSpec, families: tuple[int, ...]) -> list[Said]:
+def _wanted(spec: Spec, families: tuple[int, ...]) -> list[Said]:
     rules = [(family, chain, said(content)) for family, chain, content in compiled(spec, families)]
     return sorted(rules, key=repr)
 

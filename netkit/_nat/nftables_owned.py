@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from netkit._nat.nftables_compile import CHAINS
+from netkit._nat.nftables_compile import chain_request
 from netkit._nat.nftables_rules import RuleId, by_mark
 from netkit._netlink import nft
 
@@ -77,7 +77,7 @@ class OwnedTable:
                 tables.add(family)
                 requests.append(nft.new_table(family, self.name, owner=True, exclusive=True))
             if (family, chain) not in self._uses:
-                requests.append(nft.new_nat_chain(family, self.name, chain, *CHAINS[chain]))
+                requests.append(chain_request(family, self.name, chain))
         return requests
 
     def deletion(self, leaving: Iterable[RuleId]) -> list[Request]:

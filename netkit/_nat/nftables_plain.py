@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from netkit._nat.nftables_compile import CHAINS
+from netkit._nat.nftables_compile import CHAIN_NAMES, chain_request
 from netkit._nat.nftables_rules import RuleId, by_mark, change_what_was_read, read_table
 from netkit._netlink import nft
 from netkit.errors import BusyError, NotFoundError
@@ -27,7 +27,7 @@ def copies(rules: Sequence[Rule]) -> Iterator[Request]:
     families = sorted({rule.family for rule in rules})
     yield from (nft.new_table(family, TABLE) for family in families)
     for family, chain in sorted({(rule.family, rule.chain) for rule in rules}):
-        yield nft.new_nat_chain(family, TABLE, chain, *CHAINS[chain])
+        yield chain_request(family, TABLE, chain)
     for rule in rules:
         words = f"detach NAT rule {rule.comment!r}"
         yield nft.new_rule(rule.family, TABLE, rule.chain, rule.expressions, rule.userdata, words, echo=True)
@@ -35,7 +35,7 @@ def copies(rules: Sequence[Rule]) -> Iterator[Request]:
 
 def read(socket: NetlinkSocket) -> list[Rule]:
     """The rules in the chains that are netkit's."""
-    return [rule for rule in read_table(socket, TABLE) if rule.chain in CHAINS]
+    return [rule for rule in read_table(socket, TABLE) if rule.chain in CHAIN_NAMES]
 
 
 def find(socket: NetlinkSocket) -> dict[str, RuleId]:

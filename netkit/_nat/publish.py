@@ -7,13 +7,15 @@ from functools import partial
 from netkit._known import require_namespace
 from netkit._lifecycle import NAT, Holder, Resource, Teardown, Undo
 from netkit._nat.backend import check_name
+from netkit._nat.backend_rule import NatCounters
+from netkit._nat.forward import adopt_or_create
 from netkit._nat.publish_backends import add_part, books_of, first_usable
 from netkit._nat.publish_devices import Hairpin, addresses_of, connected, is_ours, ports_of
 from netkit._nat.publish_flush import forget_udp
+from netkit._nat.publish_forward import opened_for
 from netkit._nat.publish_part import Part
 from netkit._nat.publish_reserve import Reservation, close_reservations, reserve
 from netkit._nat.publish_rules import FAMILIES
-from netkit._nat.rule import NatCounters
 from netkit._spec.numbers import boolean
 from netkit._system.relay import relay
 from netkit._system.signals import deferred_signals
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from netkit._namespace import Namespace
+    from netkit._nat.forward import OpenedForward
     from netkit._nat.publish_books import Books
     from netkit._nat.publish_devices import Connected
     from netkit._nat.publish_part import Network
@@ -68,6 +71,7 @@ class PortMapping(Resource, Holder):
         reserve: bool = True,
         relay: bool | None = None,
         backend: Literal["nftables", "iptables"] | None = None,
+        open_forward: bool | None = None,
     ) -> None:
         Resource.__init__(self)
         Holder.__init__(self)
@@ -79,6 +83,7 @@ class PortMapping(Resource, Holder):
         self._relays = self._reserves if relay is None else boolean(relay, "relay")
         if self._relays and not self._reserves:
             raise SpecError("relay=True with reserve=False: the relay listens on the reserved port")
+        self._opens = None if open_forward is None else boolean(open_forward, "open_forward")
         self._runtime: Runtime | None = None
         self._part: Part | None = None
         self._wanted = check_name(backend)
@@ -128,6 +133,7 @@ class PortMapping(Resource, Holder):
             self._specs = self._asked.found(addresses, self._netns._called())
             where = self._connections(addresses)
             self._check_forwarding(undo)
+            self._open_forward_chains(undo, where)
             undo.add(self._let_go_of_ports)
             for spec in self._specs.all() if self._reserves else ():
                 reserve(runtime, spec, self._reservations, self._relays and self._is_relayed(spec))
@@ -154,6 +160,14 @@ class PortMapping(Resource, Holder):
                     f"published port: ns.sysctl.override({key!r}, 1) turns it on for a while"
                     f"{_OR_THE_OTHER[version]}"
                 )
+
+    def _open_forward_chains(self, undo: Undo, where: Mapping[bytes, Connected]) -> None:
+        """A firewall that drops what nobody accepts: an error, or opened for what is published."""
+        opened = opened_for(self._netns, self._opens, where)
+        if opened is not None:
+            self._hold(opened)
+            undo.add(partial(_drop, opened))
+            opened.create()
 
     def _connections(self, addresses: Sequence[tuple[int, Address]]) -> dict[bytes, Connected]:
         return connected(self._specs.targets(), addresses, self._netns._called())
@@ -283,6 +297,7 @@ class PortMapping(Resource, Holder):
             books.adopt(part)
             self._where = books.where
             self._adopt_localnet(part)
+            self._adopt_opened()
             for spec in self._specs.all() if self._reserves else ():
                 reserve(self._open(), spec, self._reservations, self._relays and self._is_relayed(spec))
             self._start_relay()
@@ -295,6 +310,14 @@ class PortMapping(Resource, Holder):
             if is_ours(runtime, runtime.index_of(name)):
                 self._netns.sysctl[key] = 0
                 self._override(Undo(), key)
+
+    def _adopt_opened(self) -> None:
+        if self._opens:
+            where = self._connections(addresses_of(self._open()))
+            opened = opened_for(self._netns, True, where)
+            assert opened is not None
+            adopt_or_create(opened)
+            self._hold(opened)
 
     def _live_books(self) -> Books:
         if self._books is None:
@@ -318,7 +341,7 @@ class PortMapping(Resource, Holder):
 _INET6 = 10
 
 
-def _drop(override: SysctlOverride) -> None:
+def _drop(override: SysctlOverride | OpenedForward) -> None:
     """Take back one whose mapping was not made."""
     if override._is_alive():
         override.delete()

@@ -18,6 +18,7 @@ from netkit._netlink.nft_policy import (
     RULE_POLICY,
     TABLE_POLICY,
     parse_expressions,
+    within,
 )
 from netkit._netlink.policy import decode
 from netkit._netlink.wire import (
@@ -207,6 +208,31 @@ def new_chain(
     return nft_request(_NEW_CHAIN, NLM_F_CREATE, family, body, words, CHAIN_POLICY)
 
 
+def dump_chains() -> Request:
+    """Ask for all chains. Twin: ``nft list chains``."""
+    return nft_request(_GET_CHAIN, 0, NFPROTO_UNSPEC, b"", "list nft chains", CHAIN_POLICY)
+
+
+class Chain:
+    """A chain as the kernel told it; ``hook`` is None where packets come by jumps only."""
+
+    __slots__ = ("drops", "family", "hook", "kind", "name", "table")
+
+    def __init__(self, family: int, values: dict[str, object]) -> None:
+        self.family = family
+        self.table, self.name = str(values.get("NFTA_CHAIN_TABLE")), str(values.get("NFTA_CHAIN_NAME"))
+        self.kind = values.get("NFTA_CHAIN_TYPE")
+        self.hook = within(values.get("NFTA_CHAIN_HOOK"), "NFTA_HOOK_HOOKNUM")
+        self.drops = self.hook is not None and values.get("NFTA_CHAIN_POLICY") == 0
+
+
+def parse_chains(replies: Sequence[Reply]) -> Iterator[Chain]:
+    """The chains among replies."""
+    for reply in replies:
+        if reply[0] == _NEW_CHAIN:
+            yield Chain(reply[1][reply[2]], nft_values(CHAIN_POLICY, reply))
+
+
 def delete_chain(family: int, table: str, name: str, *, with_rules: bool = False) -> Request:
     """``nft delete chain``; BusyError while it has rules, which with ``with_rules`` go as well."""
     words = f"delete nft chain '{table_words(family, table)} {name}'"
@@ -231,12 +257,13 @@ def new_rule(
     operation: str,
     *,
     echo: bool = False,
+    first: bool = False,
 ) -> Request:
-    """``nft add rule``; with ``echo`` the kernel sends it back with its handle."""
+    """``nft add rule``, with ``first`` ``nft insert rule``; with ``echo`` it comes back with its handle."""
     body = text(1, table) + text(2, chain) + nested(4, expressions)
     if userdata:
         body += attribute(7, userdata)
-    flags = NLM_F_CREATE | NLM_F_APPEND | (NLM_F_ECHO if echo else 0)
+    flags = NLM_F_CREATE | (0 if first else NLM_F_APPEND) | (NLM_F_ECHO if echo else 0)
     return nft_request(_NEW_RULE, flags, family, body, operation, RULE_POLICY)
 
 
@@ -252,10 +279,10 @@ def get_rule(family: int, table: str, chain: str, handle: int) -> Request:
     return nft_request(_GET_RULE, 0, family, _rule_body(table, chain, handle), words, RULE_POLICY)
 
 
-def dump_rules(family: int = NFPROTO_UNSPEC, table: str | None = None) -> Request:
-    """Ask for all rules, or those of one family, or of one table of one family."""
+def dump_rules(family: int = NFPROTO_UNSPEC, table: str | None = None, chain: str | None = None) -> Request:
+    """Ask for all rules, or those of one family, or of one table of one family, or of one chain of it."""
     words = "list nft rules" if table is None else f"list rules of nft table '{table_words(family, table)}'"
-    body = b"" if table is None else text(1, table)
+    body = (b"" if table is None else text(1, table)) + (b"" if chain is None else text(2, chain))
     return nft_request(_GET_RULE, 0, family, body, words, RULE_POLICY)
 
 

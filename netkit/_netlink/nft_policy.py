@@ -227,6 +227,12 @@ def _counted(values: dict[str, object]) -> tuple[int, int]:
     return (packets, size) if isinstance(packets, int) and isinstance(size, int) else (0, 0)
 
 
+def within(values: object, name: str) -> object:
+    """A member of a nested attribute; None where there is no such attribute, or no such member."""
+    members: dict[str, object] = values if isinstance(values, dict) else {}  # pyright: ignore[reportUnknownVariableType]
+    return members.get(name)
+
+
 def parse_expressions(data: memoryview | bytes, start: int, end: int) -> list[Expression]:
     """The expressions of a rule in order: ``(name, attributes by their kernel names)``.
 

@@ -89,10 +89,7 @@ def address_matches(value: object, what: str) -> tuple[Match[IPNetwork], ...]:
     """Networks to compare the packet's address with: one, or several that it must be outside of."""
     if value is None:
         return ()
-    several: Sequence[object] = (value,)
-    if isinstance(value, (list, tuple)) and value:
-        several = value  # pyright: ignore[reportUnknownVariableType]
-    found = tuple([_one_match(each, what) for each in several])
+    found = tuple([_one_match(each, what) for each in _several(value)])
     plain = next((match for match in found if not match.negated), None)
     if plain is not None and len(found) > 1:
         raise SpecError(
@@ -100,6 +97,12 @@ def address_matches(value: object, what: str) -> tuple[Match[IPNetwork], ...]:
             f"each with '!= ', as in {what}=['!= 172.18.0.0/24', '!= 224.0.0.0/4']; else make several rules"
         )
     return found
+
+
+def _several(value: object) -> Sequence[object]:
+    if isinstance(value, (list, tuple)) and value:
+        return value  # pyright: ignore[reportUnknownVariableType]
+    return (value,)  # pyright: ignore[reportUnknownVariableType]
 
 
 def address_match(value: object, what: str) -> Match[IPNetwork] | None:

@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    Noted: TypeAlias = (
-        "LinkEntry | NameEntry | MembersEntry | MessagesEntry | SysctlEntry | IptablesEntry | ChainsEntry"
-    )
+    OfRules: TypeAlias = "IptablesEntry | ChainsEntry | MarkedEntry"
+    Noted: TypeAlias = "LinkEntry | NameEntry | MembersEntry | MessagesEntry | SysctlEntry | OfRules"
 
 LINK, NAME, MEMBERS, MESSAGES, SYSCTL, IPTABLES = "link", "name", "members", "messages", "sysctl", "iptables"
-CHAINS = "chains"
+CHAINS, MARKED = "chains", "marked"
 # The order of an undoing: rules before routes, routes before links, namespaces last; see _lifecycle/owned.py.
-STAGES = {IPTABLES: 0, CHAINS: 0, MESSAGES: 1, SYSCTL: 1, LINK: 2, MEMBERS: 3, NAME: 4}
+STAGES = {IPTABLES: 0, CHAINS: 0, MARKED: 0, MESSAGES: 1, SYSCTL: 1, LINK: 2, MEMBERS: 3, NAME: 4}
 
 
 class LinkEntry:
@@ -133,6 +132,22 @@ class ChainsEntry:
         return f"iptables chains 'NETKIT-*-{self.suffix}'"
 
 
+class MarkedEntry:
+    """Rules with a mark of ours in a chain of nf_tables that is somebody else's."""
+
+    __slots__ = ("at", "chain", "family", "mark", "table")
+
+    def __init__(self, entry: Entry) -> None:
+        at, family, self.table, self.chain, self.mark = _exactly(entry, 5)
+        self.at = checked(at)
+        self.family = number(family)
+        if not self.mark.startswith("netkit:") or len(self.mark) != 23:
+            raise ProtocolError(f"{self.mark[:60]!r} is no mark of our rules")
+
+    def __str__(self) -> str:
+        return f"rule '{self.mark}' in nft chain {self.table} {self.chain}"
+
+
 def read_entry(entry: Entry) -> Noted:
     """What an entry says."""
     readers: dict[str, Callable[[Entry], Noted]] = {
@@ -143,6 +158,7 @@ def read_entry(entry: Entry) -> Noted:
         SYSCTL: SysctlEntry,
         IPTABLES: IptablesEntry,
         CHAINS: ChainsEntry,
+        MARKED: MarkedEntry,
     }
     reader = readers.get(entry.kind)
     if reader is None:

@@ -81,6 +81,10 @@ FAULTS: dict[int, tuple[str, str]] = {
     61: ("a foreign flush", "nftables: ours stay; iptables: gone already is no error"),
     62: ("entries of connection tracking outlive a published port", "deleted with it, and before it begins"),
     63: ("br_netfilter is on", "a published port is reached by everybody, the target too"),
+    64: (
+        "a firewall drops what nobody accepts",
+        "StateError names the chain, or it is opened by a marked rule that goes again",
+    ),
     65: ("a range of ports", "moved one to one"),
     66: ("a published port by 127.0.0.1 and ::1", "reached, by nobody from outside"),
     68: ("a shared sysctl", "given back by the last user, if unchanged"),
@@ -89,5 +93,5 @@ FAULTS: dict[int, tuple[str, str]] = {
     71: ("udev changes what was made", "MAC addresses are given in the creating message"),
 }
 
-# What netkit does not do yet: FORWARD policies of others, strict rp_filter with several networks.
-NOT_YET = {64, 67}
+# What netkit does not do yet: strict rp_filter with several networks.
+NOT_YET = {67}

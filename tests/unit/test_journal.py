@@ -24,6 +24,7 @@ GOOD = {
     "sysctl": (PLACE, "net/ipv4/ip_forward", ""),
     "iptables": (PLACE, "4", "nat", "-A POSTROUTING -s 10.0.0.0/8 -j MASQUERADE", "0"),
     "chains": (PLACE, "6", "nat", "1a2b3c4d"),
+    "marked": (PLACE, "2", "filter", "FORWARD", "netkit:0123456789abcdef"),
 }
 words = st.lists(st.text(max_size=12).filter(lambda t: "\udfff" not in t), max_size=5)
 
@@ -119,6 +120,7 @@ def test_entries_with_a_wrong_word_raise_nothing_else(kind: str, place: int, wor
         ("sysctl", (PLACE, "kernel/panic", "")),
         ("sysctl", (PLACE, "net/../kernel/panic", "")),
         ("iptables", (PLACE, "4", "nat", "-F", "0")),
+        ("marked", (PLACE, "2", "filter", "FORWARD", "theirs")),
         ("chains", (PLACE, "4", "nat", "")),
         ("chains", (PLACE, "5", "nat", "1a2b3c4d")),
         ("chains", (PLACE, "4", "nat", "-F nat x")),

@@ -1,0 +1,132 @@
+"""Where a namespace drops what nobody accepts: chains of the hook `forward`, of both worlds."""
+
+from __future__ import annotations
+
+from netkit._nat.backend import ABSENT, Iptables, named
+from netkit._netlink import nft
+from netkit._netlink.nft import HOOK_FORWARD, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
+from netkit._netlink.nft_expressions import DROP
+from netkit._netlink.nft_marked import rules_of_chain
+from netkit._netlink.nft_policy import within
+from netkit._spec.value import Value
+from netkit.errors import KernelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from netkit._nat.iptables_client import IptablesWorker
+    from netkit._netlink.nft import Chain, Rule
+    from netkit._runtime import Runtime
+
+_set = object.__setattr__
+_VERSIONS = {NFPROTO_IPV4: {4}, NFPROTO_IPV6: {6}, NFPROTO_INET: {4, 6}}
+_NAMES = {4: "ip_tables_names", 6: "ip6_tables_names"}
+_UNCONDITIONAL = {"counter", "log", "reject", "immediate"}
+
+
+class Gate(Value):
+    """A chain that drops what it does not accept. ``family`` is nf_tables', or 4 or 6 of iptables-legacy."""
+
+    __slots__ = _fields = ("backend", "family", "table", "chain", "how")
+
+    backend: str
+    family: int
+    table: str
+    chain: str
+    how: str
+
+    def __init__(self, backend: str, family: int, table: str, chain: str, how: str) -> None:
+        for name, value in zip(self._fields, (backend, family, table, chain, how), strict=True):
+            _set(self, name, value)
+
+    @property
+    def is_of_iptables_nft(self) -> bool:
+        """Whether iptables-nft has made it, and wants to be able to show what is in it."""
+        return self.backend == "nftables" and self.family != NFPROTO_INET and self.table == "filter"
+
+    @property
+    def versions(self) -> set[int]:
+        """The IP versions that it drops."""
+        return _VERSIONS[self.family] if self.backend == "nftables" else {self.family}
+
+    def __str__(self) -> str:
+        if self.backend == "iptables":
+            return f"chain FORWARD of ip{'6' if self.family == 6 else ''}tables-legacy ({self.how})"
+        by = ", iptables-nft" if self.is_of_iptables_nft else ""
+        return f"nft chain {nft.table_words(self.family, self.table)} {self.chain} ({self.how}{by})"
+
+
+def closed_gates(runtime: Runtime, versions: Collection[int]) -> list[Gate]:
+    """The chains that drop forwarded packets of these IP versions unless a rule of theirs accepts them.
+
+    By their policy, or by a last rule that nothing escapes, as firewalld has it. An accept in another chain
+    does not help: each chain of a hook has to let a packet pass (nft(8), "verdict statements").
+    """
+    gates = [*_in_nftables(runtime), *_in_iptables(runtime, versions)]
+    return [gate for gate in gates if not gate.versions.isdisjoint(versions)]
+
+
+def _in_nftables(runtime: Runtime) -> Iterator[Gate]:
+    try:
+        replies = runtime.netfilter.dump(nft.dump_chains())
+    except (KernelError, OSError) as problem:
+        if problem.errno in ABSENT:
+            return
+        raise
+    for chain in nft.parse_chains(replies):
+        if chain.hook == HOOK_FORWARD and chain.kind == "filter" and chain.family in _VERSIONS:
+            how = "policy drop" if chain.drops else _last_words(runtime, chain)
+            if how:
+                yield Gate("nftables", chain.family, chain.table, chain.name, how)
+
+
+def _last_words(runtime: Runtime, chain: Chain) -> str:
+    rules = rules_of_chain(runtime.netfilter, chain.family, chain.table, chain.name)
+    return "its last rule drops" if rules and _drops_all(rules[-1]) else ""
+
+
+def _drops_all(rule: Rule) -> bool:
+    parsed = rule.parsed()
+    if not {name for name, _ in parsed} <= _UNCONDITIONAL:
+        return False
+    return any(name == "reject" or _is_drop(values) for name, values in parsed)
+
+
+def _is_drop(values: dict[str, object]) -> bool:
+    verdict = within(values.get("NFTA_IMMEDIATE_DATA"), "NFTA_DATA_VERDICT")
+    return within(verdict, "NFTA_VERDICT_CODE") == DROP
+
+
+def _in_iptables(runtime: Runtime, versions: Collection[int]) -> Iterator[Gate]:
+    for family in sorted(versions):
+        if "filter" in legacy_tables(runtime, family):
+            backend = named(runtime, "iptables")
+            assert isinstance(backend, Iptables)
+            how = _legacy_words(backend.worker, family)
+            if how:
+                yield Gate("iptables", family, "filter", "FORWARD", how)
+
+
+def _legacy_words(worker: IptablesWorker, family: int) -> str:
+    if worker.policy(family, "filter", "FORWARD") == "DROP":
+        return "policy DROP"
+    last = [line.split(" ") for line in worker.list(family, "filter") if line.startswith("-A FORWARD ")][-1:]
+    drops = last and last[0][2:4] in (["-j", "DROP"], ["-j", "REJECT"])
+    return "its last rule drops" if drops else ""
+
+
+def legacy_tables(runtime: Runtime, family: int) -> list[str]:
+    """The tables of iptables-legacy that somebody has used here; to look makes none."""
+    path = f"/proc/thread-self/net/{_NAMES[family]}"
+    if runtime.opener.guarded:
+        return runtime.inside(lambda: _lines(path))
+    return [] if runtime.ours else runtime.fresh(_lines, path)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().split()
+    except OSError:
+        return []  # a kernel without ip_tables

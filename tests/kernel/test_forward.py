@@ -1,0 +1,368 @@
+"""What NAT needs of forwarding: firewalls of others that drop, bridges that are set apart.
+
+box 172.18.0.2, fd18::2 -- br0 host wan 192.0.2.1, 2001:db8::1 -- outside 192.0.2.2, 2001:db8::2
+far 172.19.0.2, fd19::2 -- br1 host
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from netkit import (
+    Bridge,
+    KernelError,
+    Namespace,
+    NotFoundError,
+    PortMapping,
+    Scope,
+    SpecError,
+    StateError,
+    VethPair,
+)
+from netkit._netlink.socket import NetlinkSocket
+from tests.harness.killed import doomed
+from tests.harness.oracle import run_in
+from tests.harness.packets import bound, comes_through, tcp, udp
+from tests.kernel.test_nat import needs_iptables
+
+FOUR = ["172.18.0.2", "172.19.0.2", "192.0.2.1", "192.0.2.2"]
+SIX = ["fd18::2", "fd19::2", "2001:db8::1", "2001:db8::2"]
+
+# How a host drops what it is to forward, how the error calls it, and what shows the chain.
+HOOK = "type filter hook forward priority 10;"
+NFT = f"nft add table inet fw; nft add chain inet fw forward '{{ {HOOK} policy drop; }}'"
+LAST = (
+    f"nft add table inet fw; nft add chain inet fw forward '{{ {HOOK} }}';"
+    "nft add rule inet fw forward ct state established accept; nft add rule inet fw forward reject"
+)
+BOTH = "{0} -P FORWARD DROP; {1} -P FORWARD DROP"
+BY_IPTABLES_NFT = BOTH.format("iptables", "ip6tables")
+BY_LEGACY = BOTH.format("iptables-legacy", "ip6tables-legacy")
+nft_only = pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft")
+iptables_nft = pytest.mark.skipif(
+    shutil.which("iptables-nft") is None, reason="needs iptables-nft, of Debian's package iptables"
+)
+DROPS: dict[str, tuple[str, str, str]] = {
+    "nft": (NFT, r"nft chain inet fw forward \(policy drop\)", "nft list chain inet fw forward"),
+    "last": (LAST, r"nft chain inet fw forward \(its last rule drops\)", "nft list chain inet fw forward"),
+    "iptables-nft": (
+        BY_IPTABLES_NFT,
+        r"nft chain ip filter FORWARD \(policy drop, iptables-nft\)",
+        "iptables-nft -S FORWARD; ip6tables-nft -S FORWARD",
+    ),
+    "legacy": (
+        BY_LEGACY,
+        r"chain FORWARD of iptables-legacy \(policy DROP\)",
+        "iptables-legacy -S FORWARD; ip6tables-legacy -S FORWARD",
+    ),
+}
+drops = pytest.mark.parametrize(
+    "drop",
+    [
+        pytest.param("nft", marks=nft_only),
+        pytest.param("last", marks=nft_only),
+        pytest.param("iptables-nft", marks=iptables_nft),
+        pytest.param("legacy", marks=[needs_iptables, pytest.mark.capable]),
+    ],
+)
+
+
+class World(NamedTuple):
+    host: Namespace
+    box: Namespace
+    far: Namespace
+    outside: Namespace
+
+
+def build(lab: Scope, **options: Any) -> World:
+    host, box, far, outside = [lab.own(Namespace()) for _ in range(4)]
+    bridge = lab.own(Bridge(host, "br0", address=["172.18.0.1/24", "fd18::1/64"], **options))
+    other = lab.own(Bridge(host, "br1", address=["172.19.0.1/24", "fd19::1/64"]))
+    bridge.connect(box, name="port2", peer_address=["172.18.0.2/24", "fd18::2/64"], default_route=True)
+    other.connect(far, name="port3", peer_address=["172.19.0.2/24", "fd19::2/64"], default_route=True)
+    wan, theirs = ["192.0.2.1/24", "2001:db8::1/64"], ["192.0.2.2/24", "2001:db8::2/64"]
+    lab.own(VethPair(host, outside, name="wan", peer_name="eth0", address=wan, peer_address=theirs))
+    outside.routes.add("default", via="192.0.2.1")
+    outside.routes.add("default", via="2001:db8::1")
+    host.sysctl["net.ipv4.ip_forward"] = 1
+    host.sysctl["net.ipv6.conf.all.forwarding"] = 1
+    return World(host, box, far, outside)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with Scope() as lab:
+        yield build(lab)
+
+
+def shown(host: Namespace, drop: str) -> str:
+    return said(host, DROPS[drop][2])
+
+
+def said(host: Namespace, commands: str) -> str:
+    return run_in(host, "sh", "-ec", commands)
+
+
+def forwards(client: Namespace, server: Namespace, address: str) -> bool:
+    """Whether a datagram gets from one namespace to the other."""
+    with bound(server, address, 53, socket.SOCK_DGRAM) as listening:
+        return comes_through(client, address, 53, listening)
+
+
+# -- firewalls that drop ----------------------------------------------------------------------
+
+
+@drops
+def test_F64_a_firewall_that_drops_is_named(world: World, drop: str) -> None:
+    said(world.host, DROPS[drop][0])
+    before = shown(world.host, drop)
+    with pytest.raises(StateError, match=DROPS[drop][1]) as caught:
+        world.host.publish(8080, to=(world.box, 80)).create()
+    assert "open_forward=True" in str(caught.value)
+    assert shown(world.host, drop) == before
+
+
+@drops
+@pytest.mark.parametrize("proto", ["tcp", "udp"])
+def test_F64_opened_for_what_is_published_and_closed_again(world: World, drop: str, proto: str) -> None:
+    said(world.host, DROPS[drop][0])
+    before = shown(world.host, drop)
+    kind, talk = (socket.SOCK_STREAM, tcp) if proto == "tcp" else (socket.SOCK_DGRAM, udp)
+    mapping = world.host.publish(8080, to=(world.box, 80), proto=proto, open_forward=True)
+    with mapping:
+        assert "netkit" in shown(world.host, drop)
+        assert mapping.exists
+        for addresses in (FOUR, SIX):
+            with bound(world.box, addresses[0], 80, kind) as server:
+                assert talk(world.outside, addresses[2], 8080, server) == addresses[3]
+            assert not forwards(world.outside, world.box, addresses[0])  # what is not published
+            assert not forwards(world.far, world.box, addresses[0])
+    assert shown(world.host, drop) == before
+
+
+@drops
+def test_F64_left_to_the_caller(world: World, drop: str) -> None:
+    said(world.host, DROPS[drop][0])
+    before = shown(world.host, drop)
+    with world.host.publish(8080, to=(world.box, 80), proto="udp", open_forward=False):
+        assert shown(world.host, drop) == before
+        with bound(world.box, FOUR[0], 80, socket.SOCK_DGRAM) as server:
+            assert not comes_through(world.outside, FOUR[2], 8080, server)
+
+
+def test_where_nothing_drops_nothing_is_inserted(world: World) -> None:
+    said(
+        world.host,
+        "nft add table inet fw; nft add chain inet fw f '{ type filter hook forward priority 0; }'",
+    )
+    said(world.host, "nft add rule inet fw f tcp dport 22 drop")
+    with world.host.publish(8080, to=(world.box, 80), open_forward=True):
+        assert "netkit" not in said(world.host, "nft list table inet fw")
+    with world.host.publish(8080, to=(world.box, 80)):
+        pass
+
+
+@nft_only
+def test_a_firewall_of_the_other_family_is_none_of_ours(world: World) -> None:
+    said(world.host, NFT.replace("inet", "ip6"))
+    with world.host.publish(8080, to="172.18.0.2:80"):
+        pass
+    with pytest.raises(StateError, match="nft chain ip6 fw forward"):
+        world.host.publish(8080, to="[fd18::2]:80").create()
+
+
+@nft_only
+def test_many_targets_are_accepted_by_their_networks(world: World) -> None:
+    said(world.host, NFT)
+    many = {9000 + n: f"172.18.0.{n}:80" for n in range(2, 20)}
+    with world.host.publish_many(many, reserve=False, open_forward=True):
+        assert said(world.host, DROPS["nft"][2]).count("netkit:") == 2
+        with bound(world.box, FOUR[0], 80) as server:
+            assert tcp(world.outside, FOUR[2], 9002, server) == FOUR[3]
+
+
+@nft_only
+def test_a_flushed_chain_is_seen_and_its_end_is_no_error(world: World) -> None:
+    said(world.host, NFT)
+    with world.host.publish(8080, to=(world.box, 80), open_forward=True) as mapping:
+        (opened,) = [each for each in mapping._held if "OpenedForward" in repr(each)]
+        assert opened.exists  # type: ignore[attr-defined]
+        said(world.host, "nft flush chain inet fw forward")
+        assert not opened.exists  # type: ignore[attr-defined]
+        said(world.host, "nft delete table inet fw")
+
+
+@drops
+def test_detached_and_adopted(world: World, drop: str) -> None:
+    said(world.host, DROPS[drop][0])
+    before = shown(world.host, drop)
+    world.host.publish(8080, to=(world.box, 80), open_forward=True).create().detach()
+    assert shown(world.host, drop) != before
+    with bound(world.box, FOUR[0], 80) as server:
+        assert tcp(world.outside, FOUR[2], 8080, server) == FOUR[3]
+    world.host.publish(8080, to=(world.box, 80), open_forward=True).adopt().delete()
+    assert shown(world.host, drop) == before
+
+
+@pytest.mark.capable
+@drops
+def test_F64_killed_nothing_is_left_in_the_firewall(drop: str) -> None:
+    """The host's own: the guard removes what stands in a chain that goes on."""
+    host = Namespace.current()
+    said(host, DROPS[drop][0])
+    try:
+        before = shown(host, drop)
+        program = (
+            'own(Bridge(host, "br-a", address=["172.18.0.1/24", "fd18::1/64"], open_forward=True))\n'
+            'own(host.sysctl.override("net.ipv4.ip_forward", 1))\n'
+            'own(host.publish(8080, to="172.18.0.2:80", open_forward=True, relay=False))\n'
+        )
+        with doomed(program) as process:
+            assert shown(host, drop).count("netkit") >= 4
+            process.kill()
+        assert shown(host, drop) == before
+    finally:
+        said(
+            host,
+            "nft flush ruleset; for i in iptables-legacy ip6tables-legacy; do $i -P FORWARD ACCEPT; done",
+        )
+
+
+def created(mapping: PortMapping) -> PortMapping | None:
+    try:
+        return mapping.create()
+    except KernelError as problem:
+        if "the test" not in str(problem):
+            raise
+        return None
+
+
+def refusals(make: Callable[[], PortMapping], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each request of a creation refused in turn, until none is left to refuse."""
+    step = 0
+    while True:
+        step += 1
+        left = [step]
+
+        def refused(real: Any, left: list[int] = left) -> Any:
+            def call(*arguments: Any, **keywords: Any) -> Any:
+                left[0] -= 1
+                if left[0] == 0:
+                    raise KernelError("do what was asked", 12, netns="the test")
+                return real(*arguments, **keywords)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in ("request", "dump", "get", "batch", "transact"):
+                patch.setattr(NetlinkSocket, name, refused(getattr(NetlinkSocket, name)))
+            made = created(make())
+        if made is not None:
+            made.delete()
+            assert left[0] > 0, "a refusal was passed over"
+            return
+        yield
+
+
+@nft_only
+def test_a_refusal_leaves_the_firewall_as_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    said(world.host, NFT + "; " + LAST.replace(" fw", " fw2"))
+    before = said(world.host, "nft list ruleset")
+    count = 0
+    for _ in refusals(lambda: world.host.publish(8080, to=(world.box, 80), open_forward=True), monkeypatch):
+        count += 1
+        assert said(world.host, "nft list ruleset") == before
+    assert count > 5
+
+
+# -- bridges that are set apart -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("addresses", [FOUR, SIX], ids=["v4", "v6"])
+def test_an_internal_bridge_forwards_nothing(addresses: list[str]) -> None:
+    with Scope() as lab:
+        host, box, far, outside = build(lab, internal=True)
+        inside, other, _, away = addresses
+        assert not forwards(outside, box, inside)
+        assert not forwards(box, outside, away)
+        assert not forwards(box, far, other)
+        assert not forwards(far, box, inside)
+        assert forwards(far, outside, away)
+        assert forwards(host, box, inside)
+        assert box.ping("172.18.0.1" if addresses is FOUR else "fd18::1").received == 1
+    with Scope() as lab:  # that what did not pass would have
+        host, box, far, outside = build(lab)
+        assert forwards(outside, box, inside)
+        assert forwards(box, far, other)
+
+
+@pytest.mark.parametrize("addresses", [FOUR, SIX], ids=["v4", "v6"])
+def test_an_isolated_bridge_has_no_neighbours(addresses: list[str]) -> None:
+    inside, other, gate, away = addresses
+    with Scope() as lab:
+        host, box, far, outside = build(lab, isolate=True)
+        assert not forwards(far, box, inside)
+        assert not forwards(box, far, other)
+        assert forwards(box, outside, away)
+        assert forwards(outside, box, inside)
+        with host.publish(8080, to=(box, 80)), bound(box, inside, 80) as server:  # this is for anybody
+            assert tcp(far, gate, 8080, server) == other
+
+
+def test_neighbours_within_an_internal_bridge_see_each_other() -> None:
+    with Scope() as lab:
+        host, one, two = [lab.own(Namespace()) for _ in range(3)]
+        bridge = lab.own(Bridge(host, "br0", address="172.18.0.1/24", internal=True, isolate=True))
+        for number, box in ((2, one), (3, two)):
+            bridge.connect(box, name=f"port{number}", peer_address=f"172.18.0.{number}/24")
+        assert one.ping("172.18.0.3").received == 1
+        for key in ("iptables", "ip6tables"):
+            host.sysctl[f"net.bridge.bridge-nf-call-{key}"] = 1
+        assert forwards(one, two, "172.18.0.3")
+
+
+@drops
+def test_a_bridge_opens_a_firewall(drop: str) -> None:
+    with Scope() as lab:
+        host, box, _, outside = build(lab)
+        said(host, DROPS[drop][0])
+        before = shown(host, drop)
+        with Bridge(host, "br2", address="172.20.0.1/24", open_forward=True) as bridge:
+            guest = lab.own(Namespace())
+            bridge.connect(guest, name="port9", peer_address="172.20.0.2/24", default_route=True)
+            with bound(outside, FOUR[3], 80) as server:
+                assert tcp(guest, FOUR[3], 80, server) == "172.20.0.2"
+            assert not forwards(outside, guest, "172.20.0.2")
+            assert not forwards(box, outside, FOUR[3])
+        assert shown(host, drop) == before
+
+
+def test_rules_come_and_go_with_the_bridge(host: Namespace) -> None:
+    one = Bridge(host, "br0", internal=True)
+    two = Bridge(host, "br1", isolate=True)
+    with Scope() as lab:
+        lab.own(one, two)  # together
+        text = said(host, "nft list ruleset")
+        assert 'iifname "br0" oifname != "br0"' in text
+        assert 'iifname "br1" oifname != "br1" meta oifkind "bridge"' in text
+    assert said(host, "nft list ruleset") == ""
+    one.create().detach()
+    assert "table inet netkit {" in said(host, "nft list ruleset")
+    Bridge(host, "br0", internal=True).adopt().delete()
+    assert said(host, "nft list ruleset") == ""
+    with pytest.raises(NotFoundError):
+        Bridge.open(host, "br0")
+
+
+def test_bad_input(host: Namespace) -> None:
+    with pytest.raises(SpecError, match="internal=True with open_forward=True"):
+        Bridge(host, "br0", internal=True, open_forward=True)
+    with pytest.raises(SpecError, match="isolate 1 is an int: give True or False"):
+        Bridge(host, "br0", isolate=1)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="open_forward 'yes' is a str"):
+        host.publish(80, to="172.18.0.2", open_forward="yes")  # type: ignore[arg-type]

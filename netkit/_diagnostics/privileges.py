@@ -11,9 +11,15 @@ from netkit._system.refusals import suspects
 
 _CAPABILITIES = (
     ("CAP_SYS_ADMIN", "making and entering network namespaces"),
-    ("CAP_NET_ADMIN", "changing links, addresses, routes and NAT in the namespace this process is in"),
+    ("CAP_NET_ADMIN", "changing links, addresses, routes and NAT"),
     ("CAP_NET_RAW", "ns.ping() and packet sockets"),
 )
+# What the helper process cannot make good for somebody without root.
+_LOST_WITH_HELPER = {
+    "CAP_SYS_ADMIN": "ns.entered(), and entering namespaces that are not netkit's",
+    "CAP_NET_ADMIN": "changing the namespace this process is in, and others that are not netkit's",
+    "CAP_NET_RAW": "ns.ping() and packet sockets in namespaces that are not netkit's",
+}
 _MODE = "how namespaces are made"
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/uapi/linux/nsfs.h
 _NAMES = "/run/netns"
@@ -21,17 +27,23 @@ _NAMES = "/run/netns"
 
 def find_privileges(refusal: str | None) -> list[Finding]:
     """``refusal``: why a user namespace could not be had, None if one could."""
+    rootless, why = decide()
+    helped = rootless and refusal is None
+    found = [Finding("user", "yes", f"uid {os.geteuid()}"), *_capabilities(helped)]
+    return [*found, _mode(rootless, why), _user_namespaces(refusal), _names(helped), _pid_namespace()]
+
+
+def _capabilities(helped: bool) -> list[Finding]:
     held = effective_capabilities()
-    found = [Finding("user", "yes", f"uid {os.geteuid()}")]
-    found += [
-        Finding(name, "yes") if name in held else Finding(name, "no", "not in effect (CapEff)", lost=lost)
+    return [
+        Finding(name, "yes")
+        if name in held
+        else Finding(name, "no", "not in effect (CapEff)", lost=_LOST_WITH_HELPER[name] if helped else lost)
         for name, lost in _CAPABILITIES
     ]
-    return [*found, _mode(), _user_namespaces(refusal), _names(), _pid_namespace()]
 
 
-def _mode() -> Finding:
-    rootless, why = decide()
+def _mode(rootless: bool, why: str) -> Finding:
     if rootless:
         return Finding(_MODE, "yes", f"without root, by a helper process in a user namespace ({why})")
     return Finding(_MODE, "yes", f"by this process ({why}); {VARIABLE}=1 would do it without root")
@@ -51,17 +63,15 @@ def _user_namespaces(refusal: str | None) -> Finding:
     )
 
 
-def _names() -> Finding:
+def _names(helped: bool) -> Finding:
     name = "named namespaces"
     directory = _NAMES if os.path.isdir(_NAMES) else os.path.dirname(_NAMES)
     if os.access(directory, os.W_OK | os.X_OK):
         return Finding(name, "yes", f"{_NAMES} can be written")
-    return Finding(
-        name,
-        "no",
-        f"{_NAMES} can't be written by this user",
-        lost='Namespace("name"), which `ip netns exec name` finds; anonymous ones are not concerned',
-    )
+    lost = 'Namespace("name"); anonymous ones are not concerned'
+    if helped:
+        lost = "`ip netns exec name` from outside; this program, and what it runs inside, finds its names"
+    return Finding(name, "no", f"{_NAMES} can't be written by this user", lost=lost)
 
 
 def _pid_namespace() -> Finding:

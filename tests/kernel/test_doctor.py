@@ -215,6 +215,11 @@ def test_an_ordinary_user_is_told_what_is_lacking(tmp_path: Path) -> None:
         assert states[name]["state"] == "no"
     if states["user namespaces"]["state"] == "yes":
         assert found["where"] == "in a throw-away user namespace with a network namespace"
+        # What the helper process does for everybody is not lost: tests/rootless shows it.
+        lost = {name: finding["lost"] for name, finding in states.items()}
+        assert lost["CAP_SYS_ADMIN"] == "ns.entered(), and entering namespaces that are not netkit's"
+        assert "not netkit's" in lost["CAP_NET_RAW"]
+        assert 'Namespace("name")' not in lost["named namespaces"]
         veth = next(finding for finding in found["features"] if finding["name"] == "veth")
         assert veth["state"] == "yes"
     else:

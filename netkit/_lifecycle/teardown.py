@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from errno import EMFILE
 
-from netkit._lifecycle.groups import common_group
+from netkit._lifecycle.groups import common_group, large_bridges
 from netkit._lifecycle.owned import LINKS, NAMESPACES, ROOT, Owned
-from netkit._netlink.link import delete_group, delete_link, get_link, list_links, parse_link
+from netkit._netlink.link import delete_group, delete_link, get_link, list_links, parse_link, set_link
 from netkit._progress import Progress
 from netkit._runtime import Runtime
 from netkit._system.limits import DescriptorLimit
@@ -215,7 +215,7 @@ class Teardown:
                 missing.append(link)
         group = common_group(present, set(found)) if len(set(found.values())) > 1 else None
         if group is not None:
-            _delete_whole_group(runtime, group)
+            _delete_whole_group(runtime, group, large_bridges(present, set(found)))
             return missing
         outcomes = runtime.route.batch([delete_link(index) for index in found])
         for owner, outcome in zip(found.values(), outcomes, strict=True):
@@ -269,11 +269,12 @@ def _records(runtime: Runtime, links: Sequence[DoomedLink]) -> dict[int, LinkRec
     return present
 
 
-def _delete_whole_group(runtime: Runtime, group: int) -> None:
-    try:
-        runtime.route.request(delete_group(group))
-    except NotFoundError:
-        return  # all of them are gone since the look
+def _delete_whole_group(runtime: Runtime, group: int, quiet_first: Sequence[int]) -> None:
+    """In one message; ``quiet_first`` are links of it that are set down before."""
+    downs = [set_link(index, up=False) for index in quiet_first]
+    outcome = runtime.route.batch([*downs, delete_group(group)])[-1]
+    if outcome is not None and not isinstance(outcome, NotFoundError):  # all of them are gone since the look
+        raise outcome
 
 
 def undo(members: list[Owned], wait: bool = True) -> list[Exception]:

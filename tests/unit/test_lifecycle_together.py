@@ -175,3 +175,19 @@ def test_what_was_held_but_never_created_is_forgotten(lab: Lab, monkeypatch: pyt
         with pytest.raises(KeyboardInterrupt):
             bridge.connect(lab.blue, name="v0")
     assert ROOT._held_members() == before
+
+
+@pytest.mark.parametrize(("size", "expected"), [(63, ["RTM_DELLINK"]), (64, ["RTM_NEWLINK", "RTM_DELLINK"])])
+def test_a_large_bridge_is_set_down_in_the_send_that_deletes_it(
+    lab: Lab, size: int, expected: list[str]
+) -> None:
+    boxes = [lab.kernel.namespace(f"box{number}") for number in range(size)]
+    before = lab.kernel.state()
+    with Scope() as scope:
+        bridge = Bridge(lab.red, "br0", address="10.0.0.1/24")
+        scope.own(bridge, *ports(lab.red, bridge, boxes))
+        lab.kernel.forget_requests()
+    sent = lab.kernel.sent("RTM_NEWLINK", "RTM_DELLINK")
+    assert [request.type for request in sent] == expected
+    assert len({request.send for request in sent}) == 1
+    assert lab.kernel.state() == before

@@ -32,7 +32,8 @@ _GC = """\
 Remove what programs that were killed have left in the kernel, where their guards were killed with them, as
 with a whole container. It goes by their journals in /run/netkit/journal; where one is lost, links are found
 by their alias, and names in /run/netns by leading nowhere. What is not what was made, or belongs to a
-living program, is left alone, and said so. Nothing else is looked at."""
+living program, is left alone, and said so. Nothing else is looked at. Removing takes root; without it is told
+what is seen, and of what was made without root nothing is ever left."""
 
 _UNSHARE = """\
 Run a program in namespaces of its own: network, mounts, and for who is not root a user namespace in which

@@ -16,7 +16,7 @@ class Leftover(Value):
     """One thing that a dead process had made: ``what`` it is in words, and what became of it.
 
     ``outcome`` is ``"removed"`` (with ``dry_run``: ``"would be removed"``), ``"left alone"`` (something of
-    somebody else is in its place) or ``"failed"``; ``reason`` says why.
+    somebody else is in its place, or removing it takes root) or ``"failed"``; ``reason`` says why.
     ``owner`` is who made it, ``PID-RANDOM`` as in its journal's name, or empty where that is lost.
     """
 
@@ -49,8 +49,10 @@ def gc(*, dry_run: bool = False) -> list[Leftover]:
     With ``dry_run`` nothing is removed. Twin: the command ``netkit gc``.
 
     Nothing of a living process is touched, nothing that only looks like netkit's (a name, a comment, an
-    alias), and nothing of another boot. Needs CAP_SYS_ADMIN and CAP_NET_ADMIN; only journals of this
-    user are read.
+    alias), and nothing of another boot. Only journals of this user are read.
+
+    Needs CAP_SYS_ADMIN and CAP_NET_ADMIN to remove anything. Without them it says what it sees of others,
+    each "left alone"; of what is made without root nothing is ever left, for it ends with its process.
 
     Examples:
         >>> import netkit

@@ -11,10 +11,12 @@ from errno import EEXIST
 from fcntl import LOCK_EX, flock
 from functools import partial
 
+from netkit._lifecycle import presence as presence  # on a bare thread nothing is imported
 from netkit._lifecycle.claims import contents, journals, living_claims
 from netkit._lifecycle.reclaim import FAILED, GONE, REMOVED, Finding, Reclaiming
+from netkit._lifecycle.seen import missing, seen, told_only
 from netkit._lifecycle.tags import tagged_links
-from netkit._system import iptables_command as iptables_command  # on a bare thread nothing is imported
+from netkit._system import iptables_command as iptables_command
 from netkit._system import namespace_files as nsfs
 from netkit._system import sysctl as sysctl
 from netkit._system.entries import LINK, NAME, LinkEntry, NameEntry
@@ -47,11 +49,17 @@ class Collected:
 
 
 def collect(dry_run: bool) -> list[Collected]:
-    """Everything that can be found; with ``dry_run`` nothing is removed."""
+    """Everything that can be found; with ``dry_run`` nothing is removed.
+
+    Without the capabilities that it takes it is only told of.
+    """
+    if lacking := missing():
+        names = [Collected("", told_only(each.finding, lacking)) for each in _dangling(True, set())]
+        return [*[Collected(*each) for each in seen(lacking)], *names]
 
     def there() -> list[Collected]:
-        found = [*_from_journals(dry_run)]
-        owners = {each.owner for each in found}
+        owners: set[str] = set()
+        found = [*_from_journals(dry_run, owners)]
         said = {each.finding.what for each in found}
         return [*found, *_dangling(dry_run, said), *_by_tag(dry_run, owners)]
 
@@ -80,9 +88,12 @@ def _on_thread(call: Callable[[], T]) -> T:
 # -- by journal -------------------------------------------------------------------------
 
 
-def _from_journals(dry_run: bool) -> Iterator[Collected]:
+def _from_journals(dry_run: bool, owners: set[str]) -> Iterator[Collected]:
+    """What the dead have noted. ``owners`` gets all that have a journal: another one may be at the dead's."""
     for path, file, dead in journals(LOCK_EX):
-        said = contents(file) if dead else None
+        said = contents(file)
+        if said is not None:
+            owners.add(said.owner)
         if not dead:
             continue
         found: list[Finding] = []
@@ -167,7 +178,7 @@ def _is_name(entry: Entry, name: str) -> bool:
 def _by_tag(dry_run: bool, known: set[str]) -> list[Collected]:
     """Links here and in named namespaces that say by their alias that a dead process made them.
 
-    What the ``known`` have made was found by their journals.
+    What the ``known`` have made is in their journals.
     """
     return [Collected(owner, finding) for owner, finding in tagged_links(dry_run, known)]
 

@@ -178,10 +178,13 @@ class Reclaiming:
         if (noted.at, noted.delete[2]) in self._claims().messages:
             raise ForeignError("a living process has noted the same")
         try:
-            if not is_there(self._socket(noted.at), noted.delete[0], noted.delete[2]):
-                return False
+            kind, _, body = noted.delete
             if self._dry_run:
-                return True  # whether it is there shows when it is removed
+                from netkit._lifecycle.presence import is_present
+
+                return is_present(self._socket(noted.at), kind, body)
+            if not is_there(self._socket(noted.at), kind, body):
+                return False
             self._send(noted.at, noted.delete)
         except KernelError as problem:
             if isinstance(problem, NotFoundError) or problem.errno == ENODEV:

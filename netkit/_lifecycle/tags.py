@@ -43,7 +43,7 @@ def owner_by_tag(record: LinkRecord) -> str | None:
 
 def tagged_links(dry_run: bool, known: Collection[str]) -> Iterator[tuple[str, Finding]]:
     """Those of the calling thread's namespace and of the named ones; it enters them, and comes back."""
-    yield from _here(dry_run, known)
+    yield from links_here(dry_run, known)
     home = nsfs.open_current()
     try:
         for fd in _named(nsfs.identity(home)):
@@ -54,7 +54,7 @@ def tagged_links(dry_run: bool, known: Collection[str]) -> Iterator[tuple[str, F
             finally:
                 os.close(fd)
             try:
-                yield from _here(dry_run, known)
+                yield from links_here(dry_run, known)
             finally:
                 setns(home, CLONE_NEWNET)
     finally:
@@ -77,7 +77,8 @@ def _named(home: tuple[int, int]) -> Iterator[int]:
             yield fd
 
 
-def _here(dry_run: bool, known: Collection[str]) -> Iterator[tuple[str, Finding]]:
+def links_here(dry_run: bool, known: Collection[str]) -> Iterator[tuple[str, Finding]]:
+    """Those of the calling thread's namespace."""
     sock = NetlinkSocket(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE))
     groups: set[int] = set()  # of what was removed: both ends of a pair have one
     try:

@@ -366,3 +366,50 @@ def test_a_route_of_another_metric_stays(outside: Namespace) -> None:
     listed = said("ip route show table 191")["ip route show table 191"]
     assert listed.split() == "blackhole 10.92.0.0/16 proto 110 metric 50".split()
     said("ip route flush table 191")
+
+
+WRITTEN = [  # what a dead process had added, and how somebody else takes it away
+    ('RouteTable(host, 191)', 'add("10.92.0.0/16", type="blackhole")', "ip route flush table 191"),
+    ('RouteTable(host, 191)', 'add("10.92.0.0/16", type="blackhole", metric=7)', "ip route flush table 191"),
+    ('RouteTable(host, 300)', 'add("fd92::/64", type="prohibit")', "ip -6 route flush table 300"),
+    ('RouteTable(host, 300)', 'add("default", type="unreachable", family=6)', "ip -6 route flush table 300"),
+    ('host.rules', 'add(src="10.92.0.0/16", table=191, priority=901)', "ip rule del priority 901"),
+    ('host.rules', 'add(dst="fd92::/64", iif="lo", table=300, priority=902)', "ip -6 rule del priority 902"),
+    ('host.rules', 'add(fwmark=25600, table=191, priority=903)', "ip rule del priority 903"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("holder", "added", "taken"), WRITTEN)
+def test_a_dry_run_looks_whether_it_is_still_there(
+    outside: Namespace, holder: str, added: str, taken: str
+) -> None:
+    with doomed(f"own({holder}).{added}") as process:
+        killed_with_guard(process)
+    look = "ip route show table all; ip -6 route show table all; ip rule; ip -6 rule"
+    try:
+        before = said(look)
+        assert [each.outcome for each in netkit.gc(dry_run=True)] == ["would be removed"]
+        assert said(look) == before
+    finally:
+        said(taken)
+    assert netkit.gc(dry_run=True) == []
+    assert netkit.gc() == []
+
+
+def test_a_dry_run_knows_a_route_with_a_gateway_from_others(outside: Namespace) -> None:
+    with Bridge(outside, "br-r", address=["10.93.0.1/24", "fd93::1/64"]):
+        routes = """
+table = own(RouteTable(host))
+table.add("10.94.0.0/16", via="10.93.0.2", metric=256)
+table.add("10.95.0.0/16", via="10.93.0.2", dev="br-r")
+table.add("fd94::/64", via="fd93::2")
+table.add("10.96.0.0/16", nexthops=[NextHop(via="10.93.0.2"), NextHop(via="10.93.0.3", weight=3)])"""
+        with doomed(routes) as process:
+            killed_with_guard(process)
+        assert [each.outcome for each in netkit.gc(dry_run=True)] == ["would be removed"] * 4
+        said("ip route del 10.94.0.0/16", "ip route add 10.94.0.0/16 via 10.93.0.2 metric 256")  # of "boot"
+        said("ip -6 route del fd94::/64", "ip -6 route add fd94::/64 via fd93::3 proto 110")
+        assert {each.what.split()[1] for each in netkit.gc(dry_run=True)} == {"10.95.0.0/16", "10.96.0.0/16"}
+        assert len(netkit.gc()) == 2
+        assert "10.94.0.0/16 via" in said("ip route")["ip route"]
+        assert "fd94::/64 via fd93::3" in said("ip -6 route")["ip -6 route"]

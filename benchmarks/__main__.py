@@ -23,6 +23,8 @@ ROUNDS = dict.fromkeys(
         "star",
         "read_links",
         "operations",
+        "ports",
+        "connections",
         "run_command",
         "import_first",
         "rootless",

@@ -23,8 +23,8 @@ MARKS = {part: (f"<!-- {part}: generated -->", f"<!-- {part}: end -->") for part
 UNITS = {"ms": 1e3, "us": 1e6}
 
 ORDER = (
-    "demo_build", "star", "rootless", "memory", "many", "read_links", "operations", "run_command",
-    "import_first",
+    "demo_build", "star", "rootless", "memory", "many", "read_links", "operations", "ports", "connections",
+    "run_command", "import_first",
 )  # fmt: skip
 LAST = 1 << 30  # what has no size comes after what has
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 NAMES = ("ns1", "ns2", "host", "box", "outside")
 
@@ -48,6 +48,31 @@ class Operator(Protocol):
 
     def route(self, network: str) -> None:
         """Add a route by the device, and remove it."""
+
+
+class Publisher(Protocol):
+    """Publishes ports of one namespace."""
+
+    def open(self, name: str) -> None:
+        """Get ready to work in the namespace of this name."""
+
+    def prepare(self, count: int) -> Any:
+        """The mappings, as `publish` takes them: untimed."""
+
+    def publish(self, mappings: Any) -> None:
+        """All of them, from nothing."""
+
+    def list(self) -> int:
+        """Read them all: how many there are."""
+
+    def add(self, number: int) -> None:
+        """One more."""
+
+    def remove(self, number: int) -> None:
+        """Untimed."""
+
+    def unpublish(self) -> None:
+        """Back to nothing."""
 
 
 class Crowd(Protocol):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..isolate import require_isolated
-from . import Crowd, Demo, Operator, Reader, Runner, Star
+from . import Crowd, Demo, Operator, Publisher, Reader, Runner, Star
 
 Reply = dict[str, object]
 Verbs = dict[str, Callable[..., Reply]]
@@ -126,6 +126,37 @@ def operation_verbs(operator: Operator) -> Verbs:
     }
 
 
+def ports_verbs(publisher: Publisher) -> Verbs:
+    """ports, publish, list, more, unpublish."""
+
+    def publish(count: str) -> Reply:
+        mappings = publisher.prepare(int(count))
+        return spent(lambda: publisher.publish(mappings))
+
+    def read() -> Reply:
+        began = time.perf_counter()
+        count = publisher.list()
+        return {"seconds": time.perf_counter() - began, "count": count}
+
+    def more(first: str, count: str) -> Reply:
+        numbers = range(int(first), int(first) + int(count))
+        began = time.perf_counter()
+        for number in numbers:
+            publisher.add(number)
+        seconds = time.perf_counter() - began
+        for number in numbers:
+            publisher.remove(number)
+        return {"seconds": seconds / int(count)}
+
+    return {
+        "ports": lambda name: {"seconds": timed(lambda: publisher.open(name))},
+        "publish": publish,
+        "list": read,
+        "more": more,
+        "unpublish": lambda: spent(publisher.unpublish),
+    }
+
+
 def many_verbs(crowd: Crowd) -> Verbs:
     """limit, many."""
 
@@ -151,6 +182,7 @@ def command_verbs(runner: Runner) -> Verbs:
 VERBS: dict[str, Callable[[Any], Verbs]] = {
     "demo": lambda module: demo_verbs(module.Demo()),
     "read": lambda module: read_verbs(module.Reader()),
+    "ports": lambda module: ports_verbs(module.Publisher()),
     "operations": lambda module: operation_verbs(module.Operator()),
     "many": lambda module: many_verbs(module.Crowd()),
     "command": lambda module: command_verbs(module.Runner()),

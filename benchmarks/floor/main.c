@@ -1,8 +1,10 @@
 /* Commands come as lines on stdin, answers go as JSON lines to stdout; time is taken around the work only. */
 #define _GNU_SOURCE
 #include "demo.h"
+#include "namespace.h"
 #include "netlink.h"
 #include "operate.h"
+#include "ports.h"
 #include "star.h"
 
 #include <errno.h>
@@ -196,6 +198,70 @@ static void command_route(const char *network, const char *times)
     print_each(now() - began, count);
 }
 
+static void command_ports(const char *path, const char *second)
+{
+    (void)second;
+    start();
+    ports_open(path);
+    print_seconds();
+}
+
+static void command_publish(const char *count, const char *second)
+{
+    (void)second;
+    start();
+    ports_publish(number(count));
+    print_seconds();
+}
+
+static void command_unpublish(const char *first, const char *second)
+{
+    (void)first, (void)second;
+    start();
+    ports_unpublish();
+    print_seconds();
+}
+
+static void command_list(const char *first, const char *second)
+{
+    unsigned count;
+
+    (void)first, (void)second;
+    start();
+    count = ports_list();
+    printf("{\"seconds\": %.9f, \"count\": %u}\n", now() - began, count);
+}
+
+/* Added one after the other; their removal is not timed. */
+static void command_more(const char *first, const char *times)
+{
+    unsigned from = number(first), count = number(times);
+    double seconds;
+
+    start();
+    for (unsigned i = 0; i < count; i++)
+        ports_add(from + i);
+    seconds = now() - began;
+    for (unsigned i = 0; i < count; i++)
+        ports_remove(from + i);
+    print_each(seconds, count);
+}
+
+static void command_enter(const char *path, const char *second)
+{
+    (void)second;
+    start();
+    namespace_go(path);
+    print_seconds();
+}
+
+static void command_datagrams(const char *where, const char *count)
+{
+    start();
+    datagrams_send(where, number(count));
+    print_seconds();
+}
+
 static const struct verb {
     const char *name;
     void (*obey)(const char *first, const char *second);
@@ -204,6 +270,9 @@ static const struct verb {
     { "open", command_open }, { "all", command_all }, { "one", command_one },
     { "hub", command_hub }, { "place", command_place }, { "star", command_star }, { "unstar", command_unstar },
     { "operate", command_operate }, { "address", command_address }, { "route", command_route },
+    { "ports", command_ports }, { "publish", command_publish }, { "unpublish", command_unpublish },
+    { "list", command_list }, { "more", command_more },
+    { "enter", command_enter }, { "datagrams", command_datagrams },
     { "settle", command_settle }, { "vanish", command_vanish },
 };
 

@@ -50,14 +50,27 @@ void skip_duplicate_detection(void)
 /* A netlink socket that speaks to the namespace at this path. */
 int namespace_netlink(const char *path, unsigned groups)
 {
-    int home = namespace_current(), there = open(path, O_RDONLY | O_CLOEXEC), rtnl;
+    return namespace_socket(path, NETLINK_ROUTE, groups);
+}
+
+int namespace_socket(const char *path, int protocol, unsigned groups)
+{
+    int home = namespace_current(), opened;
+
+    namespace_go(path);
+    opened = netlink_open(protocol, groups);
+    namespace_enter(home);
+    close(home);
+    return opened;
+}
+
+/* Into the namespace at this path. */
+void namespace_go(const char *path)
+{
+    int there = open(path, O_RDONLY | O_CLOEXEC);
 
     if (there < 0)
         fail(path, errno);
     namespace_enter(there);
-    rtnl = netlink_open(NETLINK_ROUTE, groups);
-    namespace_enter(home);
     close(there);
-    close(home);
-    return rtnl;
 }

@@ -7,6 +7,8 @@ int namespace_new(void);
 int namespace_current(void);
 void namespace_enter(int fd);
 int namespace_netlink(const char *path, unsigned groups);
+int namespace_socket(const char *path, int protocol, unsigned groups);
+void namespace_go(const char *path);
 
 void sysctl_write(const char *path, const char *value);
 void skip_duplicate_detection(void);

@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* More answers than these at once do not fit a socket's default receive buffer. */
-enum { BATCH_BYTES = 1 << 16, BATCH_MESSAGES = 128, RECEIVE_BYTES = 1 << 16 };
+/* More answers than these at once do not fit a socket's default receive buffer; a map's elements need the bytes. */
+enum { BATCH_BYTES = 1 << 20, BATCH_MESSAGES = 128, RECEIVE_BYTES = 1 << 16 };
 
 /* Messages that go to the kernel in one send. */
 struct batch {

@@ -17,19 +17,19 @@ static const char TABLE[] = "floor";
 
 enum { OFFSET_SADDR = 12, OFFSET_DPORT = 2, INTERFACE_BYTES = 16 };
 
-static void header(struct batch *batch, uint16_t type, uint16_t flags, uint8_t family, uint16_t resource)
+void header(struct batch *batch, uint16_t type, uint16_t flags, uint8_t family, uint16_t resource)
 {
     struct nfgenmsg *body = message_begin(batch, type, flags, sizeof *body);
 
     *body = (struct nfgenmsg){ .nfgen_family = family, .version = NFNETLINK_V0, .res_id = htons(resource) };
 }
 
-static void nft_message(struct batch *batch, uint16_t type, uint16_t flags)
+void nft_message(struct batch *batch, uint16_t type, uint16_t flags)
 {
     header(batch, (NFNL_SUBSYS_NFTABLES << 8) | type, NLM_F_ACK | NLM_F_CREATE | flags, NFPROTO_IPV4, 0);
 }
 
-static void data(struct batch *batch, uint16_t type, const void *value, size_t length)
+void data(struct batch *batch, uint16_t type, const void *value, size_t length)
 {
     struct nlattr *nest = nest_begin(batch, type);
 
@@ -37,9 +37,7 @@ static void data(struct batch *batch, uint16_t type, const void *value, size_t l
     nest_end(batch, nest);
 }
 
-struct expression { struct nlattr *element, *data; };
-
-static struct expression expression_begin(struct batch *batch, const char *name)
+struct expression expression_begin(struct batch *batch, const char *name)
 {
     struct expression expression;
 
@@ -49,33 +47,43 @@ static struct expression expression_begin(struct batch *batch, const char *name)
     return expression;
 }
 
-static void expression_end(struct batch *batch, struct expression expression)
+void expression_end(struct batch *batch, struct expression expression)
 {
     nest_end(batch, expression.data);
     nest_end(batch, expression.element);
 }
 
-static void payload(struct batch *batch, uint32_t base, uint32_t offset, uint32_t length)
+void payload_into(struct batch *batch, uint32_t base, uint32_t offset, uint32_t length, uint32_t target)
 {
     struct expression expression = expression_begin(batch, "payload");
 
-    attribute_be32(batch, NFTA_PAYLOAD_DREG, NFT_REG_1);
+    attribute_be32(batch, NFTA_PAYLOAD_DREG, target);
     attribute_be32(batch, NFTA_PAYLOAD_BASE, base);
     attribute_be32(batch, NFTA_PAYLOAD_OFFSET, offset);
     attribute_be32(batch, NFTA_PAYLOAD_LEN, length);
     expression_end(batch, expression);
 }
 
-static void meta(struct batch *batch, uint32_t key)
+static void payload(struct batch *batch, uint32_t base, uint32_t offset, uint32_t length)
+{
+    payload_into(batch, base, offset, length, NFT_REG_1);
+}
+
+void meta_into(struct batch *batch, uint32_t key, uint32_t target)
 {
     struct expression expression = expression_begin(batch, "meta");
 
     attribute_be32(batch, NFTA_META_KEY, key);
-    attribute_be32(batch, NFTA_META_DREG, NFT_REG_1);
+    attribute_be32(batch, NFTA_META_DREG, target);
     expression_end(batch, expression);
 }
 
-static void equals(struct batch *batch, const void *value, size_t length)
+static void meta(struct batch *batch, uint32_t key)
+{
+    meta_into(batch, key, NFT_REG_1);
+}
+
+void equals(struct batch *batch, const void *value, size_t length)
 {
     struct expression expression = expression_begin(batch, "cmp");
 
@@ -105,14 +113,14 @@ static void dnat(struct batch *batch)
     expression_end(batch, expression);
 }
 
-static void table(struct batch *batch)
+void table(struct batch *batch)
 {
     nft_message(batch, NFT_MSG_NEWTABLE, NLM_F_EXCL);
     attribute_string(batch, NFTA_TABLE_NAME, TABLE);
     attribute_be32(batch, NFTA_TABLE_FLAGS, NFT_TABLE_F_OWNER);
 }
 
-static void chain(struct batch *batch, const char *name, uint32_t hook, int priority)
+void chain(struct batch *batch, const char *name, uint32_t hook, int priority)
 {
     struct nlattr *nest;
 
@@ -126,7 +134,7 @@ static void chain(struct batch *batch, const char *name, uint32_t hook, int prio
     nest_end(batch, nest);
 }
 
-static struct nlattr *rule_begin(struct batch *batch, const char *chain_name)
+struct nlattr *rule_begin(struct batch *batch, const char *chain_name)
 {
     nft_message(batch, NFT_MSG_NEWRULE, NLM_F_APPEND);
     attribute_string(batch, NFTA_RULE_TABLE, TABLE);

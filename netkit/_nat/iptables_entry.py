@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from netkit._nat.iptables_layout import (
@@ -68,6 +69,7 @@ def encode(rule: Rule) -> bytes:
     return head + matches + target
 
 
+@lru_cache(maxsize=1 << 14)  # a change reads the table before and after it
 def canonical(raw: bytes, family: int) -> bytes:
     """An entry without what the kernel writes into it: equal bytes are equal rules."""
     start, size = HEAD_SIZE[family], ENTRY[family].size
@@ -121,6 +123,7 @@ def _header(rule: Rule) -> tuple[bytes | int, ...]:
     return *fixed, 0, IP6T_F_PROTO if number else 0, invert
 
 
+@lru_cache(maxsize=1 << 10)
 def _network(text: str, family: int) -> tuple[bytes, bytes]:
     if not text:
         return b"", b""
@@ -225,12 +228,17 @@ def _ends(text: str, family: int) -> tuple[bytes, bytes]:
     return network.network_address.packed, network.broadcast_address.packed
 
 
+@lru_cache(maxsize=1 << 12)
+def _address(text: str) -> bytes:
+    return ip_address(text).packed
+
+
 def _nat_range(rule: Rule) -> tuple[int, bytes, bytes, tuple[bytes, bytes], bytes]:
     low, high, base = b"", b"", b"\0\0"
     flags = sum(TARGET_FLAGS[word] for word in rule.get("flags", "").split())
     if (to := rule.get("to", "")) and rule["target"] != "NETMAP":
         first, _, last = to.partition("-")
-        low, high = ip_address(first).packed, ip_address(last or first).packed
+        low, high = _address(first), _address(last or first)
         if {len(low), len(high)} != {4 if rule["family"] == 4 else 16}:
             raise ValueError(f"{to} is not of IPv{rule['family']}")
         flags |= MAP_IPS

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from netkit._netlink.policy import Attribute, Policy, be32, be64, binary, decode, nest, text, u8
 from netkit._netlink.wire import attributes
 from netkit.errors import ProtocolError
@@ -11,9 +9,6 @@ from netkit.errors import ProtocolError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     Expression = tuple[str, dict[str, object]]
-
-    # Key, data, and packets and bytes of the counter.
-    ElementValues = tuple[bytes | None, bytes | None, tuple[int, int]]
 
 GENERATION_POLICY: Policy = {
     1: Attribute("NFTA_GEN_ID", be32),
@@ -189,7 +184,7 @@ SET_POLICY: Policy = {
     16: Attribute("NFTA_SET_HANDLE", be64),
     17: Attribute("NFTA_SET_EXPR", binary, _EXPRESSION_POLICY),
 }
-_ELEMENT_POLICY: Policy = {
+ELEMENT_POLICY: Policy = {
     1: nest("NFTA_SET_ELEM_KEY", _DATA_POLICY),
     2: nest("NFTA_SET_ELEM_DATA", _DATA_POLICY),
     3: Attribute("NFTA_SET_ELEM_FLAGS", be32),
@@ -199,32 +194,9 @@ _ELEMENT_POLICY: Policy = {
 ELEMENTS_POLICY: Policy = {
     1: Attribute("NFTA_SET_ELEM_LIST_TABLE", text),
     2: Attribute("NFTA_SET_ELEM_LIST_SET", text),
-    3: Attribute("NFTA_SET_ELEM_LIST_ELEMENTS", binary, {1: nest("NFTA_LIST_ELEM", _ELEMENT_POLICY)}),
+    3: Attribute("NFTA_SET_ELEM_LIST_ELEMENTS", binary, {1: nest("NFTA_LIST_ELEM", ELEMENT_POLICY)}),
     4: Attribute("NFTA_SET_ELEM_LIST_SET_ID", be32),
 }
-
-
-def parse_elements_list(listed: bytes) -> Iterator[ElementValues]:
-    """The elements of a message, in order."""
-    for _, begin, stop in attributes(listed, 0, len(listed)):
-        values = decode(_ELEMENT_POLICY, listed, begin, stop)
-        yield _value(values, "KEY"), _value(values, "DATA"), _counted(values)
-
-
-def _value(values: dict[str, object], name: str) -> bytes | None:
-    data = values.get(f"NFTA_SET_ELEM_{name}")
-    value = data.get("NFTA_DATA_VALUE") if isinstance(data, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return value if isinstance(value, bytes) else None
-
-
-def _counted(values: dict[str, object]) -> tuple[int, int]:
-    found = values.get("NFTA_SET_ELEM_EXPR")
-    content = found.get("NFTA_EXPR_DATA") if isinstance(found, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    if not isinstance(content, bytes):
-        return 0, 0
-    counter = decode(EXPRESSION_POLICIES["counter"], content, 0, len(content))
-    packets, size = counter.get("NFTA_COUNTER_PACKETS"), counter.get("NFTA_COUNTER_BYTES")
-    return (packets, size) if isinstance(packets, int) and isinstance(size, int) else (0, 0)
 
 
 def within(values: object, name: str) -> object:

@@ -15,14 +15,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from sys import byteorder
 
 from netkit._netlink.nft import NFTABLES, nft_request, nft_values, table_words
+from netkit._netlink.nft_elements import parse_elements_list
 from netkit._netlink.nft_expressions import be32, be64
-from netkit._netlink.nft_policy import ELEMENTS_POLICY, SET_POLICY, parse_elements_list
+from netkit._netlink.nft_policy import ELEMENTS_POLICY, SET_POLICY
 from netkit._netlink.wire import NLM_F_CREATE, NLM_F_EXCL, attribute, nested, text
 from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from netkit._netlink.nft_policy import ElementValues
+    from netkit._netlink.nft_elements import ElementValues
     from netkit._netlink.socket import Reply
     from netkit._netlink.wire import Request
 

@@ -15,6 +15,7 @@ from netkit._nat.publish_rules import data_of, key_of
 from netkit._nat.publish_specs import Specs, parse_many
 from netkit._nat.publish_targets import parse_mappings
 from netkit._netlink import conntrack
+from netkit._netlink.nft_elements import parse_elements_list
 from netkit._netlink.nft_sets import concatenated, element, interval, mapped_elements, size_of
 from netkit._netlink.wire import attribute, nested, u8
 from netkit._spec.port_mapping import Entry, PublishSpec
@@ -202,3 +203,43 @@ def test_a_connection_is_read(ends: tuple[bytes, bytes], proto: int, sport: int,
 def test_anything_else_is_a_protocol_error(data: bytes) -> None:
     with pytest.raises(ProtocolError):
         conntrack.Entry(data)
+
+
+def told(key: bytes, data: bytes | None, counter: tuple[int, int] | None, flags: int = 0) -> bytes:
+    """An element as the kernel tells it."""
+    members = [nested(1, attribute(1, key))]
+    members += [] if data is None else [nested(2, attribute(1, data))]
+    members += [attribute(3, flags.to_bytes(4, "big"))] if flags else []
+    if counter is not None:
+        packets, size = (number.to_bytes(8, "big") for number in counter)
+        members.append(
+            nested(7, attribute(1, b"counter\0"), nested(2, attribute(1, size), attribute(2, packets)))
+        )
+    return nested(1, *members)
+
+
+ELEMENTS = st.tuples(
+    st.binary(min_size=8, max_size=8) | st.binary(min_size=1, max_size=20),
+    st.binary(min_size=8, max_size=8) | st.none(),
+    st.tuples(st.integers(0, 1 << 63), st.integers(0, 1 << 63)) | st.none(),
+)
+
+
+@given(st.lists(ELEMENTS, max_size=8))
+def test_elements_that_are_alike_are_read_as_the_first_one(
+    elements: list[tuple[bytes, bytes | None, tuple[int, int] | None]],
+) -> None:
+    listed = b"".join([told(*each) for each in elements])
+    assert list(parse_elements_list(listed)) == [
+        (key, data, (0, 0) if counter is None else counter) for key, data, counter in elements
+    ]
+
+
+def test_of_elements_that_are_not_alike_each_is_read_by_itself() -> None:
+    alike = told(b"k" * 8, b"d" * 8, (7, 8))
+    other = told(b"l" * 8, b"e" * 8, (9, 10), flags=1)
+    assert list(parse_elements_list(alike + other + alike)) == [
+        (b"k" * 8, b"d" * 8, (7, 8)),
+        (b"l" * 8, b"e" * 8, (9, 10)),
+        (b"k" * 8, b"d" * 8, (7, 8)),
+    ]

@@ -83,6 +83,20 @@ func obey(words []string) reply {
 		return reply{"seconds": eachAddress(number(argument(0)))}
 	case "route":
 		return reply{"seconds": each(argument(1), func() { addAndRemoveRoute(argument(0)) })}
+	case "ports":
+		return timed(func() { openPorts(argument(0)) })
+	case "publish":
+		count := number(argument(0))
+		return timed(func() { publishPorts(count) })
+	case "list":
+		count := 0
+		answer := timed(func() { count = listPorts() })
+		answer["count"] = count
+		return answer
+	case "more":
+		return reply{"seconds": morePorts(number(argument(0)), number(argument(1)))}
+	case "unpublish":
+		return timed(unpublishPorts)
 	case "build":
 		return timed(buildDemo)
 	case "teardown":

@@ -8,6 +8,7 @@
     _snapshot.py   Snapshot           _reading.py  LinkInfo: many links at once
     _outside/      Outside            a way to the outside network, without root too
     _topology/     Topology           a whole network as a plan
+    _display/      Picture            what notebooks and `netkit show` draw
     _netlink/      bytes and sockets  _system/    threads, processes, /run and /proc
     _spec/         the frozen values  errors.py   every exception
 
@@ -26,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit import errors
     from netkit._bridge import Bridge
+    from netkit._display.picture import Picture
     from netkit._gc import Leftover, gc
     from netkit._lifecycle import Resource, Scope
     from netkit._link import Link
@@ -93,6 +95,7 @@ __all__ = [
     "NextHop",
     "NotFoundError",
     "Outside",
+    "Picture",
     "PingResult",
     "PortInfo",
     "PortMapping",
@@ -139,6 +142,7 @@ _HOMES = {
     "Network": "_topology",
     "NextHop": "_spec.routes",
     "Outside": "_outside",
+    "Picture": "_display.picture",
     "PingResult": "_system.icmp",
     "PortInfo": "_spec.bridges",
     "PortMapping": "_nat.publish",

@@ -14,6 +14,7 @@ from netkit._netlink.address import (
 )
 from netkit._netlink.wire import Request
 from netkit._readiness import wait_until_heard
+from netkit._shown import Shown
 from netkit._spec import names
 from netkit._spec.address import Address, plain
 from netkit.errors import KernelError, SpecError
@@ -60,7 +61,7 @@ def add_requests(index: int, name: str, addresses: tuple[Address, ...]) -> list[
     ]
 
 
-class Addresses(Additions):
+class Addresses(Additions, Shown):
     """The addresses of a link: iterate for a fresh read, `add`, `replace`, `remove`.
 
     In ``with link.addresses as addresses:``, or owned by a Scope, it is a scope: what was added through it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from netkit._netlink.link import add_alternative_name, delete_alternative_name
+from netkit._shown import Shown
 from netkit._spec import names
 from netkit.errors import NotFoundError
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from netkit._link import Link
 
 
-class AlternativeNames:
+class AlternativeNames(Shown):
     """The alternative names of a link, each up to 127 bytes.
 
     Twin: ``ip link property``. Source: ip-link(8), Linux 5.5. Changing needs CAP_NET_ADMIN.

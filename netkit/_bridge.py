@@ -15,6 +15,7 @@ from netkit._netlink.link import delete_link, get_link, parse_link
 from netkit._ports import Ports, port_requests
 from netkit._readiness import wait_until_heard
 from netkit._runtime import Runtime, random_group
+from netkit._shown import Shown
 from netkit._spec import numbers
 from netkit._spec.address import Address
 from netkit._spec.forward import forward_options
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from netkit.errors import KernelError
 
 
-class Bridge(Resource, Ports, BridgeReading, Holder):
+class Bridge(Resource, Ports, BridgeReading, Holder, Shown):
     """A software Ethernet switch in a namespace (IEEE 802.1D), whose ports are links.
 
     The MAC is pinned at creation: a bridge that chooses its own takes the lowest of its

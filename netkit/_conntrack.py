@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netkit._netlink import conntrack
+from netkit._shown import Shown
 from netkit._spec._family import checked_family
 from netkit._spec._nat_match import PROTOCOLS, address_match, checked_protocol, port_match
 from netkit._spec.addresses import address_of
@@ -99,7 +100,7 @@ def _end(address: IPAddress, port: int) -> str:
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
-class Connections:
+class Connections(Shown):
     """The tracked connections of a namespace: iterate for all of them.
 
     The kernel tracks once a rule asks for it, such as one of NAT. Twin: conntrack(8). Source:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from netkit._link import Link, link_by_name, require_device
 from netkit._links import read_links
 from netkit._netlink.fdb import add_fdb, delete_fdb, list_fdb, parse_fdb_entries
+from netkit._shown import Shown
 from netkit._spec import names, numbers
 from netkit._spec.mac import mac as parse_mac
 from netkit._spec.neighbours import FdbEntry
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from netkit._spec.routes import DeviceLike
 
 
-class ForwardingDatabase:
+class ForwardingDatabase(Shown):
     """The entries of one bridge: iterate, `add` static ones, `delete`.
 
     Twin: ``bridge fdb show br BRIDGE``. Source: bridge(8). Changing needs CAP_NET_ADMIN.

@@ -55,3 +55,8 @@ def require_namespace(value: object, what: str) -> Namespace:
 def runtime_of(netns: Namespace) -> Runtime:
     """The open runtime of a namespace."""
     return require_namespace(netns, "netns")._live_runtime()
+
+
+def known_at(identity: tuple[int, int]) -> Namespace | None:
+    """The Namespace object for what the kernel calls so, if one is open."""
+    return _known.get(identity)

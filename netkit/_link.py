@@ -22,6 +22,7 @@ from netkit._netlink.link import (
 from netkit._netlink.wire import Request
 from netkit._readiness import settle_carrier
 from netkit._runtime import Runtime
+from netkit._shown import Shown
 from netkit._spec import names, numbers
 from netkit._spec.mac import mac as parse_mac
 from netkit.errors import BusyError, ExistsError, NotFoundError, SpecError
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from netkit._spec.routes import DeviceLike
 
 
-class Link:
+class Link(Shown):
     """One network device of a namespace, found by ``ns.links[name]``.
 
     It follows the device through renames. When the device is gone, each use is a

@@ -6,6 +6,7 @@ from _collections_abc import Mapping  # collections itself imports more
 
 from netkit._link import Link, link_by_name
 from netkit._netlink.link import list_links, parse_identity, parse_link
+from netkit._shown import Shown
 from netkit._spec import names
 from netkit.errors import NotFoundError, SpecError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     D = TypeVar("D")
 
 
-class Links:
+class Links(Shown):
     """The links of a namespace, by name: ``links["eth0"]``, ``in``, ``len``, ``get``.
 
     Alternative names work too. Iterating yields Link objects (not names), from one fresh

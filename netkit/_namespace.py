@@ -19,6 +19,7 @@ from netkit._runtime import (
     create_runtime,
     create_runtimes,
 )
+from netkit._shown import Drawn
 from netkit._spec import names, numbers
 from netkit._system import nsfs
 from netkit._system.signals import deferred_signals
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from netkit._snapshot import Snapshot
 
 
-class Namespace(InsideAsync, Connecting, Resource, Holder):
+class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
     """A network namespace: links, routes, rules and sockets of its own.
 
     ``with Namespace() as ns:`` makes one and drops it at the end; nothing exists before. It is

@@ -14,6 +14,7 @@ from netkit._netlink.neighbour import (
     parse_neighbours,
     shown_neighbours,
 )
+from netkit._shown import Shown
 from netkit._spec import names
 from netkit._spec.mac import mac as parse_mac
 from netkit._spec.neighbours import Neighbour, neighbour_address
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from netkit._spec.routes import DeviceLike
 
 
-class Neighbours(Additions):
+class Neighbours(Additions, Shown):
     """Who has which link-layer address: iterate, `add`, `replace`, `delete`.
 
     The kernel's own entries of multicast addresses (state ``noarp``) are left out, as ``ip`` does.

@@ -13,6 +13,7 @@ from netkit._netlink.route_record import parse_route
 from netkit._route_changes import Changes, same_key
 from netkit._route_requests import Names, add, addition, delete, read_routes
 from netkit._runtime import Runtime
+from netkit._shown import Shown
 from netkit._spec import names, numbers
 from netkit._spec.addresses import ip_address
 from netkit._spec.routes import NextHop, Route
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from netkit._spec.routes import DeviceLike
 
 
-class RouteTable(Block):
+class RouteTable(Block, Shown):
     """The routes of one table, IPv4 and IPv6.
 
     Iterating reads them afresh. Used as ``with RouteTable(ns, 100) as table:``, or owned by a

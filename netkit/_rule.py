@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from netkit._additions import Additions
 from netkit._link import require_device
 from netkit._netlink.rule import add_rule, delete_rule, list_rules, parse_rule
+from netkit._shown import Shown
 from netkit._spec.rules import Rule
 from netkit.errors import NotFoundError, SpecError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from netkit._spec.routes import DeviceLike
 
 
-class Rules(Additions):
+class Rules(Additions, Shown):
     """The rules that choose a routing table, IPv4 and IPv6: iterate, `add`, `delete`.
 
     In ``with ns.rules as rules:``, or owned by a Scope, it is a scope: what was added through it is deleted

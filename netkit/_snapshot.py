@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from netkit._netlink.neighbour import NDMSG
 from netkit._netlink.transport import NETLINK_ROUTE, subscribe
 from netkit._netlink.wire import messages
+from netkit._shown import Drawn
 from netkit._snapshot_answers import Answers
 from netkit._snapshot_nat import NatState, own_rules, read_nat
 from netkit._snapshot_values import InterfaceAddress, LinkState
@@ -40,7 +41,7 @@ _EVENT_SIZE = 32 * 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Snapshot:
+class Snapshot(Drawn):
     """What a namespace was configured with at one moment, frozen; made by ``ns.snapshot()``.
 
     Two are equal when the configuration is: indexes and counters do not count, nor do neighbours

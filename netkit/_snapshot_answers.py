@@ -80,6 +80,11 @@ class Answers(NamedTuple):
         """By their texts."""
         return tuple(sorted(parse_neighbours(shown_neighbours(self.neighbour), self._names()), key=str))
 
+    def far_ends(self) -> dict[str, tuple[int, int | None]]:
+        """By the name of a link: the index of its peer, and the id of its namespace if that is another."""
+        records = [parse_link(reply) for reply in self.link]
+        return {each.name: (each.link, each.link_netnsid) for each in records if each.link}
+
     def _names(self) -> dict[int, str]:
         return dict([parse_identity(reply) for reply in self.link])
 

@@ -15,6 +15,7 @@ from netkit._netlink.link import delete_link, get_link, parse_link, set_link, ve
 from netkit._netlink.wire import Request
 from netkit._readiness import wait_until_heard
 from netkit._runtime import Runtime, random_group
+from netkit._shown import Shown
 from netkit._spec import names, numbers
 from netkit._spec.mac import mac as parse_mac
 from netkit.errors import (
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     Addresses = InterfaceLike | Iterable[InterfaceLike]
 
 
-class VethPair(Resource):
+class VethPair(Resource, Shown):
     """A virtual Ethernet cable: two devices, each in a namespace, what enters one leaves the other.
 
     Both ends are made where they belong by one message: nothing is created and then moved.

@@ -11,6 +11,7 @@ from netkit._lifecycle.owned import ROOT, Holder, Owned
 from netkit._lifecycle.teardown import leave_block, undo
 from netkit._lifecycle.together import create_together
 from netkit._runtime import random_group
+from netkit._shown import Drawn
 from netkit._spec.numbers import boolean
 from netkit.errors import SpecError, StateError, TeardownError
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     U = TypeVar("U", bound=Owned)
 
 
-class Scope(Owned, Holder):
+class Scope(Owned, Holder, Drawn):
     """A block of resources that are undone together, in reverse.
 
     `own(resource)` creates a resource and keeps it; `own(one, two, ...)` creates several together, which

@@ -9,6 +9,7 @@ from netkit._known import require_namespace
 from netkit._lifecycle import NAT, Resource, Teardown, Undo
 from netkit._nat.backend import add_rules, adopt_rule, check_name
 from netkit._runtime import Runtime
+from netkit._shown import Shown
 from netkit._system.signals import deferred_signals
 from netkit.errors import StateError
 
@@ -44,7 +45,7 @@ class NatCounters(tuple[int, int]):
 _EXPECTED = 16  # sockets that another process opens meanwhile
 
 
-class BackendRule(Resource):
+class BackendRule(Resource, Shown):
     """The rules of one spec: added, found and removed by a backend."""
 
     _stage = NAT

@@ -16,6 +16,7 @@ from netkit._nat.publish_forward import opened_for
 from netkit._nat.publish_part import Part
 from netkit._nat.publish_reserve import Reservation, close_reservations, reserve
 from netkit._nat.publish_rules import FAMILIES
+from netkit._shown import Shown
 from netkit._spec.numbers import boolean
 from netkit._system.relay import relay
 from netkit._system.signals import deferred_signals
@@ -43,7 +44,7 @@ _OR_THE_OTHER = {4: ", host_ip='::' publishes IPv6 alone", 6: ", host_ip='0.0.0.
 _BRIDGE_CALLS = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
 
 
-class PortMapping(Resource, Holder):
+class PortMapping(Resource, Holder, Shown):
     """Ports of a namespace that lead to an address behind it. Made by `Namespace.publish`.
 
     It works from outside, from the namespace itself by any of its addresses, 127.0.0.1 and ::1 too, from

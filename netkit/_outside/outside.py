@@ -15,6 +15,7 @@ from netkit._outside.redirects import redirects, unchanged
 from netkit._outside.view import OutsideView, view_outside
 from netkit._readiness import wait_until_heard
 from netkit._runtime import Runtime
+from netkit._shown import Shown
 from netkit._spec import names, numbers
 from netkit._spec.address import Address
 from netkit._spec.publish import PublishedPort, published_ports
@@ -51,7 +52,7 @@ _PATIENCE = 30.0  # seconds, for a program that is ready in 50 ms
 _LONGEST_PREFIX = 25  # slirp4netns takes no smaller network
 
 
-class Outside(Resource, Holder):
+class Outside(Resource, Holder, Shown):
     """A namespace's way to the outside: a TAP device whose packets a helper program sends on.
 
     The outside is the network namespace of the thread that creates it, the machine's own usually. The

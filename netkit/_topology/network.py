@@ -8,6 +8,7 @@ from errno import ENOENT
 
 from netkit._lifecycle import Holder, Resource, Scope, Teardown, Undo, undo
 from netkit._lifecycle.owned import NAMESPACES
+from netkit._shown import Drawn
 from netkit._spec.value import shown
 from netkit._system.collector import collector_paused
 from netkit._topology.building import Parts, layout_here
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     D = TypeVar("D")
 
 
-class Network(Resource, Holder):
+class Network(Resource, Holder, Drawn):
     """A topology that is built. Made by ``with topology as net:`` or ``topology.create()``.
 
     It is a mapping of its namespaces by their names in the plan: ``net["box3"]``. Everything belongs to

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import ChainMap
 from types import MappingProxyType
 
+from netkit._shown import Drawn
 from netkit._spec import names, numbers
 from netkit._spec.addresses import mac as parse_mac
 from netkit._topology import checks
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     Subnets = NetworkLike | Iterable[NetworkLike]
 
 
-class Plan:
+class Plan(Drawn):
     """What a topology consists of, and how it is written; `Topology` is the whole of it."""
 
     def __init__(

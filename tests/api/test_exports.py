@@ -16,9 +16,9 @@ import netkit
 EXPORTS = """
     AccessError Address BackendError Bridge BridgeInfo BusyError CommandError ExistsError FdbEntry KernelError
     Leftover Link LinkInfo LinkStats Namespace NatRule NatSpec Neighbour NetkitError Network NextHop
-    NotFoundError Outside PingResult PortInfo PortMapping Process ProtocolError PublishedPort Resource Route
-    RouteTable Rule Scope Snapshot SpecError StateError TeardownError Topology UnsupportedError VethPair
-    WaitTimeout errors gc shutdown wait_for wait_for_async
+    NotFoundError Outside Picture PingResult PortInfo PortMapping Process ProtocolError PublishedPort
+    Resource Route RouteTable Rule Scope Snapshot SpecError StateError TeardownError Topology UnsupportedError
+    VethPair WaitTimeout errors gc shutdown wait_for wait_for_async
 """.split()
 
 # Typed by ParamSpec or like subprocess's own: the only signatures with a star.

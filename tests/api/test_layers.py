@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "netkit"
 
 # docs/design.md, "Layers". The first part of a module's name below netkit; its submodules follow it.
 LAYERS = {
-    0: "errors _command_error _forks _progress _spec",
+    0: "errors _command_error _forks _progress _spec _shown",
     1: "_netlink _system _waiting",
     2: "_opener _runtime _rootless _readiness _lifecycle",
     3: "_additions _marks _link _links _adopted_link _altnames _reading _address _end _existing_pair _veth "
@@ -25,10 +25,10 @@ LAYERS = {
 }
 LEVEL = {name: level for level, names in LAYERS.items() for name in names.split()}
 
-# Verbs of Namespace that are made in a layer above it, imported when they are called.
+# Verbs that are made in a layer above, imported when they are called.
 UPWARD = {
     ("_namespace", "_snapshot"),
-    ("_namespace", "_display"),
+    ("_shown", "_display"),
 }
 # The only modules that may load these distributions.
 OWNERS = {"pyroute2": ("_netlink/longtail.py",), "iptc": ("_nat/iptables",)}

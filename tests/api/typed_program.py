@@ -36,6 +36,7 @@ from netkit import (
     NextHop,
     NotFoundError,
     Outside,
+    Picture,
     PingResult,
     PortInfo,
     PortMapping,
@@ -90,6 +91,8 @@ def namespaces(pid: int) -> None:
             assert_type(override.exists, bool)
         assert_type(red.snapshot(), Snapshot)
         assert_type(red.snapshot().diff(blue.snapshot()), list[str])
+        assert_type(red.picture(), Picture)
+        assert_type(Picture.of(red, blue).to_svg(), str)
         assert_type(red.connect(blue, name="a", peer_name="b", address="10.0.0.1/24"), VethPair)
         outside = red.connect_outside(publish=["80"])
         assert_type((outside, outside.published), tuple[Outside, tuple[PublishedPort, ...]])

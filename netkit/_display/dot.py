@@ -1,0 +1,67 @@
+"""The picture for Graphviz: a table per namespace, whose cells the veths are tied to.
+
+Grammar: graphviz.org/doc/info/shapes.html#html.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from netkit._display.summary import summarised
+from netkit._display.svg import escape
+
+if TYPE_CHECKING:
+    from netkit._display.model import Box, Device, State
+    from netkit._display.picture import Picture
+
+_STYLES: dict[State, str] = {
+    "up": 'color="#15803d"',
+    "planned": 'color="#64748b"',
+    "no carrier": 'color="#b45309" style=dotted label="no carrier"',
+    "down": 'color="#b91c1c" style=dashed label="down"',
+}
+
+
+def draw(picture: Picture) -> str:
+    """The text of a ``.dot`` file."""
+    drawn = summarised(picture)
+    ports = {
+        (box.key, device.name): f"{box.key}:d{number}"
+        for box in drawn.boxes
+        for number, device in enumerate(box.devices)
+    }
+    lines = ["graph network {", "  rankdir=LR", '  node [shape=plain fontname="monospace" fontsize=10]']
+    lines += ['  edge [fontname="monospace" fontsize=9]']
+    lines += [f"  {box.key} [label=<{_table(box)}>]" for box in drawn.boxes]
+    lines += [f"  {ports[wire.near]} -- {ports[wire.far]} [{_STYLES[wire.state]}]" for wire in drawn.wires]
+    if drawn.note:
+        lines.append(f"  label=<{escape(drawn.note)}>")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _table(box: Box) -> str:
+    marks = "".join([f" ({escape(mark)})" for mark in box.marks])
+    rows = [f'<TR><TD BGCOLOR="#e2e8f0"><B>{escape(box.name)}</B>{marks}</TD></TR>']
+    names = {each.name: number for number, each in enumerate(box.devices)}
+    rows += [_row(each, f"d{names[each.name]}", each.master in names) for each in box.in_order()]
+    rows += [f'<TR><TD ALIGN="LEFT">{escape(text)}</TD></TR>' for text in _foot(box)]
+    return f'<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3">{"".join(rows)}</TABLE>'
+
+
+def _row(device: Device, port: str, is_port: bool) -> str:
+    kind = "" if device.kind in (None, "veth") else f" <I>{escape(device.kind or '')}</I>"
+    state = "" if device.state in ("up", "planned") else f" ({device.state})"
+    texts = [*device.addresses, *([f"→ {device.far}"] if device.far else [])]
+    indent = "&#160;&#160;" if is_port else ""
+    first, *rest = [escape(each) for each in texts] or [""]
+    line = f"{indent}{escape(device.name)}{kind}{state} {first}".rstrip()
+    more = "".join([f'<BR ALIGN="LEFT"/>{indent}&#160;&#160;{each}' for each in rest])
+    return f'<TR><TD PORT="{port}" ALIGN="LEFT" BALIGN="LEFT">{line}{more}</TD></TR>'
+
+
+def _foot(box: Box) -> Iterator[str]:
+    yield from box.defaults
+    yield from (f"route {each}" for each in box.routes)
+    yield from (f"nat {each}" for each in box.nat)
+    yield from (f"publish {each}" for each in box.published)

@@ -1,0 +1,182 @@
+"""Tables of what an object has to say: links, addresses, routes, rules, and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from netkit._display.texts import cells, padded, printable
+
+if TYPE_CHECKING:
+    from netkit._link import Link
+
+_MOST_ROWS = 500
+
+
+class Table(NamedTuple):
+    """Texts in rows."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def __str__(self) -> str:
+        rows = [[printable(cell.replace("\n", " ")) for cell in row] for row in (self.columns, *self.rows)]
+        widths = [max([cells(row[number]) for row in rows]) for number in range(len(self.columns))]
+        lines = [
+            "  ".join([padded(cell, width) for cell, width in zip(row, widths, strict=True)]) for row in rows
+        ]
+        return "\n".join([line.rstrip() for line in lines])
+
+
+def tables_of(shown: object) -> list[Table]:
+    """The tables of any object of netkit's that is not drawn."""
+    for kind in type(shown).__mro__:
+        maker = _MAKERS.get(kind.__name__)
+        if maker is not None and kind.__module__.startswith("netkit."):
+            return [_limited(each) for each in maker(shown)]
+    return [Table("", ("",), [(repr(shown),)])]
+
+
+def _limited(table: Table) -> Table:
+    rows = list(islice(table.rows, _MOST_ROWS))
+    more = len(table.rows) - len(rows)
+    note = f"{more} more rows are not shown" if more > 0 else ""
+    return table._replace(rows=rows, note="; ".join([each for each in (table.note, note) if each]))
+
+
+def _fields(
+    values: Iterable[object], caption: str, columns: str, names: Sequence[str] | None = None
+) -> Iterator[Table]:
+    words = columns.split()
+    rows = [[_text(getattr(each, name)) for name in names or words] for each in values]
+    yield Table(caption, words, rows)
+
+
+def _text(value: Any) -> str:
+    if value is None or value == ():
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, frozenset | tuple | list):
+        texts: list[str] = [str(each) for each in value]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return "\n".join(sorted(texts) if isinstance(value, frozenset) else texts)
+    return str(value)
+
+
+def _caption(shown: object) -> str:
+    """Its repr without what makes it one."""
+    return repr(shown).removeprefix("<").removesuffix(">")
+
+
+# -- one for each kind of object ------------------------------------------------------
+
+
+def _links(shown: Any) -> Iterator[Table]:
+    columns = "name kind state mtu mac master addresses alias"
+    return _fields(shown.read(), _caption(shown), columns)
+
+
+def _link(shown: Any) -> Iterator[Table]:
+    record = shown._read()
+    master, peer = shown.master, shown.peer
+    rows = [
+        ("name", record.name), ("kind", record.kind or ""), ("state", record.state),
+        ("mtu", str(record.mtu)), ("mac", record.mac or ""), ("alias", record.alias or ""),
+        ("master", "" if master is None else master._last_name),
+        ("peer", "" if peer is None else _caption(peer)),
+        ("addresses", "\n".join([str(each) for each in shown.addresses])),
+        ("received", _counted(record.stats.rx_packets, record.stats.rx_bytes)),
+        ("sent", _counted(record.stats.tx_packets, record.stats.tx_bytes)),
+    ]  # fmt: skip
+    yield Table(_caption(shown), ("", ""), [row for row in rows if row[1]])
+
+
+def _counted(packets: int, size: int) -> str:
+    return f"{packets} packets, {size} bytes"
+
+
+def _addresses(shown: Any) -> Iterator[Table]:
+    rows = [[str(each), each.scope, each.label or "", _text(each.flags)] for each in shown]
+    yield Table(_caption(shown), ("address", "scope", "label", "flags"), rows)
+
+
+def _routes(shown: Any) -> Iterator[Table]:
+    return _fields(shown, _caption(shown), "dst via dev src metric proto scope type nexthops")
+
+
+def _rules(shown: Any) -> Iterator[Table]:
+    rows = [["IPv6" if each.family == 6 else "IPv4", str(each)] for each in shown]
+    yield Table(_caption(shown), ("family", "rule"), rows)
+
+
+def _neighbours(shown: Any) -> Iterator[Table]:
+    return _fields(shown, _caption(shown), "address mac dev state")
+
+
+def _connections(shown: Any) -> Iterator[Table]:
+    rows = [[str(each), f"{each.timeout} s"] for each in shown]
+    yield Table(_caption(shown), ("connection", "forgotten in"), rows)
+
+
+def _fdb(shown: Any) -> Iterator[Table]:
+    return _fields(shown, _caption(shown), "mac dev vlan state")
+
+
+def _altnames(shown: Any) -> Iterator[Table]:
+    yield Table(_caption(shown), ("alternative name",), [[each] for each in shown])
+
+
+def _nat_rule(shown: Any) -> Iterator[Table]:
+    packets, size = shown.counters
+    yield Table(
+        _caption(shown),
+        ("rule", "backend", "packets", "bytes"),
+        [[str(shown._spec), shown.backend or "", str(packets), str(size)]],
+    )
+
+
+def _port_mapping(shown: Any) -> Iterator[Table]:
+    packets, size = shown.counters
+    rows = [[str(each)] for each in shown.specs]
+    yield Table(
+        _caption(shown), ("published",), rows, f"{packets} connections, {size} bytes of first packets"
+    )
+
+
+def _veth_pair(shown: Any) -> Iterator[Table]:
+    yield _ends("veth", [("link", shown.link), ("peer", shown.peer)])
+
+
+def _bridge(shown: Any) -> Iterator[Table]:
+    yield _ends(_caption(shown), [("bridge", shown.link), *[("port", each) for each in shown.ports]])
+
+
+def _ends(caption: str, links: Sequence[tuple[str, Link]]) -> Table:
+    rows: list[list[str]] = []
+    for word, link in links:
+        record = link._read()
+        addresses = "\n".join([str(each) for each in link.addresses])
+        rows.append([word, record.name, link.netns._called(), record.state, record.mac or "", addresses])
+    return Table(caption, ("", "name", "namespace", "state", "mac", "addresses"), rows)
+
+
+def _outside(shown: Any) -> Iterator[Table]:
+    rows = [
+        ("device", shown.link._last_name),
+        ("backend", shown.backend or ""),
+        ("gateway", str(shown.gateway)),
+    ]
+    rows += [("published", str(each)) for each in shown.published]
+    yield Table(_caption(shown), ("", ""), rows)
+
+
+# By name: importing the classes would load what the program has not used.
+_MAKERS: dict[str, Callable[[Any], Iterator[Table]]] = {
+    "Links": _links, "Link": _link, "Addresses": _addresses, "RouteTable": _routes, "Rules": _rules,
+    "Neighbours": _neighbours, "Connections": _connections, "ForwardingDatabase": _fdb,
+    "AlternativeNames": _altnames, "BackendRule": _nat_rule, "PortMapping": _port_mapping,
+    "VethPair": _veth_pair, "Bridge": _bridge, "Outside": _outside,
+}  # fmt: skip

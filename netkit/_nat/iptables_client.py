@@ -207,8 +207,10 @@ class IptablesWorker:
             self._drain_stderr(process)
             status = self._end(kill=True)
             said = self._stderr.decode(errors="replace").strip()
-            told = "" if status is None else f" (status {status})"
-            ended = f"the worker process ended{told}{': ' + said if said else ''}"
+            told = "ended" if status is None else f"ended (status {status})"
+            if isinstance(error, TimeoutError):
+                told = "gave no answer in time, and was ended"
+            ended = f"the worker process {told}{': ' + said if said else ''}"
             raise BackendError(f"cannot {operation}{self._where()}: {ended}") from error
 
     def _start(self, operation: str) -> Process:

@@ -14,7 +14,7 @@ import pytest
 import netkit
 from netkit import Bridge, Namespace, VethPair
 from tests.harness.killed import Doomed, doomed, said
-from tests.kernel.test_guard import BUILDS, LOOKS, _forwarding, wait_for_the_kernel
+from tests.kernel.test_guard import BUILDS, LOOKS, SLEEP, _forwarding, wait_for_the_kernel
 from tests.kernel.test_nat import needs_iptables
 
 pytestmark = pytest.mark.capable
@@ -57,7 +57,7 @@ def test_F01_what_guard_and_owner_left_is_collected(outside: Namespace, build: s
     assert {each.owner for each in found} == {owner}
     wait_for_the_kernel(outside)
     assert said(*LOOKS) == before
-    assert not said("pgrep -f '^sleep 91191$'")["pgrep -f '^sleep 91191$'"]
+    assert not any(said(f"pgrep -f '^{SLEEP}$'").values())
     assert netkit.gc() == []
 
 

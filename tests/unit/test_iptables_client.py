@@ -91,6 +91,14 @@ def test_the_end_of_the_worker_is_an_error_with_its_last_words(scripted: Scripte
     )
 
 
+def test_a_worker_that_does_not_answer_is_not_waited_for(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("netkit._nat.iptables_client._GRACE", 0.2)
+    with pytest.raises(BackendError, match=r"the worker process gave no answer in time, and was ended$"):
+        scripted("os.read(0, 1)").list()
+
+
 def test_an_answer_that_is_no_json_is_an_error(scripted: Scripted) -> None:
     worker = scripted("print('Traceback', flush=True)")
     with pytest.raises(BackendError, match="the worker process ended"):

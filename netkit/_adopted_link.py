@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from netkit._lifecycle import LINKS, Resource, Teardown
 from netkit._link import Link
-from netkit._marks import adopt_links, release_links
+from netkit._marks import adopt_links, note_link, release_links, tag_survivors
 from netkit._netlink.link import get_link, parse_link
 from netkit._runtime import Runtime
 from netkit.errors import NotFoundError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from netkit._namespace import Namespace
     from netkit._netlink.link import LinkRecord
 
 
@@ -65,6 +66,20 @@ class AdoptedLink(Resource):
     def _detach(self) -> None:
         release_links([(self._runtime, self._link._read())], self._group)
         self._group = 0
+
+    def _moving(self, place: tuple[Runtime, int], target: Runtime) -> None:
+        note_link(
+            self, self._kind, self._group or 0, [(target, place[1], self._link._last_name)], [self._mac]
+        )
+
+    def _moved(self, place: tuple[Runtime, int], netns: Namespace, index: int) -> None:
+        self._netns, self._runtime = netns, netns._live_runtime()
+        self._link = Link(netns, index, self._link._last_name)
+        self._settle()
+        tag_survivors([(self._runtime, self._link._read())], self._group or 0)
+
+    def _note_again(self) -> None:
+        self._moving((self._runtime, self._link.ifindex), self._runtime)
 
     def _adopt(self) -> None:
         self._group = adopt_links(self, [(self._runtime, self._link._read())])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from netkit._address import Addresses
 from netkit._altnames import AlternativeNames
 from netkit._known import find_by_nsid, runtime_of
+from netkit._lifecycle import owner_of
 from netkit._netlink.link import (
     IFF_UP,
     LinkRecord,
@@ -269,8 +270,9 @@ class Link(Shown):
     def move(self, netns: Namespace) -> Link:
         """Move it to another namespace; returns self, which is then there.
 
-        The kernel sets it down and drops its addresses and routes. Costs about 16 ms: it is
-        much faster to create a link where it is to be. Twin: ``ip link set NAME netns NS``.
+        What owns it follows: a VethPair is undone wherever its ends are. The kernel sets it down and drops
+        its addresses and routes. Costs about 16 ms: it is much faster to create a link where it is to be.
+        Twin: ``ip link set NAME netns NS``.
         Raises ExistsError when the name is taken there, KernelError for what stays where it is, such as
         ``lo``.
 
@@ -283,6 +285,10 @@ class Link(Shown):
         """
         target = runtime_of(netns)
         name = self.name
+        place = (self._runtime, self._ifindex)
+        owner = owner_of(place)
+        if owner is not None:
+            owner._moving(place, target)
         operation = f"move {self._called} to {target.label}"
         try:
             self._change(set_link(self._ifindex, netns_fd=target.check(), operation=operation))
@@ -292,6 +298,8 @@ class Link(Shown):
             raise refusal._hinted("A link of the same name exists there") from None  # Linux 6.1 is silent
         moved = link_by_name(netns, name)
         self._netns, self._ifindex, self._last_name = netns, moved._ifindex, name
+        if owner is not None:
+            owner._moved(place, netns, moved._ifindex)
         return self
 
     def delete(self) -> None:

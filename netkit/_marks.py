@@ -57,6 +57,14 @@ def tag_request(index: int, name: str, group: int) -> Request:
     return set_link(index, alias=journal.tag(group), operation=f"tag link '{name}'")
 
 
+def tag_survivors(present: Sequence[tuple[Runtime, LinkRecord]], group: int) -> None:
+    """Tag links that were moved to where they would outlive us. An alias that the user has set stays."""
+    if all(runtime.survives for runtime, _ in present):
+        for runtime, record in present:
+            if not record.alias:
+                runtime.route.request(tag_request(record.index, record.name, group))
+
+
 def adopt_links(owner: Resource, present: Sequence[tuple[Runtime, LinkRecord]]) -> int:
     """Make links ours, with a note in the journal if they would outlive us; returns their group from now on.
 

@@ -10,7 +10,15 @@ from netkit._existing_pair import existing_ends
 from netkit._known import require_namespace
 from netkit._lifecycle import LINKS, Resource, Teardown, raise_first
 from netkit._link import Link, require_link
-from netkit._marks import adopt_links, collected, ends_of, note_link, release_links, tag_request
+from netkit._marks import (
+    adopt_links,
+    collected,
+    ends_of,
+    note_link,
+    release_links,
+    tag_request,
+    tag_survivors,
+)
 from netkit._netlink.link import delete_link, get_link, parse_link, set_link, veth
 from netkit._netlink.wire import Request
 from netkit._readiness import wait_until_heard
@@ -340,6 +348,17 @@ class VethPair(Resource, Shown):
     def _note_again(self) -> None:
         near, far = self._near, self._far
         note_link(self, "veth", self._group or 0, ends_of(near, far), [near.given_mac, far.given_mac])
+
+    def _moving(self, place: tuple[Runtime, int], target: Runtime) -> None:
+        near, far = self._near, self._far
+        ends = [(target if each[:2] == place else each[0], *each[1:]) for each in ends_of(near, far)]
+        note_link(self, "veth", self._group or 0, ends, [near.given_mac, far.given_mac])
+
+    def _moved(self, place: tuple[Runtime, int], netns: Namespace, index: int) -> None:
+        end = self._near if (self._near.runtime, self._near.index) == place else self._far
+        end.netns, end.runtime, end.index = netns, netns._live_runtime(), index
+        self._settle()
+        tag_survivors(self._present("move"), self._group or 0)
 
     def _adopt(self) -> None:
         self._group = adopt_links(self, self._present("adopt"))

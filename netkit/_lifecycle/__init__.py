@@ -16,7 +16,7 @@ teardown.py  Undo (of one half-made resource) and Teardown (of many)
 from __future__ import annotations
 
 from netkit._lifecycle.block import Block
-from netkit._lifecycle.owned import LINKS, NAMESPACES, NAT, ROOT, ROUTES, Holder, Owned
+from netkit._lifecycle.owned import LINKS, NAMESPACES, NAT, ROOT, ROUTES, Holder, Owned, owner_of
 from netkit._lifecycle.resource import PHRASE, Resource
 from netkit._lifecycle.scope import Scope, end_guard, undo_all
 from netkit._lifecycle.steps import raise_first, take_steps
@@ -38,6 +38,7 @@ __all__ = [
     "Undo",
     "end_guard",
     "leave_block",
+    "owner_of",
     "raise_first",
     "take_steps",
     "undo",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from netkit._lifecycle.teardown import Teardown
+    from netkit._namespace import Namespace
 
 # The stages of a teardown: rules before routes, routes before links, namespaces last.
 NAT, ROUTES, LINKS, NAMESPACES = range(4)
@@ -49,6 +50,12 @@ class Owned:
 
     def _note_again(self) -> None:
         """A namespace of ours, which it would have ended with, goes on without us from now on."""
+
+    def _moving(self, place: tuple[Runtime, int], target: Runtime) -> None:
+        """A link of it is about to be moved there: note where it will be, should this process be killed."""
+
+    def _moved(self, place: tuple[Runtime, int], netns: Namespace, index: int) -> None:
+        """A link of it was moved, and is undone there from now on."""
 
     def _check_detachable(self) -> None:
         """Raises if it cannot outlive this process: before anything is detached with it."""
@@ -100,6 +107,14 @@ class Holder:
 
 
 ROOT = Holder()
+
+
+def owner_of(place: tuple[Runtime, int]) -> Owned | None:
+    """What owns the link at a place, if that is of this process."""
+    for member in ROOT._held_members():
+        if member._is_alive() and not isinstance(member, Holder) and place in member._places():
+            return member
+    return None
 
 
 def refuse_second_owner(newcomer: Owned) -> None:

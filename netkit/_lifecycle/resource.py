@@ -310,9 +310,12 @@ class Resource(Owned):
 
     def _keep_open(self) -> None:
         """What is owned in a borrowed namespace outlives the handle on it: else it could not be undone."""
+        before = self._needed
         self._needed = [each for each in self._runtimes() if each is not None and not each.ours]
         for runtime in self._needed:
             runtime.users += 1
+        for runtime in before:
+            runtime.release()
 
     _entries: tuple[int, ...] = ()  # what the journal says of it; see _system/journal.py
 
@@ -324,11 +327,14 @@ class Resource(Owned):
 
     def _strike(self) -> None:
         entries, self._entries = self._entries, ()
-        if entries:
-            from netkit._system.journal import strike
+        _strike_each(entries)
 
-            for each in entries:
-                strike(each)
+    def _settle(self) -> None:
+        """It is elsewhere now: note where, and then strike out where it was; keep its namespaces open."""
+        before, self._entries = self._entries, ()
+        self._note_again()
+        _strike_each(before)
+        self._keep_open()
 
     def _release(self) -> None:
         self._strike()
@@ -354,3 +360,11 @@ class Resource(Owned):
         self._check_process()
         if self._state not in ("owned", "borrowed"):
             raise StateError(f"{self!r} is {PHRASE[self._state]}")
+
+
+def _strike_each(entries: Sequence[int]) -> None:
+    if entries:
+        from netkit._system.journal import strike
+
+        for each in entries:
+            strike(each)

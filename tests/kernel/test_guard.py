@@ -33,6 +33,11 @@ BUILDS = {
     "a bridge": 'own(Bridge(host, "br-a", address="10.91.0.1/24"))',
     "several bridges": 'for n in range(9): own(Bridge(host, f"br-{n}"))',
     "a veth within the host": 'own(VethPair(host, host, name="va", peer_name="vb", address="10.91.0.1/24"))',
+    "links that were moved here": """
+one, two = own(Namespace()), own(Namespace())
+pair = own(VethPair(one, two, name="va", peer_name="vb"))
+pair.link.move(host), pair.peer.move(host)
+own(VethPair(one, host, name="vc", peer_name="vd")).link.move(host)""",
     "a named namespace": 'own(Namespace("box"))',
     "a persistent namespace": 'own(Namespace("box", persistent=True))',
     "a persistent namespace with a veth": """

@@ -170,8 +170,15 @@ def test_an_anonymous_one_is_neither_detached_nor_adopted() -> None:
         with pytest.raises(StateError, match="anonymous"):
             ns.detach()
         assert ns.exists
-        with Namespace.from_fd(ns.fileno()) as borrowed, pytest.raises(StateError, match="name"):
+        with (
+            Namespace.from_fd(ns.fileno()) as borrowed,
+            pytest.raises(StateError, match="owned in this program"),
+        ):
             borrowed.adopt()
+        still_open = os.dup(ns.fileno())
+    with Namespace.from_fd(still_open) as borrowed, pytest.raises(StateError, match="has no name"):
+        borrowed.adopt()
+    os.close(still_open)
 
 
 @pytest.mark.parametrize("value", [1, b"red", True, 1.5, ["red"]])

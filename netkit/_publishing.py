@@ -55,14 +55,15 @@ class Publishing:
                 for what is led to the targets, in that chain, meanwhile; False leaves it to you.
 
         ``net.ipv4.conf.DEVICE.route_localnet`` of the device that leads to the target is 1 meanwhile, and
-        hairpin mode of its bridge port, on netkit's own devices only; a namespace of netkit's forwards.
+        hairpin mode of its bridge port, on netkit's own devices only; a namespace of netkit's forwards. Where
+        the target has several ways out, ``rp_filter`` of those of netkit's devices that are strict is 2.
 
         Raises SpecError for a bad port, for families or ranges that do not fit, and at creation for a target
         in no network that is connected here; ExistsError names who holds the port; StateError where a
         borrowed namespace does not forward; BackendError where neither backend can. Needs CAP_NET_ADMIN;
         Linux 5.12, CONFIG_NFT_NAT, CONFIG_NFT_MASQ, CONFIG_NFT_FIB_INET, or CONFIG_IP_NF_NAT,
         CONFIG_IP_NF_RAW and xt_addrtype. Sources: nft(8) on maps and fib, iptables-extensions(8),
-        ip-sysctl.rst on route_localnet.
+        ip-sysctl.rst on route_localnet and rp_filter.
 
         Examples:
             >>> from netkit import Bridge, Namespace, Scope

@@ -8,5 +8,6 @@ xtables_lock.py  the lock that iptables-legacy takes
 publish.py    PortMapping: published ports; publish_rules.py says what stands in nf_tables for them,
               publish_part.py and publish_tables.py put it there, publish_plain.py is for what is detached,
               publish_reserve.py binds the ports, publish_devices.py looks after the devices on the way,
-              publish_flush.py forgets what UDP clients were led to
+              publish_filters.py after reverse-path filters, publish_flush.py forgets what UDP clients
+              were led to
 """

@@ -11,6 +11,7 @@ from netkit._nat.backend_rule import NatCounters
 from netkit._nat.forward import adopt_or_create
 from netkit._nat.publish_backends import add_part, books_of, first_usable
 from netkit._nat.publish_devices import Hairpin, addresses_of, connected, is_ours, ports_of
+from netkit._nat.publish_filters import strict_devices
 from netkit._nat.publish_flush import forget_udp
 from netkit._nat.publish_forward import opened_for
 from netkit._nat.publish_part import Part
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from netkit._sysctl import SysctlOverride
 
 _VERSIONS = {4: 4, 16: 6}  # by the length of an address
+_LOOSE = 2
 _FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 _OR_THE_OTHER = {4: ", host_ip='::' publishes IPv6 alone", 6: ", host_ip='0.0.0.0' publishes IPv4 alone"}
 _BRIDGE_CALLS = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
@@ -173,14 +175,14 @@ class PortMapping(Resource, Holder, Shown):
     def _connections(self, addresses: Sequence[tuple[int, Address]]) -> dict[bytes, Connected]:
         return connected(self._specs.targets(), addresses, self._netns._called())
 
-    def _override(self, undo: Undo, key: str) -> None:
-        override = self._netns.sysctl.override(key, 1)
+    def _override(self, undo: Undo, key: str, value: int = 1, netns: Namespace | None = None) -> None:
+        override = (netns or self._netns).sysctl.override(key, value)
         self._hold(override)
         undo.add(partial(_drop, override))
         override.create()
 
     def _prepare_devices(self, undo: Undo, where: Mapping[bytes, Connected]) -> list[str]:
-        """Hairpin mode and route_localnet, where the kernel needs them; the devices with the latter."""
+        """Hairpin mode, route_localnet, loose rp_filter, where needed; the devices with route_localnet."""
         runtime = self._open()
         names: list[str] = []
         indexes = sorted({each.index for target, each in where.items() if len(target) == 4})
@@ -188,6 +190,8 @@ class PortMapping(Resource, Holder, Shown):
             if is_ours(runtime, index):
                 names.append(runtime.name_of(index))
                 self._override(undo, f"net/ipv4/conf/{names[-1]}/route_localnet")
+        for where_strict, key in strict_devices(self._netns, where):
+            self._override(undo, key, _LOOSE, where_strict)
         calls = {
             size for size in {len(target) for target in where}
             if self._wants_hairpin and self._netns.sysctl.get(_BRIDGE_CALLS[_VERSIONS[size]]) == "1"

@@ -87,11 +87,9 @@ FAULTS: dict[int, tuple[str, str]] = {
     ),
     65: ("a range of ports", "moved one to one"),
     66: ("a published port by 127.0.0.1 and ::1", "reached, by nobody from outside"),
+    67: ("strict reverse-path filters and a target in two networks", "loose, on netkit's own devices only"),
     68: ("a shared sysctl", "given back by the last user, if unchanged"),
     69: ("/proc/sys read-only", "fine if the value is right, else key, wanted and present value"),
     70: ("a pid is used again", "who is alive is told by a lock, not by a number"),
     71: ("udev changes what was made", "MAC addresses are given in the creating message"),
 }
-
-# What netkit does not do yet: strict rp_filter with several networks.
-NOT_YET = {67}

@@ -1,0 +1,75 @@
+"""Strict reverse-path filtering, where the target of a published port has several ways out.
+
+Its answer leaves by the default route, which need not be the way by which the request came. With rp_filter=1
+the kernel drops a packet that comes by another device than the way back to its sender (RFC 3704): the request
+in the target's namespace, or the answer at the host's other bridge. With 2 any device will do.
+"""
+
+from __future__ import annotations
+
+from netkit._lifecycle import ROOT
+from netkit._nat.publish_devices import is_ours
+from netkit._veth import VethPair
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from netkit._end import End
+    from netkit._namespace import Namespace
+
+_STRICT = 1
+
+
+def strict_devices(netns: Namespace, targets: Iterable[bytes]) -> list[tuple[Namespace, str]]:
+    """Devices of ours on the ways to and from such targets that are strict: where, and the sysctl's key."""
+    wanted = {target for target in targets if len(target) == 4}
+    pairs = [list(_ends(pair)) for pair in _pairs()] if wanted else []
+    boxes = [own.netns for ends in pairs for own, _ in ends if wanted.intersection(_packed(own))]
+    found: dict[tuple[Namespace, str], None] = {}
+    for box in boxes:
+        if box is None or box._same_as(netns):
+            continue
+        ways = [(own, other) for ends in pairs for own, other in ends if _is_in(own, box)]
+        for own, other in ways if len(ways) > 1 else ():
+            found[box, own.link().name] = None
+            if _is_in(other, netns):
+                found.update(dict.fromkeys(_at_host(netns, other)))
+    return [(where, key) for where, name in found if (key := _key(name)) and _is_strict(where, key)]
+
+
+def _pairs() -> Iterator[VethPair]:
+    for member in ROOT._held_members():
+        if isinstance(member, VethPair) and member._is_alive():
+            yield member
+
+
+def _ends(pair: VethPair) -> Iterator[tuple[End, End]]:
+    yield pair._near, pair._far
+    yield pair._far, pair._near
+
+
+def _packed(end: End) -> list[bytes]:
+    return [address.packed for address in end.addresses]
+
+
+def _is_in(end: End, netns: Namespace) -> bool:
+    return end.netns is not None and end.netns._same_as(netns)
+
+
+def _at_host(netns: Namespace, end: End) -> list[tuple[Namespace, str]]:
+    """The device that the host's side of a way has its address on, if it is ours."""
+    link = end.link()
+    master = link.master
+    device = link if master is None else master
+    return [(netns, device.name)] if is_ours(netns._live_runtime(), device.ifindex) else []
+
+
+def _key(name: str) -> str:
+    return f"net/ipv4/conf/{name}/rp_filter"
+
+
+def _is_strict(netns: Namespace, key: str) -> bool:
+    """The larger one of the device's value and that for all holds: ip-sysctl.rst."""
+    values = (netns.sysctl.get(key, "0"), netns.sysctl.get(_key("all"), "0"))
+    return max(int(value or 0) for value in values) == _STRICT

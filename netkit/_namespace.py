@@ -225,12 +225,13 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
 
         return Neighbours(self)
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, *, nat: bool = True) -> Snapshot:
         """Links, addresses, routes, rules, neighbours and NAT as one frozen value.
 
         Two snapshots are equal when only counters and indexes differ. Twin: ``ip -d address``, ``ip route
-        show table all``, ``ip rule``, ``ip neighbour`` and ``nft list ruleset``. Needs no capability but for
-        NAT. Raises ProtocolError for a malformed answer.
+        show table all``, ``ip rule``, ``ip neighbour`` and ``nft list ruleset``. The last one takes CAP_NET_ADMIN
+        to read: ``nat=False`` leaves the NAT rules out, and an ordinary user reads all the rest of the machine's
+        own namespace. Raises AccessError where that is missing; ProtocolError for a malformed answer.
 
         Examples:
             >>> from netkit import Namespace
@@ -242,7 +243,7 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
         """
         from netkit._snapshot import take_snapshot
 
-        return take_snapshot(self)
+        return take_snapshot(self, nat)
 
     def pyroute2(self) -> IPRoute:
         """A real pyroute2 socket bound here, for what netkit does not wrap; close it yourself.

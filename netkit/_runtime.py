@@ -340,7 +340,6 @@ def _after_fork() -> None:
         if runtime.fd >= 0:
             os.close(runtime.fd)
             runtime.fd = -1
-        runtime._kept.clear()
         runtime._asked = None
         runtime._noted = 0
     _registry.clear()

@@ -20,10 +20,11 @@ from netkit._shown import Drawn
 from netkit._snapshot_answers import Answers
 from netkit._snapshot_nat import NatState, own_rules, read_nat
 from netkit._snapshot_values import InterfaceAddress, LinkState
+from netkit._spec import numbers
 from netkit._spec.neighbours import STATES, Neighbour
 from netkit._spec.routes import Route
 from netkit._spec.rules import Rule
-from netkit.errors import ProtocolError
+from netkit.errors import AccessError, ProtocolError
 
 if TYPE_CHECKING:
     from netkit._namespace import Namespace
@@ -162,25 +163,34 @@ def take_snapshots(namespaces: Mapping[str, Namespace]) -> dict[str, Snapshot]:
     return {name: _take(netns, rules) for name, netns in namespaces.items()}
 
 
-def take_snapshot(netns: Namespace) -> Snapshot:
+def take_snapshot(netns: Namespace, nat: bool) -> Snapshot:
     """Read everything, again if it changed meanwhile. What `Namespace.snapshot` does."""
-    return _take(netns, own_rules())
+    return _take(netns, own_rules() if numbers.boolean(nat, "nat") else None)
 
 
-def _take(netns: Namespace, rules: Mapping[Runtime, Sequence[NatRule]]) -> Snapshot:
+def _take(netns: Namespace, rules: Mapping[Runtime, Sequence[NatRule]] | None) -> Snapshot:
+    """``rules`` are this process's own; None: none are read."""
     runtime = netns._live_runtime()
-    own = rules.get(runtime, ())
+    own = () if rules is None else rules.get(runtime, ())
     monitor = runtime.opener.open_netlink(runtime.check(), NETLINK_ROUTE)
     try:
         subscribe(monitor, _GROUPS)
         tries = 0
         while True:
-            answers, nat = Answers.read(runtime.route), read_nat(runtime, own)
+            answers = Answers.read(runtime.route)
+            nat = () if rules is None else _read_nat(runtime, own)
             changed, tries = _changed(monitor), tries + 1
             if not changed or tries > _READ_TRIES:
                 return Snapshot._of(answers, nat, consistent=not changed)
     finally:
         monitor.close()
+
+
+def _read_nat(runtime: Runtime, own: Sequence[NatRule]) -> tuple[NatState, ...]:
+    try:
+        return read_nat(runtime, own)
+    except AccessError as refusal:
+        raise refusal._hinted(f"snapshot(nat=False) reads all the rest. {refusal.hint}") from None
 
 
 def _changed(monitor: Transport) -> bool:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         ``wait()`` is None where only another process is told the status.
         """
 
+        returncode: Any
+
         @property
         def stdin(self) -> Pipe | None: ...
         @property
@@ -309,6 +311,8 @@ class IptablesWorker:
         for pipe in (process.stdin, process.stdout, process.stderr) if process else ():
             if pipe is not None:
                 pipe.close()
+        if process is not None:
+            process.returncode = 0  # its parent waits for it
 
 
 def _explained(kind: str, text: str, number: int) -> str:

@@ -169,7 +169,7 @@ def answer(request: Request) -> dict[str, Any]:
         text = "; ".join([str(error), *notes])
         return _failure("kernel", text, error.errno) | {"missing": _missing_capability()}
     except _Refused as error:
-        return _failure(error.kind, str(error), error.errno)
+        return _failure(error.kind, str(error), error.errno) | {"missing": _missing_capability()}
     except LockHeld as error:
         return _failure("lock", str(error), errno.EAGAIN)
     except LibraryMissing as error:

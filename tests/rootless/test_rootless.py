@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.ordinary import PYTHON, Ordinary
+from tests.harness.tools import needs
 from tests.rootless.programs import START, program
 
 PAIR = """
@@ -319,6 +320,43 @@ with Namespace() as a, Namespace.current() as host:
     lines = program(nobody, text)
     assert lines[0] == f"['lo'] {os.stat('/proc/self/ns/net').st_ino}"
     assert lines[1:] == ["True"] * 5
+
+
+def test_a_snapshot_of_it_without_what_he_may_not_read(nobody: Ordinary) -> None:
+    text = """
+with Namespace.current() as host:
+    try:
+        host.snapshot()
+    except AccessError as problem:
+        print(problem)
+    before = host.snapshot(nat=False)
+    print([link.name for link in before.links], before.nat, host.snapshot(nat=False) == before)
+"""
+    refusal, read = program(nobody, text)
+    assert "list nft rules" in refusal
+    assert "snapshot(nat=False) reads all the rest. This needs CAP_NET_ADMIN" in refusal
+    assert read == "['lo'] () True"
+
+
+@needs("iptables-legacy")
+def test_iptables_there_is_refused_and_its_helper_survives_a_fork(nobody: Ordinary) -> None:
+    text = """
+with Namespace() as box, Namespace.current() as host:
+    try:
+        NatRule.masquerade(host, oif="lo", backend="iptables").create()
+    except AccessError as problem:
+        print(problem)
+    with NatRule.masquerade(box, oif="lo", backend="iptables") as rule:
+        if (child := os.fork()) == 0:
+            import gc
+            gc.collect()  # no word about what is the parent's: stderr stays empty
+            os._exit(0)
+        print(os.waitpid(child, 0)[1], rule.exists)
+"""
+    refusal, rest = program(nobody, text, **nobody.borrow("iptc"))
+    assert "with iptables" in refusal
+    assert "This needs CAP_NET_ADMIN" in refusal
+    assert rest == "0 True"
 
 
 @pytest.mark.parametrize(

@@ -229,9 +229,9 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
         """Links, addresses, routes, rules, neighbours and NAT as one frozen value.
 
         Two snapshots are equal when only counters and indexes differ. Twin: ``ip -d address``, ``ip route
-        show table all``, ``ip rule``, ``ip neighbour`` and ``nft list ruleset``. The last one takes CAP_NET_ADMIN
-        to read: ``nat=False`` leaves the NAT rules out, and an ordinary user reads all the rest of the machine's
-        own namespace. Raises AccessError where that is missing; ProtocolError for a malformed answer.
+        show table all``, ``ip rule``, ``ip neighbour`` and ``nft list ruleset``. Only NAT rules take a
+        capability to read, CAP_NET_ADMIN: with ``nat=False``, which leaves them out, an ordinary user reads
+        the machine's own namespace. Raises AccessError else; ProtocolError for a malformed answer.
 
         Examples:
             >>> from netkit import Namespace

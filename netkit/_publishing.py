@@ -29,7 +29,7 @@ class Publishing:
         host_ip: AddressLike | None = None,
         hairpin: bool = True,
         reserve: bool = True,
-        relay: bool | None = None,
+        relay: bool | Literal["helper"] | None = None,
         backend: Literal["nftables", "iptables"] | None = None,
         open_forward: bool | None = None,
     ) -> PortMapping:
@@ -48,6 +48,7 @@ class Publishing:
             hairpin: let a bridge port of netkit's send frames back, where bridge-nf-call-iptables needs it.
             reserve: bind the ports while this process lives, so that no other program takes them.
             relay: pass on what is sent to ::1, by a thread of this process; as ``reserve`` if left out.
+                ``"helper"``: a process of its own holds the ports and does that, and goes on after detach().
             backend: ``"nftables"``; ``"iptables"`` (legacy tables, through python-iptables); None: nftables
                 where the kernel has it. Both do the same; iptables looks through its rules one by one.
             open_forward: where a chain drops forwarded packets that nobody accepts (the policy of FORWARD on
@@ -100,7 +101,7 @@ class Publishing:
         host_ip: AddressLike | None = None,
         hairpin: bool = True,
         reserve: bool = True,
-        relay: bool | None = None,
+        relay: bool | Literal["helper"] | None = None,
         backend: Literal["nftables", "iptables"] | None = None,
         open_forward: bool | None = None,
     ) -> PortMapping:

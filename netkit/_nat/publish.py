@@ -14,12 +14,11 @@ from netkit._nat.publish_devices import Hairpin, addresses_of, connected, is_our
 from netkit._nat.publish_filters import strict_devices
 from netkit._nat.publish_flush import forget_udp
 from netkit._nat.publish_forward import opened_for
+from netkit._nat.publish_held import HeldPorts
 from netkit._nat.publish_part import Part
-from netkit._nat.publish_reserve import Reservation, close_reservations, reserve
 from netkit._nat.publish_rules import FAMILIES
 from netkit._shown import Shown
 from netkit._spec.numbers import boolean
-from netkit._system.relay import relay
 from netkit._system.signals import deferred_signals
 from netkit.errors import SpecError, StateError
 
@@ -72,7 +71,7 @@ class PortMapping(Resource, Holder, Shown):
         *,
         hairpin: bool = True,
         reserve: bool = True,
-        relay: bool | None = None,
+        relay: bool | Literal["helper"] | None = None,
         backend: Literal["nftables", "iptables"] | None = None,
         open_forward: bool | None = None,
     ) -> None:
@@ -82,18 +81,13 @@ class PortMapping(Resource, Holder, Shown):
         self._asked = asked
         self._specs = asked.specs
         self._wants_hairpin = boolean(hairpin, "hairpin")
-        self._reserves = boolean(reserve, "reserve")
-        self._relays = self._reserves if relay is None else boolean(relay, "relay")
-        if self._relays and not self._reserves:
-            raise SpecError("relay=True with reserve=False: the relay listens on the reserved port")
+        self._held_ports = _make_held(boolean(reserve, "reserve"), relay)
         self._opens = None if open_forward is None else boolean(open_forward, "open_forward")
         self._runtime: Runtime | None = None
         self._part: Part | None = None
         self._wanted = check_name(backend)
         self._books: Books | None = None
         self._where = ""
-        self._reservations: list[Reservation] = []
-        self._relayed: list[Reservation] = []
         self._hairpins: list[Hairpin] = []
 
     # -- reading ------------------------------------------------------------------
@@ -124,8 +118,8 @@ class PortMapping(Resource, Holder, Shown):
 
     @property
     def reserved(self) -> tuple[tuple[str, int], ...]:
-        """Protocol and port of each that this process holds bound."""
-        return tuple([(each.proto, each.port) for each in self._reservations])
+        """Protocol and port of each that this process, or its helper, holds bound."""
+        return self._held_ports.reserved
 
     # -- lifecycle ----------------------------------------------------------------
 
@@ -137,15 +131,14 @@ class PortMapping(Resource, Holder, Shown):
             where = self._connections(addresses)
             self._check_forwarding(undo)
             self._open_forward_chains(undo, where)
-            undo.add(self._let_go_of_ports)
-            for spec in self._specs.all() if self._reserves else ():
-                reserve(runtime, spec, self._reservations, self._relays and self._is_relayed(spec))
+            undo.add(self._held_ports.let_go)
+            self._held_ports.bind(runtime, self._specs)
             devices = self._prepare_devices(undo, where)
             part = self._part = self._new_part(where, devices)
             self._books = books = add_part(runtime, self._wanted, part, undo)
             self._where = books.where
             self._forget_udp(part)
-            self._start_relay()
+            self._held_ports.relay(self._netns, self._specs)
 
     def _forget_udp(self, part: Part) -> None:
         if part.specs.has_udp():
@@ -212,36 +205,6 @@ class PortMapping(Resource, Holder, Shown):
         }
         return Part(self._specs, networks, devices)
 
-    # -- ::1 ----------------------------------------------------------------------
-
-    def _is_relayed(self, spec: PublishSpec) -> bool:
-        """Whether ::1 is published by it."""
-        return spec.host_ip is None or (
-            spec.host_ip.version == 6 and (spec.binds_all or spec.host_ip.is_loopback)
-        )
-
-    def _start_relay(self) -> None:
-        if not self._relays:
-            return
-        runtime = self._open()
-        targets = {
-            (proto, port): (str(spec.targets[0]), spec.to_ports[0] + port - spec.ports[0])
-            for spec in self._specs.all()
-            if self._is_relayed(spec)
-            for proto in spec.protos
-            for port in range(spec.ports[0], spec.ports[1] + 1)
-        }
-        for each in self._reservations:
-            target = targets.get((each.proto, each.port))
-            if target is not None and each.proto != "sctp" and each.socket.family == _INET6:
-                self._relayed.append(each)
-                relay.add(each.socket, target, lambda family, kind: runtime.open_socket(family, kind, 0))
-
-    def _let_go_of_ports(self) -> None:
-        while self._relayed:
-            relay.remove(self._relayed.pop().socket)
-        close_reservations(self._reservations)
-
     # -- undoing ------------------------------------------------------------------
 
     def _runtimes(self) -> tuple[Runtime | None, ...]:
@@ -249,7 +212,7 @@ class PortMapping(Resource, Holder, Shown):
 
     def _remove(self, teardown: Teardown) -> None:
         runtime, part = self._runtime, self._part
-        self._let_go_of_ports()
+        self._held_ports.let_go()
         if runtime is None or part is None or runtime.fd < 0 or runtime in teardown.doomed:
             return
         self._live_books().remove(part)
@@ -259,21 +222,21 @@ class PortMapping(Resource, Holder, Shown):
 
     def _removed(self) -> None:
         super()._removed()
-        self._let_go_of_ports()
+        self._held_ports.let_go()
         self._part = self._books = None
 
     def _outlived(self) -> None:
-        self._let_go_of_ports()
+        self._held_ports.let_go()
         super()._outlived()
 
     def _exists(self) -> bool:
         return self._live_books().exists(self._live_part(), self._where)
 
     def _detach(self) -> None:
-        self._let_go_of_ports()
         books = self._live_books()
         books.detach(self._live_part())
         self._where = books.plain
+        self._held_ports.leave()
         while self._hairpins:
             self._hairpins.pop().end(leave=True)
 
@@ -303,9 +266,9 @@ class PortMapping(Resource, Holder, Shown):
             self._where = books.where
             self._adopt_localnet(part)
             self._adopt_opened()
-            for spec in self._specs.all() if self._reserves else ():
-                reserve(self._open(), spec, self._reservations, self._relays and self._is_relayed(spec))
-            self._start_relay()
+            self._held_ports.adopt(self._open(), self._specs)
+            self._held_ports.bind(self._open(), self._specs)
+            self._held_ports.relay(self._netns, self._specs)
 
     def _adopt_localnet(self, part: Part) -> None:
         """It goes with the last of them, as if it had been set for this one: no guard, no route_localnet."""
@@ -343,7 +306,14 @@ class PortMapping(Resource, Holder, Shown):
         return f"<PortMapping {self._specs} in {self._netns._called()}>"
 
 
-_INET6 = 10
+def _make_held(reserves: bool, relay: object) -> HeldPorts:
+    by_helper = isinstance(relay, str)
+    if by_helper and relay != "helper":
+        raise SpecError(f"relay {relay!r} is unknown: give True, False or 'helper'")
+    relays = by_helper or (reserves if relay is None else boolean(relay, "relay"))
+    if relays and not reserves:
+        raise SpecError(f"relay={relay!r} with reserve=False: the relay listens on the reserved port")
+    return HeldPorts(reserves, relays, by_helper)
 
 
 def _drop(override: SysctlOverride | OpenedForward) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netkit._lifecycle import Block, Teardown
 from netkit._runtime import Runtime
+from netkit._system.signals import held_signals
 from netkit.errors import KernelError, NotFoundError, StateError, TeardownError
 
 TYPE_CHECKING = False
@@ -46,12 +47,13 @@ class Additions(Block):
 
     def _add(self, key: object, request: Request, deletion: Request) -> None:
         """Send an addition, and keep its deletion if this is a scope."""
-        addition = self._expect(key, deletion)
-        try:
-            self._place().route.request(request)
-        except KernelError:
-            self._drop(addition)
-            raise
+        with held_signals():
+            addition = self._expect(key, deletion)
+            try:
+                self._place().route.request(request)
+            except KernelError:
+                self._drop(addition)
+                raise
 
     def _expect(self, key: object, deletion: Request) -> Addition | None:
         """Before an addition is sent: note how it is taken back, if this is a scope."""
@@ -83,7 +85,8 @@ class Additions(Block):
         """
         if self._state != "open":
             raise StateError(f"cannot detach {self!r}: it owns nothing outside a `with` or a Scope")
-        self._leave_in_place()
+        with held_signals():
+            self._leave_in_place()
         return self
 
     # -- a scope ------------------------------------------------------------------------

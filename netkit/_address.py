@@ -17,6 +17,7 @@ from netkit._readiness import wait_until_heard
 from netkit._shown import Shown
 from netkit._spec import names
 from netkit._spec.address import Address, plain
+from netkit._system.signals import held_signals
 from netkit.errors import KernelError, SpecError
 
 TYPE_CHECKING = False
@@ -137,8 +138,9 @@ class Addresses(Additions, Shown):
         link = self._link
         value = address if isinstance(address, Address) else Address.parse(address)
         operation = ("remove address ", value, " from link '", link._last_name, "'")
-        link._runtime.route.request(delete_address(link.ifindex, value, operation=operation))
-        self._forget(value)
+        with held_signals():
+            link._runtime.route.request(delete_address(link.ifindex, value, operation=operation))
+            self._forget(value)
 
     def _send(
         self,
@@ -158,16 +160,23 @@ class Addresses(Additions, Shown):
             label=None if label is None else names.label(label), scope=scope,
             operation=(verb, value, " on link '", link._last_name, "'"),
         )  # fmt: skip
-        runtime = link._runtime
-        expected = None
-        if self._state != "new" and not replace:
+        if self._state == "new" or replace:
+            return self._sent(request, value)
+        with held_signals():
             expected = self._expect(value, delete_address(link.ifindex, value))
+            try:
+                return self._sent(request, value)
+            except KernelError:
+                self._drop(expected)
+                raise
+
+    def _sent(self, request: Request, value: Address) -> Address:
+        link, runtime = self._link, self._link._runtime
         try:
             if len(value.packed) == 4:
                 return parse_address(runtime.route.make(request))[1]  # rtmsg_ifa of net/ipv4/devinet.c
             runtime.route.request(request)
         except KernelError as refusal:
-            self._drop(expected)
             raise _explained(refusal, value, link) from None
         # net/ipv6 tells the groups of a new address, not who asked for it
         wait_until_heard(runtime, link.ifindex, (value,))

@@ -22,13 +22,12 @@ from netkit._runtime import (
 from netkit._shown import Drawn
 from netkit._spec import names, numbers
 from netkit._system import nsfs
-from netkit._system.signals import deferred_signals
+from netkit._system.signals import held_signals, undisturbed
 from netkit.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
     from typing import Any, Self
 
     from pyroute2.iproute.linux import IPRoute  # pyright: ignore[reportMissingTypeStubs]
@@ -95,7 +94,7 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
             ...     print("lo" in host.links)
             True
         """
-        return cls._borrow(nsfs.open_current(), "the current namespace")
+        return undisturbed(lambda: cls._borrow(nsfs.open_current(), "the current namespace"), Namespace.close)
 
     @classmethod
     def open(cls, name_or_path: str | os.PathLike[str]) -> Namespace:
@@ -110,6 +109,10 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
             ...     print(again, [link.name for link in again.links])
             <Namespace 'red' (borrowed)> ['lo']
         """
+        return undisturbed(lambda: cls._borrow_named(name_or_path), Namespace.close)
+
+    @classmethod
+    def _borrow_named(cls, name_or_path: str | os.PathLike[str]) -> Namespace:
         descriptor = open_registered(name_or_path)
         text = os.fspath(name_or_path)
         if "/" in text or not isinstance(name_or_path, str):
@@ -134,7 +137,8 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
             1
         """
         number = numbers.integer(pid, "pid", 1, 2**31 - 1)
-        return cls._borrow(nsfs.open_pid(number), f"the namespace of process {number}")
+        label = f"the namespace of process {number}"
+        return undisturbed(lambda: cls._borrow(nsfs.open_pid(number), label), Namespace.close)
 
     @classmethod
     def from_fd(cls, fd: int) -> Namespace:
@@ -148,7 +152,8 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
             ...     print(again.links["lo"].ifindex)
             1
         """
-        return cls._borrow(nsfs.open_descriptor(fd), "a namespace given by descriptor")
+        label = "a namespace given by descriptor"
+        return undisturbed(lambda: cls._borrow(nsfs.open_descriptor(fd), label), Namespace.close)
 
     @classmethod
     def _borrow(
@@ -271,21 +276,19 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
 
     def _create(self, undo: Undo) -> None:
         # A descriptor is a bare number: a Ctrl-C before somebody is to close it would leave it open.
-        with deferred_signals():
-            undo.add(self._take_back)
-            self._opened(create_runtime(self._label))
+        undo.add(self._take_back)
+        self._opened(create_runtime(self._label))
         take_steps(self._steps())
 
     @classmethod
     def _prepare(cls, resources: Sequence[Any], progress: Callable[[int], object]) -> None:
-        with deferred_signals():
-            detects = all(each._detects_duplicates for each in resources)
-            runtimes = create_runtimes([each._label for each in resources], progress, detects)
-            for netns, runtime in zip(resources, runtimes, strict=True):
-                netns._open = runtime  # all first: what is not held by anybody would never be closed
-            for netns, runtime in zip(resources, runtimes, strict=True):
-                netns._opened(runtime)
-                netns._state = "owned"  # the others that are created with it find it usable
+        detects = all(each._detects_duplicates for each in resources)
+        runtimes = create_runtimes([each._label for each in resources], progress, detects)
+        for netns, runtime in zip(resources, runtimes, strict=True):
+            netns._open = runtime  # all first: what is not held by anybody would never be closed
+        for netns, runtime in zip(resources, runtimes, strict=True):
+            netns._opened(runtime)
+            netns._state = "owned"  # the others that are created with it find it usable
 
     def _opened(self, runtime: Runtime) -> None:
         self._open = runtime
@@ -360,12 +363,13 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
         """
         if self._state == "owned":
             raise StateError(f"{self!r} is owned: delete() it, or detach() it first")
-        runtime, self._open = self._open, None
-        if self._state == "borrowed":
-            self._state = "closed"  # for good: create() would make another one
-            self._registration.forget()
-        if runtime is not None and self._pid == os.getpid():
-            runtime.release()
+        with held_signals():
+            runtime, self._open = self._open, None
+            if self._state == "borrowed":
+                self._state = "closed"  # for good: create() would make another one
+                self._registration.forget()
+            if runtime is not None and self._pid == os.getpid():
+                runtime.release()
 
     def __enter__(self) -> Self:
         if self._state == "borrowed":
@@ -373,13 +377,8 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
             return self
         return super().__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, problem, traceback)
+    def _leave(self, problem: BaseException | None) -> None:
+        super()._leave(problem)
         if self._state == "borrowed":
             self.close()
 

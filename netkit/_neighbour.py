@@ -18,6 +18,7 @@ from netkit._shown import Shown
 from netkit._spec import names
 from netkit._spec.mac import mac as parse_mac
 from netkit._spec.neighbours import Neighbour, neighbour_address
+from netkit._system.signals import held_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,8 +81,9 @@ class Neighbours(Additions, Shown):
         value = neighbour_address(address)
         operation = f"delete neighbour {value} of link '{name}'"
         request = delete_neighbour(index, value, operation=operation)
-        self._netns._live_runtime().route.request(request)
-        self._forget((index, value))
+        with held_signals():
+            self._netns._live_runtime().route.request(request)
+            self._forget((index, value))
 
     def _send(self, address: AddressLike, mac: str, dev: DeviceLike, replace: bool) -> Neighbour:
         value = neighbour_address(address)

@@ -14,6 +14,7 @@ from netkit._spec import names
 from netkit._system import nsfs
 from netkit._system.mode import is_rootless
 from netkit._system.privilege import effective_capabilities, missing_capability
+from netkit._system.signals import held_signals
 from netkit._system.sysctl_files import skip_duplicate_detection
 from netkit._system.worker import create_namespace, entered, fresh, inside, run_fresh
 from netkit.errors import kernel_error
@@ -229,12 +230,21 @@ class Hold:
         _holds.add(self.fd)
 
     def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return function(*args, **kwargs)
+        """On the call's own thread, which takes no signals that could come between these lines."""
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self.close()
 
-    def __del__(self) -> None:
-        if self.fd in _holds:
-            _holds.discard(self.fd)
-            os.close(self.fd)
+    def close(self) -> None:
+        """Close it; a second time is nothing."""
+        with held_signals():
+            if self.fd in _holds:
+                _holds.discard(self.fd)
+                os.close(self.fd)
+                self.fd = -1
+
+    __del__ = close  # the call was never made
 
 
 def open_registered(name_or_path: str | os.PathLike[str]) -> int:

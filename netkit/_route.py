@@ -17,6 +17,7 @@ from netkit._shown import Shown
 from netkit._spec import names, numbers
 from netkit._spec.addresses import ip_address
 from netkit._spec.routes import NextHop, Route
+from netkit._system.signals import deferred_signals, held_signals
 from netkit.errors import SpecError, StateError, TeardownError, kernel_error
 
 TYPE_CHECKING = False
@@ -245,8 +246,9 @@ class RouteTable(Block, Shown):
                 dst, via=via, dev=called, metric=metric, type=kind, table=self._table, family=family
             )
             any_type = type is None
-        delete(self._runtime, route, index, any_type=any_type)
-        self._changes.forget(route)
+        with held_signals():
+            delete(self._runtime, route, index, any_type=any_type)
+            self._changes.forget(route)
 
     def adopt(self, dst: NetworkLike | Route, *, metric: int | None = None) -> Route:
         """Own a route of this table that exists, whoever added it: it is deleted like what was added here.
@@ -257,7 +259,8 @@ class RouteTable(Block, Shown):
         """
         self._check_scope("adopt a route")
         route = self._present(dst, metric)
-        self._changes.adopt(self._runtime, route)
+        with held_signals():
+            self._changes.adopt(self._runtime, route)
         return route
 
     def detach(self, dst: NetworkLike | Route | None = None, *, metric: int | None = None) -> RouteTable:
@@ -267,10 +270,11 @@ class RouteTable(Block, Shown):
         there is no such route, StateError for ``ns.routes``, which is no scope.
         """
         self._check_scope("detach routes")
-        if dst is None:
-            self._changes.clear()
-        else:
-            self._changes.forget(self._present(dst, metric))
+        with held_signals():
+            if dst is None:
+                self._changes.clear()
+            else:
+                self._changes.forget(self._present(dst, metric))
         return self
 
     def _leave_in_place(self) -> None:
@@ -299,7 +303,8 @@ class RouteTable(Block, Shown):
         Not the whole table. Twin: ``ip route flush table TABLE proto netkit``, if nobody else uses it. Raises
         TeardownError with what could not be undone.
         """
-        errors = self._changes.undo(self._runtime)
+        with deferred_signals():
+            errors = self._changes.undo(self._runtime)
         if errors:
             raise TeardownError(f"{self!r} could not be flushed whole", errors)
 
@@ -368,8 +373,9 @@ class RouteTable(Block, Shown):
     def _add(self, route: Route, index: int | None, replace: bool) -> Route:
         runtime = self._check()
         if self._scoped:
-            before = self._same_as(route) if replace else ()
-            return self._changes.add(runtime, route, index, replace=replace, before=before)
+            with held_signals():
+                before = self._same_as(route) if replace else ()
+                return self._changes.add(runtime, route, index, replace=replace, before=before)
         request = addition(runtime, route, index, replace=replace, echo=not _is_whole(route))
         return add(runtime, route, request)
 

@@ -9,6 +9,7 @@ from netkit._link import require_device
 from netkit._netlink.rule import add_rule, delete_rule, list_rules, parse_rule
 from netkit._shown import Shown
 from netkit._spec.rules import Rule
+from netkit._system.signals import held_signals
 from netkit.errors import NotFoundError, SpecError
 
 TYPE_CHECKING = False
@@ -135,8 +136,9 @@ class Rules(Additions, Shown):
                 action="lookup" if action is None else action, invert=invert,
             )  # fmt: skip
             request = delete_rule(rule if table is not None or action is not None else _of_any_table(rule))
-        self._netns._live_runtime().route.request(request)
-        self._forget(rule)
+        with held_signals():
+            self._netns._live_runtime().route.request(request)
+            self._forget(rule)
 
     def __repr__(self) -> str:
         return f"<Rules of {self._netns._called()}>"

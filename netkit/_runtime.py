@@ -16,6 +16,7 @@ from netkit._netlink.socket import NetlinkSocket
 from netkit._netlink.transport import NETLINK_NETFILTER, NETLINK_ROUTE
 from netkit._opener import Hold, maker, missing_capability_in, opener_of
 from netkit._system.privilege import missing_capability
+from netkit._system.signals import held_signals
 from netkit.errors import KernelError, StateError, kernel_error
 
 TYPE_CHECKING = False
@@ -83,7 +84,8 @@ class Runtime:
             from netkit._system.entries import MEMBERS
             from netkit._system.journal import note
 
-            self._noted = note(MEMBERS, self.place, self.label)
+            with held_signals():
+                self._noted = note(MEMBERS, self.place, self.label)
 
     def disown(self) -> None:
         """It goes on without us from now on, and so do the programs in it."""
@@ -146,7 +148,7 @@ class Runtime:
     def hold(self) -> Hold:
         """A descriptor of its own for a call on another thread."""
         try:
-            with self._lock:
+            with held_signals(), self._lock:
                 return Hold(self.check())
         except OSError as problem:
             raise kernel_error(f"enter {self.label}", problem.errno or 0) from None
@@ -203,7 +205,7 @@ class Runtime:
 
     def once(self, key: str, make: Callable[[], C]) -> C:
         """The one helper of this name, made on first use and closed with the runtime."""
-        with self._lock:
+        with held_signals(), self._lock:
             if key not in self._kept:
                 self.check()
                 self._kept[key] = make()

@@ -1,5 +1,6 @@
 """Who owns what, and how it is undone: the only undo logic in netkit.
 
+leaving.py   the end of a `with`, which no signal keeps from beginning
 owned.py     Owned and Holder: who belongs to whom
 resource.py  Resource: create / delete / detach / adopt / exists, and `with`
 steps.py     what is made by messages, and how those of many share a send
@@ -16,6 +17,7 @@ teardown.py  Undo (of one half-made resource) and Teardown (of many)
 from __future__ import annotations
 
 from netkit._lifecycle.block import Block
+from netkit._lifecycle.leaving import Leaves
 from netkit._lifecycle.owned import LINKS, NAMESPACES, NAT, ROOT, ROUTES, Holder, Owned, owner_of
 from netkit._lifecycle.resource import PHRASE, Resource
 from netkit._lifecycle.scope import Scope, end_guard, undo_all
@@ -31,6 +33,7 @@ __all__ = [
     "ROUTES",
     "Block",
     "Holder",
+    "Leaves",
     "Owned",
     "Resource",
     "Scope",

@@ -6,11 +6,11 @@ from netkit._forks import process
 from netkit._lifecycle.owned import ROOT, ROUTES, Owned
 from netkit._lifecycle.teardown import leave_block, undo
 from netkit._runtime import Runtime
+from netkit._system.signals import held_signals, undisturbed
 from netkit.errors import TeardownError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Literal, Self
 
 
@@ -31,7 +31,9 @@ class Block(Owned):
 
         Twin: ``ip ... del`` for each. Raises TeardownError, or the one error, with what could not be undone.
         """
-        if self._state != "closed" and self._pid == process():
+        with held_signals():
+            if self._state == "closed" or self._pid != process():
+                return
             errors = undo([self])
             if len(errors) == 1:
                 raise errors[0]
@@ -39,8 +41,11 @@ class Block(Owned):
                 raise TeardownError(f"{self!r} could not be undone whole", errors)
 
     def __enter__(self) -> Self:
-        if self._state == "open":
-            return self
+        if self._state != "open":
+            undisturbed(self._enter, Block.close)
+        return self
+
+    def _enter(self) -> Self:
         runtime = self._open()
         self._pid, self._state = process(), "open"
         if not runtime.ours:  # what is added outlives a borrowed handle: else it could not be undone
@@ -50,34 +55,12 @@ class Block(Owned):
             ROOT._hold(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            self._leave(problem)
-        except Exception:
-            raise
-        except BaseException:  # an interrupt, perhaps before signals were held back
-            self._leave(problem)
-            raise
-
     def _leave(self, problem: BaseException | None) -> None:
         if self._state == "open" and self._pid == process():
             leave_block(repr(self), undo([self]), problem)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, problem, traceback)
 
     def _is_alive(self) -> bool:
         return self._state == "open"

@@ -6,6 +6,7 @@ held by ROOT, which is undone when the interpreter exits.
 
 from __future__ import annotations
 
+from netkit._lifecycle.leaving import Leaves
 from netkit._runtime import Runtime
 from netkit.errors import StateError
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 NAT, ROUTES, LINKS, NAMESPACES = range(4)
 
 
-class Owned:
+class Owned(Leaves):
     """What a Holder can keep and undo. Subclasses say how."""
 
     _stage = LINKS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from _thread import RLock
 
 from netkit._forks import process
@@ -9,12 +10,12 @@ from netkit._lifecycle.owned import ROOT, Holder, Owned, refuse_second_owner
 from netkit._lifecycle.steps import take_steps
 from netkit._lifecycle.teardown import Undo, leave_block, undo
 from netkit._runtime import Runtime
+from netkit._system.signals import held_signals, locked, undisturbed
 from netkit.errors import StateError, TeardownError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
     from typing import Any, Literal, Self
 
     from netkit._lifecycle.steps import Steps
@@ -103,16 +104,17 @@ class Resource(Owned):
             >>> box.delete()
         """
         self._check_process()
-        made = False
-        try:
-            with self._guard:
-                self._create_whole()
-                made = True
-        except BaseException as problem:
-            if made:  # interrupted when all was done: nobody else knows of it
-                leave_block(repr(self), undo(self._members()), problem)
-            raise
+        undisturbed(self._create_locked, self._take_back_whole)
         return self
+
+    def _create_locked(self) -> Self:
+        with locked(self._guard):
+            self._create_whole()
+        return self
+
+    def _take_back_whole(self, made: object) -> None:
+        """A signal came when all was done, but nobody else knew of it."""
+        leave_block(repr(self), undo(self._members()), sys.exception())
 
     def _create_whole(self) -> None:
         before, steps = self._state, Undo()
@@ -144,7 +146,7 @@ class Resource(Owned):
 
         Twin: ``ip ... del``. Raises StateError for what is not owned: borrowed, detached, or deleted before.
         """
-        with self._guard:
+        with held_signals(), locked(self._guard):
             self._check_process()
             self._check_owned("delete")
             errors = undo(self._members(), wait)
@@ -167,7 +169,7 @@ class Resource(Owned):
             ...     print(bridge.exists)
             True
         """
-        with self._guard:
+        with held_signals(), locked(self._guard):
             self._check_process()
             self._check_owned("detach")
             for member in self._members():
@@ -205,7 +207,7 @@ class Resource(Owned):
             True
             ['lo']
         """
-        with self._guard:
+        with held_signals(), locked(self._guard):
             self._check_process()
             before = self._state
             if before in ("owned", "closed"):
@@ -240,35 +242,13 @@ class Resource(Owned):
         # What is borrowed may stand in a `with` like anything else; nothing is undone at its end.
         return self if self._state in ("owned", "borrowed") else self.create()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            self._leave(problem)
-        except Exception:
-            raise
-        except BaseException:  # an interrupt, perhaps before signals were held back
-            self._leave(problem)
-            raise
-
     def _leave(self, problem: BaseException | None) -> None:
         if self._pid == process() and self._state == "owned":
-            with self._guard:
+            with locked(self._guard):
                 leave_block(repr(self), undo(self._members()), problem)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, problem, traceback)
 
     # For subclasses and holders.
 

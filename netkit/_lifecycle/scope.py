@@ -13,11 +13,11 @@ from netkit._lifecycle.together import create_together
 from netkit._runtime import random_group
 from netkit._shown import Drawn
 from netkit._spec.numbers import boolean
+from netkit._system.signals import held_signals, undisturbed
 from netkit.errors import SpecError, StateError, TeardownError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Any, Literal, Self, TypeVar, overload
 
     R = TypeVar("R", bound=Owned)
@@ -83,11 +83,12 @@ class Scope(Owned, Holder, Drawn):
             up
         """
         self._check_own(resources)
-        if len(resources) != 1:
-            self._own_together(resources)
-            return resources
-        self._own_one(resources[0])
-        return resources[0]
+        with held_signals():
+            if len(resources) != 1:
+                self._own_together(resources)
+                return resources
+            self._own_one(resources[0])
+            return resources[0]
 
     def _check_own(self, resources: tuple[object, ...]) -> None:
         if self._pid != process():
@@ -101,7 +102,7 @@ class Scope(Owned, Holder, Drawn):
     def _own_one(self, resource: Owned) -> None:
         before = resource._holder
         if before is not self:
-            self._hold(resource)  # first, or an interrupt could come in between
+            self._hold(resource)  # first: what it makes is never without one who undoes it
             try:
                 resource._begin(self.group)
             except BaseException:
@@ -134,32 +135,28 @@ class Scope(Owned, Holder, Drawn):
         namespace is among it, which cannot outlive the process.
         """
         self._check_own(())
-        for member in self._held_members():
-            member._check_detachable()
-        for member in sorted(self._held, key=lambda each: each._stage):  # as they would be undone
-            member._leave_in_place()
+        with held_signals():
+            for member in self._held_members():
+                member._check_detachable()
+            for member in sorted(self._held, key=lambda each: each._stage):  # as they would be undone
+                member._leave_in_place()
         return self
 
     def __enter__(self) -> Self:
         if self._state == "open":
             raise StateError("this Scope is entered already")
+        undisturbed(self._open, Scope._close)
+        return self
+
+    def _open(self) -> Self:
         self._state = "open"
         ROOT._hold(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            self._leave(problem)
-        except Exception:
-            raise
-        except BaseException:  # an interrupt, perhaps before signals were held back
-            self._leave(problem)
-            raise
+    def _close(self) -> None:
+        """Nothing is left in it."""
+        self._state = "closed"
+        self._let_go()
 
     def _leave(self, problem: BaseException | None) -> None:
         if self._pid != process():
@@ -169,7 +166,7 @@ class Scope(Owned, Holder, Drawn):
             errors = undo(self._held_members(), self._wait)
         except Exception:
             raise
-        except BaseException:  # as above
+        except BaseException:  # an interrupt, of a thread that cannot hold it back
             undo(self._held_members())
             raise
         finally:
@@ -180,14 +177,6 @@ class Scope(Owned, Holder, Drawn):
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, problem, traceback)
 
     def _is_alive(self) -> bool:
         return self._state == "open"
@@ -206,10 +195,11 @@ def undo_all() -> None:
         return
     import warnings
 
-    shown = [repr(member) for member in members if member._is_alive()]
-    errors = undo(members)
-    for held in list(ROOT._held):
-        held._let_go()
+    with held_signals():
+        shown = [repr(member) for member in members if member._is_alive()]
+        errors = undo(members)
+        for held in list(ROOT._held):
+            held._let_go()
     try:  # last: a filter may turn a warning into an exception
         for each in shown:
             warnings.warn(f"{each} was still owned at exit", ResourceWarning, stacklevel=1)

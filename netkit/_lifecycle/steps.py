@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from netkit._netlink.batch import LARGEST_BATCH
 from netkit._runtime import Runtime
+from netkit._system.signals import admit_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,12 +78,14 @@ def _send_in_parts(
     outcomes: list[KernelError | None] = []
     for start in range(0, len(requests), LARGEST_BATCH):
         part = requests[start : start + LARGEST_BATCH]
+        admit_signals()
         outcomes += runtime.route.batch(part)
         progress(len(part))
     return outcomes
 
 
 def _send(runtime: Runtime, requests: Sequence[Request]) -> Outcomes:
+    admit_signals()
     return runtime.route.batch(requests) if requests else ()
 
 

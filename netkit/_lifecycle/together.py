@@ -14,6 +14,7 @@ from netkit._lifecycle.steps import take_steps_together
 from netkit._lifecycle.teardown import undo
 from netkit._progress import Progress
 from netkit._system.collector import collector_paused
+from netkit._system.signals import acquire
 from netkit.errors import StateError
 
 TYPE_CHECKING = False
@@ -33,7 +34,7 @@ def create_together(members: Sequence[Owned], group: int) -> None:
     guards = sorted({each._guard for each in members if isinstance(each, Resource)}, key=id)
     try:
         for guard in guards:
-            guard.acquire()
+            acquire(guard)
         _create_new(members, group)
     finally:
         for guard in guards:

@@ -69,7 +69,7 @@ class Journal:
 
     def end(self) -> bool:
         """End the guard, if there is nothing to guard; whether that was so."""
-        with self._lock:
+        with deferred_signals(), self._lock:
             if self._open:
                 return False
             self._close()
@@ -77,7 +77,7 @@ class Journal:
 
     def abandon(self) -> None:
         """End the guard though something could not be removed: the file stays, for `netkit gc`."""
-        with self._lock:
+        with deferred_signals(), self._lock:
             self._open.clear()
             self._close(leave=True)
 

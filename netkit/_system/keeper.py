@@ -18,6 +18,7 @@ from weakref import WeakSet
 from netkit._system import broker_frames as frames
 from netkit._system.interpreter import spawn_helper
 from netkit._system.outside_programs import plain_words
+from netkit._system.signals import admitted_signals
 from netkit.errors import CommandError, KernelError, StateError, WaitTimeout, kernel_error
 
 TYPE_CHECKING = False
@@ -167,7 +168,8 @@ def _spawn(control: int) -> Orphan:
 def _readable(fd: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
+    with admitted_signals():
+        return bool(poll.poll(seconds * 1000))
 
 
 _keepers: WeakSet[Keeper] = WeakSet()

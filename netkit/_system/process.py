@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from threading import Lock
 
+from netkit._system.signals import admitted_signals, held_signals
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -56,7 +57,8 @@ def popen(fresh: Fresh, argv: Command, processes: Processes | None = None, **key
         # Here, on a thread that no KeyboardInterrupt reaches.
         return process if processes is None else processes.add(process)
 
-    started: Process = _Start(start).on(fresh)
+    with held_signals():
+        started: Process = _Start(start).on(fresh)
     return started
 
 
@@ -87,16 +89,15 @@ def run(
         if keywords.get("stdin") is not None:
             raise SpecError("input= already says what stdin is")
         keywords["stdin"] = PIPE
-    process = None
-    try:
+    with held_signals():
         process = popen(fresh, argv, processes, **keywords)
-        if started is not None:
-            started(process)
-        return completed(process, argv, input, timeout, check)
-    except BaseException:
-        if process is not None and process.returncode is None:  # interrupted just after the start
+        try:
+            if started is not None:
+                started(process)
+        except BaseException:
             _end(process)
-        raise
+            raise
+        return completed(process, argv, input, timeout, check)
 
 
 def completed(
@@ -107,7 +108,8 @@ def completed(
 
     with process:
         try:
-            output, error_output = process.communicate(input, timeout=timeout)
+            with admitted_signals():
+                output, error_output = process.communicate(input, timeout=timeout)
         except BaseException:  # a timeout, a KeyboardInterrupt
             process.kill()
             process.wait()  # after a KeyboardInterrupt its __exit__ does not
@@ -130,7 +132,8 @@ def spawn_helper(fresh: Fresh, argv: Sequence[str], env: Mapping[str, str]) -> P
         from subprocess import PIPE
 
         return popen(fresh, argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=env, start_new_session=True)
-    started: PipedHelper = _Start(lambda: PipedHelper(argv, env)).on(fresh)
+    with held_signals():
+        started: PipedHelper = _Start(lambda: PipedHelper(argv, env)).on(fresh)
     return started
 
 

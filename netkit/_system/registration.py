@@ -11,6 +11,7 @@ import fcntl
 import os
 
 from netkit._system import namespace_files as nsfs
+from netkit._system.signals import admitted_signals
 from netkit._system.syscalls import MNT_DETACH, MS_BIND, MS_REC, MS_SHARED, mount, umount2
 from netkit.errors import KernelError, StateError, kernel_error
 
@@ -115,10 +116,10 @@ def register_symlink(name: str, fd: int) -> Registration:
             with _LockedDirectory():
                 _clear_stale(path)
                 os.symlink(target, path)
-    except OSError as error:
+    except BaseException as error:
         os.close(held)
         _strike(noted)
-        if isinstance(error, KernelError):  # of the journal
+        if isinstance(error, KernelError) or not isinstance(error, OSError):  # of the journal, or a signal's
             raise
         raise nsfs.refused(operation, error, path) from None
     _held.add(held)
@@ -141,9 +142,9 @@ def register_mount(name: str, fd: int, *, outlives: bool = True) -> Registration
             _share_directory()
             while not _mounted(fd, path):
                 pass
-    except OSError as error:
+    except BaseException as error:
         _strike(noted)
-        if isinstance(error, KernelError):  # of the journal
+        if isinstance(error, KernelError) or not isinstance(error, OSError):
             raise
         raise nsfs.refused(operation, error, path) from None
     return Registration(name, nsfs.identity(fd), -1, "", noted)
@@ -258,7 +259,8 @@ class _LockedDirectory:
     def __enter__(self) -> None:
         self._fd = os.open(nsfs.NETNS_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            with admitted_signals():
+                fcntl.flock(self._fd, fcntl.LOCK_EX)
         except BaseException:
             os.close(self._fd)
             raise

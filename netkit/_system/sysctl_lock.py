@@ -7,6 +7,7 @@ import os
 from errno import EMFILE, ENFILE
 
 from netkit._system.mode import is_rootless
+from netkit._system.signals import admitted_signals
 from netkit.errors import kernel_error
 
 DIRECTORY = "/run/netkit/sysctl"
@@ -167,8 +168,9 @@ class SharedRecord:
 
     def _lock(self) -> None:
         if not self._locked and _directory >= 0:  # not there: its broker has ended, and so the namespace
-            fcntl.flock(_directory, fcntl.LOCK_EX)
-            self._locked = True
+            self._locked = True  # first: a signal may take effect just when it is
+            with admitted_signals():
+                fcntl.flock(_directory, fcntl.LOCK_EX)
 
     def _is_alone(self) -> bool:
         try:

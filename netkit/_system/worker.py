@@ -17,7 +17,7 @@ from errno import ENOSPC
 
 from netkit._system.namespace_files import identity, open_current, path_identity
 from netkit._system.privilege import missing_capability
-from netkit._system.signals import blocked_signals
+from netkit._system.signals import blocked_signals, held_signals
 from netkit._system.syscalls import CLONE_NEWNET, setns, unshare
 from netkit.errors import KernelError, StateError, kernel_error
 
@@ -126,7 +126,7 @@ class Worker:
                 return result
 
     def _submit(self, job: Job) -> SimpleQueue[Job] | None:
-        with self._lock:
+        with held_signals(), self._lock:  # a thread that was started, and nobody knows, would stay
             jobs = self._jobs or self._start()
             if jobs is not None:
                 jobs.put(job)
@@ -261,7 +261,8 @@ def _on_new_thread(
         job.finish()
 
     try:
-        start(serve)
+        with held_signals():  # interrupted half-way, threading would keep it for ever
+            start(serve)
         job.done.acquire()
     except BaseException as error:
         job.abandon()

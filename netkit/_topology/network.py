@@ -186,7 +186,7 @@ class Network(Resource, Holder, Drawn):
         problems = undo(scope._held_members())
         if problems:
             raise TeardownError("the network could not be taken back whole", problems)
-        self._close(scope)
+        scope._close()
 
     def _remove(self, teardown: Teardown) -> None:
         """All that there is to remove are its members."""
@@ -195,11 +195,7 @@ class Network(Resource, Holder, Drawn):
         super()._removed()
         scope, self._scope = self._scope, None
         if scope is not None and not scope._held:
-            self._close(scope)
-
-    def _close(self, scope: Scope) -> None:
-        scope._state = "closed"
-        scope._let_go()
+            scope._close()
 
     def _members(self) -> list[Owned]:
         return [self, *self._held_members()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netkit._lifecycle import Leaves
 from netkit._topology.formats import Formats
 from netkit._topology.layout import Layout
 from netkit._topology.rules import Rules
@@ -10,12 +11,10 @@ from netkit.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from netkit._topology.network import Network
 
 
-class Topology(Rules, Shapes, Formats):
+class Topology(Rules, Shapes, Formats, Leaves):
     """A network as a plan of plain values: namespaces, bridges, the links between them, routes, NAT.
 
     Writing a plan needs no kernel and no privilege. ``with topology as net:`` builds it and takes it down;
@@ -72,33 +71,13 @@ class Topology(Rules, Shapes, Formats):
     def __enter__(self) -> Network:
         if self._entered is not None:
             raise StateError(f"{self!r} is built in a `with` already: topology.create() builds another one")
-        self._entered = self.create()
-        return self._entered
+        network = self._entered = self.create()
+        return network
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def _leave(self, problem: BaseException | None) -> None:
         network, self._entered = self._entered, None
-        if network is None:
-            return
-        try:
-            network.__exit__(kind, problem, traceback)
-        except Exception:
-            raise
-        except BaseException:  # an interrupt, perhaps before its first line
-            network.__exit__(kind, problem, traceback)
-            raise
+        if network is not None:
+            network._leave(problem)
 
     async def __aenter__(self) -> Network:
         return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, problem, traceback)

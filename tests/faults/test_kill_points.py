@@ -7,11 +7,18 @@ directory, journal, mounts, and no process is left.
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from tests.faults.conftest import SOAK
+from tests.harness import processes
+from tests.harness.patience import PATIENCE
 from tests.harness.sweep import Sweep, sweep
 from tests.harness.syscall_stops import cannot_stop
 from tests.harness.tools import needs
@@ -51,6 +58,30 @@ def test_F01_killed_with_its_guard_gc_removes_the_rest(
     found = sweep("whole", seed, most=None if soak else 24, everybody=True)
     check("Killed with all its helpers, then netkit gc", found, soak, count)
     assert soak or found.points >= 20
+
+
+def test_a_sweep_that_is_killed_leaves_no_program() -> None:
+    """What kills runs as a program of its own, which waits for the next call of its child."""
+    code = "from tests.harness.sweep import sweep; sweep('whole', 1)"
+    left: list[int] = []
+    # In a session of its own, or the kernel would let those go on that are stopped here (_exit(2)).
+    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as sweeping:
+        try:
+            until = time.monotonic() + 30 * PATIENCE
+            while len(left) < 4 and time.monotonic() < until:
+                left = sorted(processes.descendants(sweeping.pid))
+            assert len(left) >= 4  # two programs with a child each
+            programs = processes.children_of(sweeping.pid)
+            for pid in set(left) - programs:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)  # no call comes
+        finally:
+            sweeping.kill()
+    until = time.monotonic() + 10 * PATIENCE
+    lines = [line for pid in left if (line := processes.wait(pid, until))]
+    for pid in left if lines else []:
+        os.kill(pid, signal.SIGKILL)
+    assert lines == []
 
 
 def check(item: str, found: Sweep, soak: bool, count: Callable[..., None]) -> None:

@@ -154,6 +154,7 @@ def main() -> None:
     import tests.harness.networks as networks
 
     be_subreaper()
+    processes.end_with_parent()
     scenario: Callable[[], object] = getattr(networks, asked.scenario)
     networks.prepare()
     fresh = state()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import select
+import signal
 import time
 from pathlib import Path
 
 from netkit._system import broker
 from tests.harness.patience import PATIENCE
+
+_PR_SET_PDEATHSIG = 1
 
 
 def leftovers(mark: str, *, except_for: set[int], grace: float) -> list[str]:
@@ -33,6 +38,29 @@ def descendants(ancestor: int) -> set[int]:
         wanted = {pid for pid, parent in parents.items() if parent in wanted}
         found |= wanted
     return found
+
+
+def end_with_parent() -> None:
+    """From now on this program, and all that came out of it, is killed when who has started it ends.
+
+    That is the thread that has: the harness's threads wait for their programs.
+    """
+
+    def end(*_: object) -> None:
+        while left := descendants(os.getpid()):
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, end)
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def children_of(parent: int) -> set[int]:
+    """The living children of a process."""
+    return {pid for pid in _pids() if _parent(pid) == parent}
 
 
 def children() -> dict[int, str]:

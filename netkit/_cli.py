@@ -1,7 +1,7 @@
-"""The command `netkit`: demo, doctor, gc and unshare.
+"""The command `netkit`: demo, doctor, show, up, down, exec, gc and unshare.
 
-Exit status: 0 all right, 1 something failed, 2 wrong usage, 130 ended by Ctrl-C; after `unshare` that of
-its command, 126 when that may not be run and 127 when there is none such, as of a shell.
+Exit status: 0 all right, 1 something failed, 2 wrong usage, 130 ended by Ctrl-C; after `exec` and `unshare`
+that of their command, 126 when that may not be run and 127 when there is none such, as of a shell.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
-    from collections.abc import Sequence
+    from argparse import ArgumentParser, Namespace, _SubParsersAction
+    from collections.abc import Callable, Sequence
 
     from netkit._gc import Leftover
 
-OK, FAILED, NOT_RUNNABLE, NOT_FOUND, INTERRUPTED = 0, 1, 126, 127, 130
+    _Commands = _SubParsersAction[ArgumentParser]
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
 
 _DEMO = """\
 Play five scenes with real packets: two namespaces joined by a veth; a bridge with an uplink; routes;
@@ -35,6 +37,30 @@ by their alias, and names in /run/netns by leading nowhere. What is not what was
 living program, is left alone, and said so. Nothing else is looked at. Removing takes root; without it is told
 what is seen, and of what was made without root nothing is ever left."""
 
+_SHOW = """\
+Draw the network: this process's namespace (`here`) and those of `ip netns list`, or the ones named, with
+their links, addresses, default and other routes, NAT rules, and the veths between them. Everything is
+only read. NAME may also be a path, or the number of a process.
+
+    netkit show
+    netkit show box1 box2 --html network.html"""
+
+_UP = """\
+Build the network that a file describes (JSON, TOML or YAML, see the documentation of Topology) and leave
+it: its namespaces are those of `ip netns`, by their names in the plan, and everything else is in them.
+All of it is made, or nothing. `netkit down` takes it down again. Without root nothing outlives a command:
+`netkit unshare -- sh` gives a shell in which it works."""
+
+_DOWN = """\
+Take down what `netkit up` made, by the name it has or by its file; without either, if only one is up.
+A namespace that somebody has put in the place of one of these is left alone, and said so."""
+
+_EXEC = """\
+Run a program in a namespace, as `ip netns exec` does. The program takes the place of this one: its exit
+status, its signals and the terminal are its own. NAMESPACE may also be a path, or the number of a process.
+
+    netkit exec box1 -- ping -c 1 10.0.0.1"""
+
 _UNSHARE = """\
 Run a program in namespaces of its own: network, mounts, and for who is not root a user namespace in which
 he is. lo is up; /run is empty but for /run/netns, so that names and the xtables lock are its own, too. The
@@ -49,69 +75,98 @@ process from outside; files are those of the machine, and files of root's stay r
 
 def parser() -> ArgumentParser:
     """What the command line is made of."""
-    from argparse import ArgumentParser, RawDescriptionHelpFormatter
+    from argparse import ArgumentParser
 
     import netkit
 
-    form = RawDescriptionHelpFormatter
     top = ArgumentParser(
         prog="netkit", description="Linux virtual networking as Python objects.", allow_abbrev=False
     )
     top.add_argument("--version", action="version", version=f"netkit {netkit.__version__}")
     commands = top.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    demo = commands.add_parser(
-        "demo",
-        help="a container network in five scenes, with real packets",
-        description=_DEMO,
-        formatter_class=form,
+    _add_looks(commands)
+    _add_changes(commands)
+    _add_programs(commands)
+    return top
+
+
+def _add(
+    commands: _Commands,
+    name: str,
+    run: Callable[[Namespace], int],
+    help: str,
+    description: str,
+    usage: str | None = None,
+) -> ArgumentParser:
+    from argparse import RawDescriptionHelpFormatter
+
+    added = commands.add_parser(
+        name,
+        help=help,
+        description=description,
+        usage=usage,
+        formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    added.set_defaults(run=run)
+    return added
+
+
+def _json(command: ArgumentParser, what: str = "one JSON object instead of text") -> None:
+    command.add_argument("--json", action="store_true", help=what)
+
+
+def _add_looks(commands: _Commands) -> None:
+    demo = _add(commands, "demo", _demo, "a container network in five scenes, with real packets", _DEMO)
     demo.add_argument(
         "--backend",
         choices=("nftables", "iptables"),
         default="nftables",
         help="who does the NAT of scenes 4 and 5 (default: %(default)s)",
     )
-    demo.set_defaults(run=_demo)
-    doctor = commands.add_parser(
-        "doctor",
-        help="what this machine can do, and what is missing",
-        description=_DOCTOR,
-        formatter_class=form,
-        allow_abbrev=False,
+    _json(_add(commands, "doctor", _doctor, "what this machine can do, and what is missing", _DOCTOR))
+    show = _add(commands, "show", _show, "draw the network of this machine", _SHOW)
+    show.add_argument("names", nargs="*", metavar="NAME", help="only these namespaces; `here` is this one")
+    _json(show)
+    show.add_argument(
+        "--html", metavar="FILE", help="also write a page that needs nothing else; - for stdout"
     )
-    doctor.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    doctor.set_defaults(run=_doctor)
-    gc = commands.add_parser(
-        "gc",
-        help="remove what killed programs have left",
-        description=_GC,
-        formatter_class=form,
-        allow_abbrev=False,
-    )
+
+
+def _add_changes(commands: _Commands) -> None:
+    up = _add(commands, "up", _up, "build the network of a file and leave it", _UP)
+    up.add_argument("file", metavar="FILE", help="the plan: .json, .toml, .yaml or .yml")
+    up.add_argument("--name", help="what to call it (default: the file's name without its ending)")
+    _json(up)
+    down = _add(commands, "down", _down, "take down what `up` made", _DOWN)
+    down.add_argument("what", nargs="?", metavar="NAME|FILE", help="which one")
+    _json(down)
+    gc = _add(commands, "gc", _gc, "remove what killed programs have left", _GC)
     gc.add_argument("--dry-run", action="store_true", help="only say what would be removed")
-    gc.add_argument("--json", action="store_true", help="a JSON list instead of text")
-    gc.set_defaults(run=_gc)
-    unshare = commands.add_parser(
-        "unshare",
-        help="run a program in namespaces of its own, where it is root",
-        usage="netkit unshare [-h] -- COMMAND [ARGUMENT ...]",
-        description=_UNSHARE,
-        formatter_class=form,
-        allow_abbrev=False,
-    )
-    unshare.add_argument(
-        "words", nargs="+", metavar="COMMAND", help="the program, and after it its arguments"
-    )
-    unshare.set_defaults(run=_unshare)
-    return top
+    _json(gc, "a JSON list instead of text")
+
+
+def _add_programs(commands: _Commands) -> None:
+    usage = "netkit exec [-h] NAMESPACE -- COMMAND [ARGUMENT ...]"
+    execute = _add(commands, "exec", _exec, "run a program in a namespace", _EXEC, usage)
+    execute.add_argument("namespace", metavar="NAMESPACE", help="its name in /run/netns")
+    usage = "netkit unshare [-h] -- COMMAND [ARGUMENT ...]"
+    what = "run a program in namespaces of its own, where it is root"
+    unshare = _add(commands, "unshare", _unshare, what, _UNSHARE, usage)
+    for each in (execute, unshare):
+        each.add_argument(
+            "words", nargs="+", metavar="COMMAND", help="the program, and after it its arguments"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. Wrong usage raises SystemExit(2), as argparse does."""
     from netkit.errors import NetkitError
 
-    chosen = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else [*argv]
+    chosen = parser().parse_args(words)
+    if "--" in words and hasattr(chosen, "words"):  # argparse takes a second one away, which is the program's
+        chosen.words = words[words.index("--") + 1 :]
     try:
         status: int = chosen.run(chosen)
         sys.stdout.flush()
@@ -175,23 +230,56 @@ def _told(each: Leftover) -> str:
     return f"{each.outcome}: {each.what}{owner}{reason}"
 
 
-def _unshare(chosen: Namespace) -> int:
-    import shutil
+def _show(chosen: Namespace) -> int:
+    from netkit._commands.show import show
 
-    from netkit._system.signals import restore_ignored
+    show(chosen.names, chosen.json, chosen.html)
+    return OK
+
+
+def _up(chosen: Namespace) -> int:
+    from netkit._commands.lasting import up
+
+    record = up(chosen.file, chosen.name)
+    if chosen.json:
+        _print_json({"name": record.name, "namespaces": list(record.namespaces)})
+    else:
+        print(f"{record.name} is up: namespaces {', '.join(record.namespaces)}")
+    return OK
+
+
+def _down(chosen: Namespace) -> int:
+    from netkit._commands.lasting import down
+
+    record, left = down(chosen.what)
+    if chosen.json:
+        _print_json({"name": record.name, "namespaces": list(record.namespaces), "left alone": left})
+        return OK
+    for each in left:
+        print(each)
+    print(f"{record.name} is down")
+    return OK
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    print(json.dumps(value))
+
+
+def _exec(chosen: Namespace) -> int:
+    from netkit._commands.enter import enter
+
+    return enter(chosen.namespace, chosen.words)
+
+
+def _unshare(chosen: Namespace) -> int:
+    from netkit._commands.enter import runnable, take_place
     from netkit._system.user_namespace import isolate
 
     words: list[str] = chosen.words
-    program = words[0]
-    path = shutil.which(program)
-    if path is None:
-        found = os.path.exists(program) and "/" in program
-        print(f"netkit: {program}: {'it may not be run' if found else 'no such program'}", file=sys.stderr)
-        return NOT_RUNNABLE if found else NOT_FOUND
+    path = runnable(words[0])
+    if isinstance(path, int):
+        return path
     isolate()
-    restore_ignored()
-    try:
-        os.execv(path, words)
-    except OSError as problem:
-        print(f"netkit: {path}: {problem.strerror}", file=sys.stderr)
-        return NOT_RUNNABLE
+    return take_place(path, words)

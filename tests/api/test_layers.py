@@ -21,7 +21,7 @@ LAYERS = {
     "_registration _known _outside _shutdown _connecting",
     4: "_gc _topology _snapshot _snapshot_values _snapshot_answers _snapshot_nat _display _diagnostics",
     5: "__init__",
-    6: "_cli _demo __main__ testing _testing lowlevel _pytest_plugin _fixtures",
+    6: "_cli _commands _demo __main__ testing _testing lowlevel _pytest_plugin _fixtures",
 }
 LEVEL = {name: level for level, names in LAYERS.items() for name in names.split()}
 

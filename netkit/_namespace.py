@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from netkit._conntrack import Connections
     from netkit._lifecycle.steps import Steps
+    from netkit._nat.view import NatRules
     from netkit._neighbour import Neighbours
     from netkit._route import RouteTable
     from netkit._rule import Rules
@@ -264,6 +265,13 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
         from netkit._netlink.longtail import open_iproute
 
         return open_iproute(self._live_runtime().open_socket)
+
+    @property
+    def nat(self) -> NatRules:
+        """The NAT rules, whoever made them: iterate, ``.verify()``, ``.ensure()``, ``.watch()``."""
+        from netkit._nat.view import NatRules
+
+        return NatRules(self)
 
     @property
     def conntrack(self) -> Connections:

@@ -13,12 +13,13 @@ from dataclasses import dataclass, fields
 from struct import error as struct_error
 from typing import TYPE_CHECKING
 
+from netkit._nat.reading import own_rules
 from netkit._netlink.neighbour import NDMSG
 from netkit._netlink.transport import NETLINK_ROUTE, subscribe
 from netkit._netlink.wire import messages
 from netkit._shown import Drawn
 from netkit._snapshot_answers import Answers
-from netkit._snapshot_nat import NatState, own_rules, read_nat
+from netkit._snapshot_nat import NatState, read_nat
 from netkit._snapshot_values import InterfaceAddress, LinkState
 from netkit._spec import numbers
 from netkit._spec.neighbours import STATES, Neighbour
@@ -28,7 +29,7 @@ from netkit.errors import AccessError, ProtocolError
 
 if TYPE_CHECKING:
     from netkit._namespace import Namespace
-    from netkit._nat.rule import NatRule
+    from netkit._nat.reading import Own
     from netkit._netlink.transport import Transport
     from netkit._runtime import Runtime
 
@@ -168,7 +169,7 @@ def take_snapshot(netns: Namespace, nat: bool) -> Snapshot:
     return _take(netns, own_rules() if numbers.boolean(nat, "nat") else None)
 
 
-def _take(netns: Namespace, rules: Mapping[Runtime, Sequence[NatRule]] | None) -> Snapshot:
+def _take(netns: Namespace, rules: Mapping[Runtime, Sequence[Own]] | None) -> Snapshot:
     """``rules`` are this process's own; None: none are read."""
     runtime = netns._live_runtime()
     own = () if rules is None else rules.get(runtime, ())
@@ -186,7 +187,7 @@ def _take(netns: Namespace, rules: Mapping[Runtime, Sequence[NatRule]] | None) -
         monitor.close()
 
 
-def _read_nat(runtime: Runtime, own: Sequence[NatRule]) -> tuple[NatState, ...]:
+def _read_nat(runtime: Runtime, own: Sequence[Own]) -> tuple[NatState, ...]:
     try:
         return read_nat(runtime, own)
     except AccessError as refusal:

@@ -11,13 +11,14 @@ from netkit._display.model import Box, End, Wire, worse
 from netkit._known import find_by_nsid, nsid_in
 from netkit._lifecycle.resource import PHRASE
 from netkit._link import link_by_index
+from netkit._nat.reading import own_rules
 from netkit._snapshot_answers import Answers
-from netkit._snapshot_nat import NatState, own_rules, read_nat
+from netkit._snapshot_nat import NatState, read_nat
 from netkit.errors import KernelError, NetkitError
 
 if TYPE_CHECKING:
     from netkit._namespace import Namespace
-    from netkit._nat.rule import NatRule
+    from netkit._nat.reading import Own
     from netkit._runtime import Runtime
     from netkit._snapshot_values import InterfaceAddress, LinkState
     from netkit._spec.routes import Route
@@ -81,7 +82,7 @@ def _place(
     key: str,
     name: str,
     netns: Namespace,
-    rules: Mapping[Runtime, Sequence[NatRule]],
+    rules: Mapping[Runtime, Sequence[Own]],
     only: Mapping[tuple[int, int], frozenset[int]],
 ) -> _Place | Box:
     runtime = netns._runtime_or_none()
@@ -105,7 +106,7 @@ def _of_interest(seen: Seen, indexes: frozenset[int]) -> list[str]:
     return [*[each.name for each in chosen], *[each for each in ways_out if each]]
 
 
-def _nat(runtime: Runtime, own: Sequence[NatRule]) -> tuple[NatState, ...]:
+def _nat(runtime: Runtime, own: Sequence[Own]) -> tuple[NatState, ...]:
     try:
         return read_nat(runtime, own)
     except KernelError:

@@ -43,6 +43,7 @@ class Nftables:
         from netkit._nat.nftables import NftablesBackend
 
         self._rules = NftablesBackend(runtime.netfilter)
+        self.table = self._rules.table
 
     def add(self, specs: Sequence[Spec]) -> list[Any]:
         """Add in one atomic batch."""

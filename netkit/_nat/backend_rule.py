@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import groupby
+from weakref import WeakSet
 
 from netkit._known import require_namespace
 from netkit._lifecycle import NAT, Resource, Teardown, Undo
@@ -42,6 +43,9 @@ class NatCounters(tuple[int, int]):
         return f"<{self[0]} packets, {self[1]} bytes>"
 
 
+# What this process has detached, and still has an object for: `ns.nat.verify` looks after it as well.
+detached: WeakSet[Resource] = WeakSet()
+
 _EXPECTED = 16  # sockets that another process opens meanwhile
 
 
@@ -49,6 +53,7 @@ class BackendRule(Resource, Shown):
     """The rules of one spec: added, found and removed by a backend."""
 
     _stage = NAT
+    _leaving = False  # from when it is being removed: whoever looks after rules leaves it alone
 
     def __init__(self, ns: Namespace, spec: Spec, backend: str | None = None) -> None:
         super().__init__()
@@ -78,7 +83,7 @@ class BackendRule(Resource, Shown):
     # -- lifecycle ----------------------------------------------------------------
 
     def _create(self, undo: Undo) -> None:
-        self._runtime = self._netns._live_runtime()
+        self._runtime, self._leaving = self._netns._live_runtime(), False
         with deferred_signals():  # what was added is known by the token alone
             self._backend, (self._token,) = add_rules(self._runtime, self._wanted, [self._spec])
             undo.add(partial(self._backend.remove, self._token))
@@ -103,6 +108,7 @@ class BackendRule(Resource, Shown):
                 backend, tokens = add_rules(runtime, wanted, [rule._spec for rule in run])
                 for rule, token in zip(run, tokens, strict=True):
                     rule._runtime, rule._backend, rule._token = runtime, backend, token
+                    rule._leaving = False
                     rule._made()
             progress(len(run))
 
@@ -110,7 +116,7 @@ class BackendRule(Resource, Shown):
         return (self._runtime,)
 
     def _remove(self, teardown: Teardown) -> None:
-        runtime = self._runtime
+        self._leaving, runtime = True, self._runtime
         if (
             self._backend is not None
             and runtime is not None
@@ -128,6 +134,7 @@ class BackendRule(Resource, Shown):
 
     def _detach(self) -> None:
         self._token = self._live_backend().detach(self._token)
+        detached.add(self)
 
     def _find(self) -> None:
         """Such a rule that was detached, taken over at once: others may want it, and there may be several."""
@@ -137,6 +144,15 @@ class BackendRule(Resource, Shown):
 
     def _adopt(self) -> None:
         self._token = self._live_backend().adopt(self._token)
+
+    def _restore(self) -> None:
+        """Put back what somebody has removed; what is detached goes back to where it was."""
+        backend = self._live_backend()
+        with deferred_signals():
+            backend.remove(self._token)  # of several rules, some may be there
+            (self._token,) = backend.add([self._spec])
+            if self._state == "borrowed":
+                self._token = backend.detach(self._token)
 
     def _live_backend(self) -> Backend:
         if self._backend is None:

@@ -8,7 +8,7 @@ from functools import partial
 from netkit._known import require_namespace
 from netkit._lifecycle import NAT, Resource, Teardown, Undo
 from netkit._nat.backend import Iptables, named
-from netkit._nat.backend_rule import BackendRule
+from netkit._nat.backend_rule import BackendRule, detached
 from netkit._nat.forward_compile import forward_expressions, forward_iptables
 from netkit._nat.forward_gates import closed_gates
 from netkit._nat.iptables_noted import NotedRules
@@ -51,6 +51,7 @@ class OpenedForward(Resource):
     """
 
     _stage = NAT
+    _leaving = False  # from when it is being removed: whoever looks after rules leaves it alone
 
     def __init__(self, ns: Namespace, spec: ForwardSpec) -> None:
         super().__init__()
@@ -70,13 +71,17 @@ class OpenedForward(Resource):
     def _create(self, undo: Undo) -> None:
         with deferred_signals():
             runtime = self._runtime = self._netns._live_runtime()
+            self._leaving = False
             self._mark = new_mark()
             undo.add(partial(self._close, runtime))
-            for gate in closed_gates(runtime, self._versions()):
-                if gate.backend == "nftables":
-                    self._open_nftables(runtime, gate)
-                else:
-                    self._open_iptables(runtime, gate)
+            self._open(runtime)
+
+    def _open(self, runtime: Runtime) -> None:
+        for gate in closed_gates(runtime, self._versions()):
+            if gate.backend == "nftables":
+                self._open_nftables(runtime, gate)
+            else:
+                self._open_iptables(runtime, gate)
 
     def _versions(self) -> set[int]:
         families = {line.family for line in self._spec.lines}
@@ -130,7 +135,7 @@ class OpenedForward(Resource):
         return (self._runtime,)
 
     def _remove(self, teardown: Teardown) -> None:
-        runtime = self._runtime
+        self._leaving, runtime = True, self._runtime
         if runtime is not None and runtime.fd >= 0 and runtime not in teardown.doomed:
             self._close(runtime)
 
@@ -154,6 +159,7 @@ class OpenedForward(Resource):
 
     def _detach(self) -> None:
         self._forget()
+        detached.add(self)
 
     def _find(self) -> None:
         """The same accepts that a process has left, by what they say; taken over at once."""
@@ -201,6 +207,16 @@ class OpenedForward(Resource):
                         note(MARKED, runtime.place, gate.family, gate.table, gate.chain, self._mark)
                     )
             self._legacy.note(runtime.place, None)
+
+    def _restore(self) -> None:
+        """Put back what somebody has removed, also into a chain that was made anew."""
+        runtime = self._live()
+        with deferred_signals():
+            self._close(runtime)
+            self._opened, self._legacy = [], NotedRules()
+            self._open(runtime)
+            if self._state == "borrowed":
+                self._forget()
 
     def _live(self) -> Runtime:
         if self._runtime is None:

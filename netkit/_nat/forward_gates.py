@@ -116,12 +116,15 @@ def _legacy_words(worker: IptablesWorker, family: int) -> str:
     return "its last rule drops" if drops else ""
 
 
-def legacy_tables(runtime: Runtime, family: int) -> list[str]:
-    """The tables of iptables-legacy that somebody has used here; to look makes none."""
+def legacy_tables(runtime: Runtime, family: int, *, thorough: bool = False) -> list[str]:
+    """The tables of iptables-legacy that somebody has used here; to look makes none.
+
+    Without root that takes a process, which only what is ``thorough`` does in a namespace of ours.
+    """
     path = f"/proc/thread-self/net/{_NAMES[family]}"
     if runtime.opener.guarded:
         return runtime.inside(lambda: _lines(path))
-    return [] if runtime.ours else runtime.fresh(_lines, path)
+    return [] if runtime.ours and not thorough else runtime.fresh(_lines, path)
 
 
 def _lines(path: str) -> list[str]:

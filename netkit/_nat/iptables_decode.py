@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from netkit._nat import iptables_entry as entry
 from netkit._nat import iptables_layout as layout
 from netkit._nat.iptables_matches import read_match
+from netkit._nat.iptables_rules import match_words, target_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,3 +154,23 @@ def _read_target(name: str, revision: int, data: bytes, rule: Rule) -> None:
         rule["to_ports"] = _range_text(ports, "-")
         if flags & layout.PROTO_OFFSET:
             rule["to_ports"] += f"/{int.from_bytes(base, 'big')}"
+
+
+def extension_words(family: int, name: str, revision: int, data: bytes, *, is_target: bool) -> str:
+    """A match or target of iptables inside a rule of nf_tables, as ``iptables -S`` has its options.
+
+    Of what netkit does not know, its name alone.
+    """
+    rule: Rule = {"family": family, "table": "", "chain": "", "position": "append", "target": name}
+    try:
+        if is_target:
+            _read_target(name, revision, data.ljust(layout.RANGE2.size, b"\0"), rule)
+            return " ".join([name, *target_words(rule)]).rstrip()
+        if name in _MATCHES:
+            _MATCHES[name](name, data, rule)
+        else:
+            read_match(name, revision, data, rule)
+    except (ValueError, struct.error, KeyError, UnicodeDecodeError):
+        return name
+    words = match_words(rule)
+    return " ".join(words[1:] if words[:1] == ["-m"] else words) or name

@@ -160,7 +160,7 @@ def _target_ports(spec: NatSpec) -> str:
 
 def rule_text(rule: Rule) -> str:
     """The rule as ``iptables-legacy -S`` prints it: ``-A POSTROUTING -s 172.18.0.0/24 -j MASQUERADE``."""
-    return " ".join(["-A", rule["chain"], *match_words(rule), "-j", rule["target"], *_target_words(rule)])
+    return " ".join(["-A", rule["chain"], *match_words(rule), "-j", rule["target"], *target_words(rule)])
 
 
 def command_text(rule: Rule) -> str:
@@ -247,7 +247,8 @@ def _words(option: str, text: str) -> list[str]:
     return ["!", option, text[1:]] if text.startswith("!") else [option, text]
 
 
-def _target_words(rule: Rule) -> list[str]:
+def target_words(rule: Rule) -> list[str]:
+    """The options of the target."""
     to, ports = rule.get("to", ""), rule.get("to_ports", "")
     flags = rule.get("flags", "").split()
     if rule["target"] in ("MASQUERADE", "REDIRECT"):

@@ -7,7 +7,7 @@ from functools import partial
 from netkit._known import require_namespace
 from netkit._lifecycle import NAT, Holder, Resource, Teardown, Undo
 from netkit._nat.backend import check_name
-from netkit._nat.backend_rule import NatCounters
+from netkit._nat.backend_rule import NatCounters, detached
 from netkit._nat.forward import adopt_or_create
 from netkit._nat.publish_backends import add_part, books_of, first_usable
 from netkit._nat.publish_devices import Hairpin, addresses_of, connected, is_ours, ports_of
@@ -63,6 +63,7 @@ class PortMapping(Resource, Holder, Shown):
     """
 
     _stage = NAT
+    _leaving = False  # from when it is being removed: whoever looks after rules leaves it alone
 
     def __init__(
         self,
@@ -126,6 +127,7 @@ class PortMapping(Resource, Holder, Shown):
     def _create(self, undo: Undo) -> None:
         with deferred_signals():
             runtime = self._runtime = self._netns._live_runtime()
+            self._leaving = False
             addresses = addresses_of(runtime)
             self._specs = self._asked.found(addresses, self._netns._called())
             where = self._connections(addresses)
@@ -211,7 +213,7 @@ class PortMapping(Resource, Holder, Shown):
         return (self._runtime,)
 
     def _remove(self, teardown: Teardown) -> None:
-        runtime, part = self._runtime, self._part
+        self._leaving, runtime, part = True, self._runtime, self._part
         self._held_ports.let_go()
         if runtime is None or part is None or runtime.fd < 0 or runtime in teardown.doomed:
             return
@@ -235,6 +237,7 @@ class PortMapping(Resource, Holder, Shown):
     def _detach(self) -> None:
         books = self._live_books()
         books.detach(self._live_part())
+        detached.add(self)
         self._where = books.plain
         self._held_ports.leave()
         while self._hairpins:
@@ -278,6 +281,17 @@ class PortMapping(Resource, Holder, Shown):
             if is_ours(runtime, runtime.index_of(name)):
                 self._netns.sysctl[key] = 0
                 self._override(Undo(), key)
+
+    def _restore(self) -> None:
+        """Put back what somebody has removed; what is detached goes back to where it was."""
+        books, part = self._live_books(), self._live_part()
+        if self._where == books.where:
+            books.restore()
+            return
+        with deferred_signals():
+            if not books.exists(part, books.where):
+                books.add(part)
+            books.detach(part)
 
     def _adopt_opened(self) -> None:
         if self._opens:

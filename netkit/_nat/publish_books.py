@@ -184,6 +184,12 @@ class Books:
                     self.learn(part)
         self._stale = False
 
+    def restore(self) -> None:
+        """Make it what it should be, for somebody else has changed it."""
+        with self._lock:
+            self._stale = True
+            self._settle()
+
     def _learning(self, parts: list[Part]) -> Iterator[Any]:
         """What adds them one after the other."""
         for part in parts:

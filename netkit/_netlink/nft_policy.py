@@ -119,6 +119,11 @@ EXPRESSION_POLICIES: dict[str, Policy] = {
         2: Attribute("NFTA_MATCH_REV", be32),
         3: Attribute("NFTA_MATCH_INFO", binary),
     },
+    "target": {
+        1: Attribute("NFTA_TARGET_NAME", text),
+        2: Attribute("NFTA_TARGET_REV", be32),
+        3: Attribute("NFTA_TARGET_INFO", binary),
+    },
     "numgen": {
         1: Attribute("NFTA_NG_DREG", be32),
         2: Attribute("NFTA_NG_MODULUS", be32),

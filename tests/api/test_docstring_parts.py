@@ -18,11 +18,11 @@ import netkit
 OBJECTS = """
     Namespace Link VethPair Bridge RouteTable NatRule PortMapping Outside _links.Links _address.Addresses
     _altnames.AlternativeNames _neighbour.Neighbours _rule.Rules _sysctl.Sysctls _fdb.ForwardingDatabase
-    _conntrack.Connections
+    _conntrack.Connections _nat.view.NatRules
 """.split()
 VALUES = """
     Route Rule Neighbour NextHop FdbEntry NatSpec BridgeInfo PortInfo LinkInfo LinkStats PingResult
-    _conntrack.Connection
+    _conntrack.Connection _spec.nat_entry.NatEntry
 """.split()
 
 

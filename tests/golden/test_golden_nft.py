@@ -14,11 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netkit._nat.nftables_compile import CHAINS, compiled
+from netkit._nat.nftables_text import rule_words
 from netkit._netlink import nft
 from netkit._netlink.nft import NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
 from netkit._netlink.socket import NetlinkSocket
 from netkit._netlink.transport import NETLINK_NETFILTER
 from netkit._spec.nat import NatSpec, dnat, masquerade, redirect, snat
+from netkit.errors import ProtocolError
 
 pytestmark = [
     pytest.mark.kernel,
@@ -392,3 +394,20 @@ def test_nft_reads_back_what_netkit_wrote(netfilter: NetlinkSocket, chosen: list
             run_nft("delete", "table", "inet", "theirs")
     finally:
         netfilter.transact(nft.transaction([nft.delete_table(NFPROTO_INET, "ours")]))
+
+
+@pytest.mark.parametrize(("spec", "text"), RULES, ids=[text for _, text in RULES])
+def test_a_rule_is_told_as_nft_prints_it(netfilter: NetlinkSocket, spec: NatSpec, text: str) -> None:
+    add_with_netkit(netfilter, "ours", [spec])
+    (rule,) = nft.parse_rules(netfilter.dump(nft.dump_rules(NFPROTO_INET, "ours")))
+    assert rule_words(rule) == re.sub(r"nat ip6? ", "nat ", text)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=200)
+@given(data=st.binary(max_size=200))
+def test_any_bytes_are_told_somehow(data: bytes) -> None:
+    try:
+        assert isinstance(rule_words(nft.Rule(2, "t", "c", 1, data, b"")), str)
+    except ProtocolError:
+        pass

@@ -68,9 +68,10 @@ class AdoptedLink(Resource):
         self._group = 0
 
     def _moving(self, place: tuple[Runtime, int], target: Runtime) -> None:
-        note_link(
-            self, self._kind, self._group or 0, [(target, place[1], self._link._last_name)], [self._mac]
-        )
+        self._note_at(target, place[1], [self._mac])
+
+    def _note_at(self, runtime: Runtime, index: int, macs: list[str | None]) -> None:
+        note_link(self, self._kind, self._group or 0, [(runtime, index, self._link._last_name)], macs)
 
     def _moved(self, place: tuple[Runtime, int], netns: Namespace, index: int) -> None:
         self._netns, self._runtime = netns, netns._live_runtime()
@@ -79,7 +80,14 @@ class AdoptedLink(Resource):
         tag_survivors([(self._runtime, self._link._read())], self._group or 0)
 
     def _note_again(self) -> None:
-        self._moving((self._runtime, self._link.ifindex), self._runtime)
+        self._note_at(self._runtime, self._link.ifindex, [self._mac])
+
+    def _marking(self, place: tuple[Runtime, int], mac: str) -> None:
+        self._note_at(*place, [self._mac, mac])
+
+    def _marked(self, place: tuple[Runtime, int], mac: str) -> None:
+        self._mac = mac
+        self._settle()
 
     def _adopt(self) -> None:
         self._group = adopt_links(self, [(self._runtime, self._link._read())])

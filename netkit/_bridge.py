@@ -383,6 +383,14 @@ class Bridge(Resource, Ports, BridgeReading, Holder, Shown):
         ends = [(self._open(), self._index, self._name)]
         note_link(self, "bridge", self._group or 0, ends, [self._given_mac])
 
+    def _marking(self, place: tuple[Runtime, int], mac: str) -> None:
+        ends = [(self._open(), self._index, self._name)]
+        note_link(self, "bridge", self._group or 0, ends, [self._given_mac, mac])
+
+    def _marked(self, place: tuple[Runtime, int], mac: str) -> None:
+        self._given_mac = mac
+        self._settle()
+
     def _adopt(self) -> None:
         record = self.link._read()
         self._given_mac = record.mac

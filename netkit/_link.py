@@ -235,16 +235,20 @@ class Link(Shown):
         """
         if all(value is None for value in (mtu, mac, alias, txqlen, group)):
             raise SpecError("nothing to set: give mtu=, mac=, alias=, txqlen= or group=")
+        address = None if mac is None else parse_mac(mac)
         request = set_link(
             self._ifindex,
             mtu=None if mtu is None else numbers.mtu(mtu),
-            mac=None if mac is None else parse_mac(mac),
+            mac=address,
             alias=None if alias is None else names.alias(alias),
             txqlen=None if txqlen is None else numbers.integer(txqlen, "txqlen", 0, 2**31 - 1),
             group=None if group is None else numbers.integer(group, "group", 0, 2**32 - 1),
             operation=f"set {self._called}",
         )
-        self._change(request)
+        if address is None:
+            self._change(request)
+        else:
+            self._change_mac(request, address)
         return self
 
     def rename(self, name: str) -> Link:
@@ -342,6 +346,15 @@ class Link(Shown):
     def _read(self) -> LinkRecord:
         request = get_link(self._ifindex, operation=("read link '", self._last_name, "'"))
         return parse_link(self._runtime.route.get(request))
+
+    def _change_mac(self, request: Request, mac: str) -> None:
+        place = (self._runtime, self._ifindex)
+        owner = owner_of(place)
+        if owner is not None:
+            owner._marking(place, mac)
+        self._change(request)
+        if owner is not None:
+            owner._marked(place, mac)
 
     def _change(self, request: Request) -> None:
         self._runtime.route.request(request)

@@ -360,6 +360,16 @@ class VethPair(Resource, Shown):
         self._settle()
         tag_survivors(self._present("move"), self._group or 0)
 
+    def _marking(self, place: tuple[Runtime, int], mac: str) -> None:
+        near, far = self._near, self._far
+        macs = [near.given_mac, far.given_mac, mac]
+        note_link(self, "veth", self._group or 0, ends_of(near, far), macs)
+
+    def _marked(self, place: tuple[Runtime, int], mac: str) -> None:
+        end = self._near if (self._near.runtime, self._near.index) == place else self._far
+        end.given_mac = mac
+        self._settle()
+
     def _adopt(self) -> None:
         self._group = adopt_links(self, self._present("adopt"))
 

@@ -58,6 +58,12 @@ class Owned(Leaves):
     def _moved(self, place: tuple[Runtime, int], netns: Namespace, index: int) -> None:
         """A link of it was moved, and is undone there from now on."""
 
+    def _marking(self, place: tuple[Runtime, int], mac: str) -> None:
+        """A link of it is about to get another MAC, by which it may be known: note that, too."""
+
+    def _marked(self, place: tuple[Runtime, int], mac: str) -> None:
+        """A link of it has another MAC, and is known by that from now on."""
+
     def _check_detachable(self) -> None:
         """Raises if it cannot outlive this process: before anything is detached with it."""
 
@@ -113,7 +119,7 @@ ROOT = Holder()
 def owner_of(place: tuple[Runtime, int]) -> Owned | None:
     """What owns the link at a place, if that is of this process."""
     for member in ROOT._held_members():
-        if member._is_alive() and not isinstance(member, Holder) and place in member._places():
+        if member._is_alive() and place in member._places():
             return member
     return None
 

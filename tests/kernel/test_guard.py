@@ -33,6 +33,10 @@ BUILDS = {
     "a bridge": 'own(Bridge(host, "br-a", address="10.91.0.1/24"))',
     "several bridges": 'for n in range(9): own(Bridge(host, f"br-{n}"))',
     "a veth within the host": 'own(VethPair(host, host, name="va", peer_name="vb", address="10.91.0.1/24"))',
+    "links of another group and MAC": """
+for each in (own(Bridge(host, "br-a")), own(VethPair(host, host, name="va", peer_name="vb"))):
+    each.link.set(group=5, mac="02:00:00:00:00:77")
+each.peer.set(group=5, mac="02:00:00:00:00:78")""",
     "links that were moved here": """
 one, two = own(Namespace()), own(Namespace())
 pair = own(VethPair(one, two, name="va", peer_name="vb"))

@@ -338,6 +338,22 @@ def test_an_adopted_link_is_undone_where_it_was_moved(host: Namespace, box: Name
     assert names(host) == names(box) == ["lo"]
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_group_and_macs_of_the_users_own_do_not_make_it_a_strangers(
+    host: Namespace, box: Namespace, at_once: bool
+) -> None:
+    """Both marks by which it was known are gone then, but netkit has set the new ones itself."""
+    run_in(host, *"ip link add vx0 type vxlan id 7 dstport 4789".split())
+    with the_pair(host, box) as veth, Bridge(host, "br0") as bridge, host.links["vx0"].adopt() as adopted:
+        for n, each in enumerate((veth.link, veth.peer, bridge.link, adopted.link), 1):
+            if at_once:
+                each.set(group=5, mac=f"02:00:00:00:00:{n:02}")
+            else:
+                each.set(mac=f"02:00:00:00:00:{n:02}").set(group=5)
+        assert (veth.exists, bridge.exists, adopted.exists) == (True, True, True)
+    assert names(host) == names(box) == ["lo"]
+
+
 def test_a_refused_move_leaves_it_where_it_is(host: Namespace, box: Namespace) -> None:
     run_in(box, *"ip link add near0 type bridge".split())
     with VethPair(host, box, name="near0", peer_name="far0") as veth:

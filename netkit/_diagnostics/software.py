@@ -47,8 +47,43 @@ def _library(name: str, distribution: str, lost: str) -> Finding:
 
 
 def find_tools() -> list[Finding]:
-    """Commands that people use beside netkit, and the two that it runs."""
-    return [_tool(*tool) for tool in _TOOLS]
+    """Commands that people use beside netkit, and the two that it runs; and what `iptables -S` will show."""
+    found = [_tool(*tool) for tool in _TOOLS]
+    place = [tool[0] for tool in _TOOLS].index("iptables-legacy")
+    return [*found[: place + 1], *_iptables(), *found[place + 1 :]]
+
+
+# Which of its two programs `iptables` is, by its version, decides which rules a person sees.
+_SHOWS = {
+    "(nf_tables)": "`iptables -S` shows the nf_tables tables `ip filter` and `ip nat`, with what "
+    "open_forward=True inserts there; not netkit's own tables (`nft list ruleset` does), nor the rules of "
+    'backend="iptables" (`iptables-legacy -t nat -S` does)',
+    "(legacy)": '`iptables -S` shows the legacy tables, with the rules of backend="iptables"; nothing of '
+    "nf_tables, where netkit's rules are by default (`nft list ruleset` shows those)",
+}
+_IN_USE = "/proc/self/net/ip_tables_names"
+
+
+def _iptables() -> list[Finding]:
+    path = which("iptables")
+    if path is None:
+        return []  # that iptables-legacy is missing has been said
+    version = _version(path, "--version")
+    shows = next(
+        (words for mark, words in _SHOWS.items() if mark in version), "which rules it shows is not known"
+    )
+    both = _legacy_in_use() if "(nf_tables)" in version else ""
+    return [Finding("iptables", "yes", f"{version}: {shows}; ns.nat lists the NAT rules of all{both}")]
+
+
+def _legacy_in_use() -> str:
+    """The legacy tables that somebody has used in this namespace, beside which iptables-nft is at work."""
+    try:
+        with open(_IN_USE, encoding="ascii") as file:
+            names = ", ".join(sorted(file.read().split()))
+    except OSError:
+        return ""  # not for an ordinary user, or no ip_tables
+    return f". Legacy tables have been opened, too: {names}; packets pass both" if names else ""
 
 
 def _tool(name: str, version_flag: str, package: str, lost: str) -> Finding:

@@ -16,12 +16,14 @@ import pytest
 
 import netkit
 from netkit import Namespace
+from netkit._diagnostics import software
 from netkit._diagnostics.examination import Examination
 from netkit._diagnostics.feature import Feature
 from netkit._diagnostics.features import FEATURES
 from netkit._diagnostics.finding import FIELDS, Finding
 from netkit._diagnostics.kernel import Kernel
 from netkit._diagnostics.report import PARTS, WIDTH, report
+from netkit._diagnostics.software import find_tools
 from netkit._system import user_namespace
 from netkit.errors import AccessError, UnsupportedError
 from tests.conftest import IS_ROOT
@@ -396,3 +398,43 @@ def test_capabilities_decide_where_it_is_tried(monkeypatch: pytest.MonkeyPatch) 
 def test_no_feature_is_tried_twice() -> None:
     names = [each.name for each in FEATURES]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown", "hidden"),
+    [
+        (
+            "iptables v1.8.9 (nf_tables)",
+            "shows the nf_tables tables `ip filter` and `ip nat`",
+            "`nft list ruleset`",
+        ),
+        ("iptables v1.8.9 (legacy)", "shows the legacy tables", "nothing of nf_tables"),
+        ("iptables v1.4.7", "is not known", ""),
+    ],
+)
+def test_F59_what_iptables_will_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, shown: str, hidden: str
+) -> None:
+    program = tmp_path / "iptables"
+    program.write_text(f"#!/bin/sh\necho '{said}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (found,) = [each for each in find_tools() if each.name == "iptables"]
+    assert found.detail.startswith(f"{said}: ")
+    assert shown in found.detail
+    assert hidden in found.detail
+    assert "ns.nat lists the NAT rules of all" in found.detail
+
+
+def test_F59_legacy_tables_in_use_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "iptables"
+    program.write_text("#!/bin/sh\necho 'iptables v1.8.9 (nf_tables)'\n")
+    program.chmod(0o755)
+    (tmp_path / "names").write_text("nat\nfilter\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(software, "_IN_USE", str(tmp_path / "names"))
+    (found,) = [each for each in find_tools() if each.name == "iptables"]
+    assert found.detail.endswith("Legacy tables have been opened, too: filter, nat; packets pass both")
+    (tmp_path / "names").write_text("")
+    (found,) = [each for each in find_tools() if each.name == "iptables"]
+    assert "opened" not in found.detail

@@ -13,6 +13,8 @@ import os
 
 from netkit._system import broker, mode, user_namespace
 
+isolated = False  # this process has a mount namespace of its own, since it began
+
 
 def isolate_session() -> str | None:
     """`isolate`, or for an ordinary user see that the broker works; say why if that is not possible."""
@@ -30,11 +32,13 @@ def isolate() -> str | None:
 
     Doing it again inside is harmless: each pytest-xdist worker has its own.
     """
+    global isolated
     user, capable = os.geteuid(), user_namespace.may_make_namespaces()
     try:
         user_namespace.isolate()
     except OSError as error:
         return f"no namespaces of our own for this user: {error}"
+    isolated = True
     if not capable:
         # getpass.getuser() would say root, whose /tmp/pytest-of-root is not ours
         os.environ["LOGNAME"] = f"uid-{user}"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from netkit._system import broker
+from tests.harness import isolation
 from tests.harness.patience import PATIENCE
 
 _PR_SET_PDEATHSIG = 1
@@ -29,11 +30,11 @@ def family(mark: str) -> set[int]:
     return {pid for pid in living if _has_mark(pid, mark)} | descendants(os.getpid()) | _of_this_place()
 
 
-def descendants(ancestor: int) -> set[int]:
-    """Its living children, theirs, and so on."""
+def descendants(*ancestors: int) -> set[int]:
+    """Their living children, theirs, and so on."""
     parents = {pid: parent for pid in _pids() if (parent := _parent(pid)) is not None}
     found: set[int] = set()
-    wanted = {ancestor}
+    wanted = {*ancestors}
     while wanted:
         wanted = {pid for pid, parent in parents.items() if parent in wanted}
         found |= wanted
@@ -72,13 +73,13 @@ def children() -> dict[int, str]:
 
 
 def _of_this_place() -> set[int]:
-    """The others in this process's mount namespace, if it has its own: helpers are nobody's children."""
-    try:
-        if (own := _place("self")) == _place(1):
-            return set()
-    except OSError:
-        return set()  # an ordinary user's: it is the machine's
-    return {pid for pid in _pids() if _parent(pid) is not None and _is_at(pid, own)} - {os.getpid()}
+    """The others in this process's mount namespace, if it has its own, and their descendants: helpers are
+    nobody's children."""
+    if not isolation.isolated:
+        return set()
+    own = _place("self")
+    here = {pid for pid in _pids() if _parent(pid) is not None and _is_at(pid, own)}
+    return (here | descendants(*here)) - {os.getpid()}
 
 
 def _is_at(pid: int, own: tuple[int, int]) -> bool:

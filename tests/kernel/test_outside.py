@@ -576,14 +576,9 @@ def test_detached_it_outlives_the_process(backend: str) -> None:
         with server("0.0.0.0", 80, ns=box):
             assert echoed(None, "127.0.0.1", 8080)
         assert addresses(box, "tap0") == ["10.0.2.100/24"]
-        (program,) = [pid for pid in pids_called(backend) if "tap0" in processes.command(pid)]
+        (program,) = [pid for pid, line in helpers().items() if line.split(" ")[0].endswith(backend)]
         os.kill(program, signal.SIGKILL)
         assert gone({program}) == []
-
-
-def pids_called(program: str) -> list[int]:
-    numbers = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    return [pid for pid in numbers if processes.command(pid).split(" ")[0].endswith(program)]
 
 
 def test_adopted_again_it_ends_with_its_block(box: Namespace, backend: str) -> None:
@@ -706,7 +701,7 @@ def test_it_never_becomes_ready(box: Namespace, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(WaitTimeout, match=r"was not ready within 0\.3 s"):
         box.connect_outside()
     assert helpers() == {}
-    assert [pid for pid in pids_called("sleep") if "98765" in processes.command(pid)] == []
+    assert processes.running("sleep 98765") == set()
 
 
 def test_it_is_no_program(box: Namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

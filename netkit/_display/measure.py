@@ -84,6 +84,9 @@ def write(box: Box, most: int, rank: Callable[[Device], float] | None = None) ->
         if bridge.is_bridge:
             done.frames.append((top, y))
             y += 4
+    if not box.devices and not box.state:
+        done.labels.append(Label(PAD, y + LINE / 2, "no links but lo", "dim"))
+        y += LINE
     y = _foot(done, y, most)
     done.height = y + 6
     ends = [each.right for each in done.labels]

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from netkit import Bridge, Namespace
+from netkit._cli import main
 from netkit._commands.lasting import DIRECTORY, records
 from tests.harness import place
 
@@ -178,12 +179,15 @@ def test_a_stale_name_is_shown_as_one() -> None:
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_a_mistake_is_one_line(words: list[str], said: str, plan: Path, tmp_path: Path) -> None:
+def test_a_mistake_is_one_line(
+    words: list[str], said: str, plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     wrong = tmp_path / "wrong.json"
     wrong.write_text(json.dumps({"namespaces": {"a": {}}, "links": [{"ends": ["a", "b"]}]}))
     files = {"PLAN": str(plan), "WRONG": str(wrong)}
-    failed = netkit(*[files.get(word, word) for word in words])
-    assert (failed.returncode, failed.stdout) == (1, "")
-    assert said in failed.stderr
-    assert failed.stderr.count("\n") == 1
-    assert failed.stderr.startswith("netkit: ")
+    status = main([files.get(word, word) for word in words])
+    failed = capsys.readouterr()
+    assert (status, failed.out) == (1, "")
+    assert said in failed.err
+    assert failed.err.count("\n") == 1
+    assert failed.err.startswith("netkit: ")

@@ -93,20 +93,20 @@ def test_the_usual_shapes(plan: Topology) -> None:
     check(of_plan(plan))
 
 
-@settings(max_examples=40, deadline=None)
-@given(pictures(most=9))
+@settings(max_examples=30, deadline=None)
+@given(pictures(most=8))
 def test_anything(picture: Picture) -> None:
     check(picture)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(connected_plans())
 def test_any_topology(plan: Topology) -> None:
     check(of_plan(plan))
 
 
-@settings(max_examples=20, deadline=None)
-@given(pictures(most=6))
+@settings(max_examples=15, deadline=None)
+@given(pictures(most=5))
 @example(Picture([], []))
 def test_the_svg_is_xml_with_every_text_inside(picture: Picture) -> None:
     root = ET.fromstring(picture.to_svg())

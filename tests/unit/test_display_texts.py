@@ -16,7 +16,7 @@ from netkit._display.dot import draw as dot
 from netkit._display.mermaid import draw as mermaid
 from netkit._display.model import Box, Device
 from netkit._display.page import rendered
-from netkit._display.palette import DARK, LIGHT
+from netkit._display.palette import DARK, LIGHT, svg_style
 from netkit._display.picture import Picture
 from netkit._display.tables import Table
 from netkit._display.texts import cells, padded, printable, shortened
@@ -166,6 +166,12 @@ def test_texts_can_be_read_and_shapes_be_seen(palette: dict[str, str]) -> None:
     for shape in ("wire", "up", "no-carrier", "planned", "edge"):
         for ground in ("paper", "box", "frame"):
             assert _contrast(palette[shape], palette[ground]) >= 3, (shape, ground)
+
+
+def test_paper_is_light_whatever_is_preferred() -> None:
+    light, dark, paper = re.split(r"@media [^{]*\{|@media\([^{]*\{", svg_style())
+    assert all(colour in light and colour in paper for colour in LIGHT.values())
+    assert all(colour in dark for colour in DARK.values())
 
 
 # -- objects of a simulated kernel ------------------------------------------------------

@@ -109,10 +109,15 @@ class Additions(Block):
         if runtime.fd < 0 or runtime in teardown.doomed:
             self._leave_in_place()
             return
+        from netkit._lifecycle.protocol_mark import Look
+
         errors: list[Exception] = []
+        look = Look.at(runtime)
         for addition in self._made[::-1]:
             try:
-                runtime.route.request(addition.deletion)
+                deletion = addition.deletion
+                if look is None or look.has(deletion.kind, deletion.body):
+                    runtime.route.request(deletion)
             except NotFoundError:
                 pass  # gone already
             except Exception as problem:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from netkit._route_requests import add, addition, delete, deletion
+from netkit._route_requests import add, addition, deletion
 from netkit._runtime import Runtime
 from netkit._spec.routes import Route
 from netkit.errors import KernelError, NotFoundError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from netkit._lifecycle.protocol_mark import Look
+    from netkit._netlink.wire import Request
 
 
 class Change:
@@ -71,14 +78,17 @@ class Changes:
 
     def undo(self, runtime: Runtime) -> list[Exception]:
         """Delete what was added and put back what it replaced; returns what could not be done."""
+        from netkit._lifecycle.protocol_mark import Look
+
         errors: list[Exception] = []
+        look = Look.at(runtime)
         kept: list[Route] = []
         for change in self._made[::-1]:
             route, before = change.route, change.before
             if any(same_key(route, newer) for newer in kept):
                 continue  # what was done to this route later must be undone first
             try:
-                _undo(runtime, route, before)
+                _undo(runtime, route, before, look)
             except NotFoundError:
                 pass  # gone already
             except Exception as problem:
@@ -102,14 +112,34 @@ def _note(runtime: Runtime, route: Route, index: int | None, before: tuple[Route
     return note(MESSAGES, runtime.place, f"route {route}", *words)
 
 
-def _undo(runtime: Runtime, route: Route, before: tuple[Route, ...]) -> None:
+def _undo(runtime: Runtime, route: Route, before: tuple[Route, ...], look: Look | None) -> None:
+    request = _taken_back(runtime, route)
+    if look is not None and not _is_there(runtime, request, look, bool(before)):
+        return
     try:
         for old in before:
             add(runtime, old, addition(runtime, old, replace=True))
     except NotFoundError:
         before = ()  # its link is gone, and the old route would be gone with it
     if not before:
-        delete(runtime, route)
+        runtime.route.request(request)
+
+
+def _is_there(runtime: Runtime, request: Request, look: Look, replaced: bool) -> bool:
+    """Putting a route back replaces whatever is there, while a deletion itself names what it deletes."""
+    if not replaced:
+        return look.has(request.kind, request.body)
+    from netkit._lifecycle.presence import is_present
+
+    return is_present(runtime.route, request.kind, request.body)
+
+
+def _taken_back(runtime: Runtime, route: Route) -> Request:
+    try:
+        return deletion(runtime, route)
+    except NotFoundError:  # a device has another name by now, or is gone and the route with it
+        fields: dict[str, Any] = {name: getattr(route, name) for name in Route._fields}
+        return deletion(runtime, Route(**{**fields, "dev": None, "nexthops": ()}))
 
 
 def same_key(one: Route, other: Route) -> bool:

@@ -6,6 +6,7 @@ deleted on condition of the number; an IPv4 route without a metric, though, what
 
 from __future__ import annotations
 
+import os
 from struct import Struct, error
 from sys import byteorder
 
@@ -15,6 +16,7 @@ from netkit.errors import ProtocolError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._netlink.socket import NetlinkSocket
+    from netkit._runtime import Runtime
 
 _ADDRESS = Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
 _NEIGHBOUR = Struct("=BxxxiHBB")  # ndmsg: family, index, state, flags, type
@@ -27,13 +29,42 @@ _AF_INET = 2
 _OURS = 110  # the protocol: NETKIT_PROTOCOL of _spec/names.py
 
 
-def is_there(sock: NetlinkSocket, kind: int, body: bytes) -> bool:
+class Look:
+    """What is there, each list read once: for several deletions that are looked at together."""
+
+    def __init__(self, sock: NetlinkSocket) -> None:
+        self._sock = sock
+        self._known: dict[tuple[int, bytes], list[bytes]] = {}
+
+    @classmethod
+    def at(cls, runtime: Runtime) -> Look | None:
+        """Into a namespace that others use too; None for another, where nobody has put something of his."""
+        return cls(runtime.route) if runtime.survives else None
+
+    def has(self, kind: int, body: bytes) -> bool:
+        """As `is_there`, but that an address without a number is ours where none has any."""
+        if kind == _RTM_DELADDR and not addresses_have_numbers(os.uname().release):
+            return True
+        return is_there(self._sock, kind, body, self._known)
+
+
+def addresses_have_numbers(release: str) -> bool:
+    """Whether the kernel keeps an address's protocol: IFA_PROTO came with Linux 5.18."""
+    first, second, *_ = release.replace("-", ".").split(".")
+    return (int(first), int(second)) >= (5, 18)
+
+
+def is_there(
+    sock: NetlinkSocket, kind: int, body: bytes, known: dict[tuple[int, bytes], list[bytes]] | None = None
+) -> bool:
     """Whether what this deletion is about is there and ours; True for a deletion that asks itself.
 
-    An address has had the number since Linux 5.18: before, none is known to be ours.
+    An address has had the number since Linux 5.18: before, none is known to be ours. ``known`` are lists
+    that were read before, and keeps those that are read now.
     """
+    known = {} if known is None else known
     if kind == _RTM_DELROUTE:
-        return _is_metric_there(sock, body)
+        return _is_metric_there(sock, body, known)
     if kind not in (_RTM_DELADDR, _RTM_DELNEIGH):
         return True
     try:
@@ -46,8 +77,16 @@ def is_there(sock: NetlinkSocket, kind: int, body: bytes) -> bool:
         else _NEIGHBOUR.pack(body[0], 0, 0, 0, 0)
     )
     asked = _RTM_GETADDR if kind == _RTM_DELADDR else _RTM_GETNEIGH
-    replies = sock.dump(Request(asked, 0, header, "look for what a process has left"))
-    return (*wanted[:3], _OURS) in [_read(kind, bytes(data[a:b])) for _, data, a, b in replies]
+    return (*wanted[:3], _OURS) in [_read(kind, each) for each in _list(sock, asked, header, known)]
+
+
+def _list(
+    sock: NetlinkSocket, asked: int, header: bytes, known: dict[tuple[int, bytes], list[bytes]]
+) -> list[bytes]:
+    if (asked, header) not in known:
+        replies = sock.dump(Request(asked, 0, header, "look for what is to be removed"))
+        known[asked, header] = [bytes(data[start:end]) for _, data, start, end in replies]
+    return known[asked, header]
 
 
 def _read(kind: int, body: bytes) -> tuple[int, int, bytes, int]:
@@ -62,15 +101,14 @@ def _read(kind: int, body: bytes) -> tuple[int, int, bytes, int]:
     return 0, index, found.get(_NDA_DST, b""), _number(found.get(_NDA_PROTOCOL))
 
 
-def _is_metric_there(sock: NetlinkSocket, body: bytes) -> bool:
+def _is_metric_there(sock: NetlinkSocket, body: bytes, known: dict[tuple[int, bytes], list[bytes]]) -> bool:
     if len(body) < _ROUTE.size:
         raise ProtocolError("a deletion in a journal is too short")
     wanted = _route(body)
     if body[0] != _AF_INET or wanted[3]:
         return True
     header = _ROUTE.pack(_AF_INET, 0, 0, 0, 0, 0, 0, 0, 0) + u32(_RTA_TABLE, wanted[2])
-    replies = sock.dump(Request(_RTM_GETROUTE, 0, header, "look for a route that a process has left"))
-    return wanted in [_route(bytes(data[a:b])) for _, data, a, b in replies]
+    return wanted in [_route(each) for each in _list(sock, _RTM_GETROUTE, header, known)]
 
 
 def _route(body: bytes) -> tuple[int, bytes, int, int, int]:

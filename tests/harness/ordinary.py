@@ -16,6 +16,7 @@ import pytest
 
 from netkit._system.mode import is_rootless
 from tests.harness import counted
+from tests.harness.patience import PATIENCE
 
 NOBODY = 65534
 PYTHON = "/usr/bin/python3"
@@ -67,7 +68,7 @@ class Ordinary:
     ) -> subprocess.CompletedProcess[str]:
         """Run a program to its end."""
         with self.popen(argv, env=env) as process:
-            output, error = process.communicate(timeout=timeout)
+            output, error = process.communicate(timeout=timeout * PATIENCE)
         return subprocess.CompletedProcess(argv, process.returncode, output, error)
 
     def borrow(self, *modules: str) -> dict[str, str]:

@@ -27,6 +27,7 @@ from netkit import (
 from tests.harness import place
 from tests.harness.oracle import addresses, ip, link, nft_text, run_in
 from tests.harness.packets import bound, tcp
+from tests.harness.patience import PATIENCE
 
 SHAPES: dict[str, Callable[[], Topology]] = {
     "star": lambda: Topology.star(4),
@@ -98,8 +99,9 @@ def test_a_star_that_a_bridge_has_too_few_ports_for_is_at_two() -> None:
         assert (ports["to-lan2"], ports["to-lan"]) == ("lan", "lan2")
         # The kernel drops part of a broadcast to more than net.core.netdev_max_backlog (1000) devices, so
         # that the first answer may be lost, and comes a second later.
-        assert net["box1"].ping(net.address("box1030"), count=3).received
-        assert net["box1030"].ping(net.address("lan"), count=3).received
+        count = round(3 * PATIENCE)
+        assert net["box1"].ping(net.address("box1030"), count=count).received
+        assert net["box1030"].ping(net.address("lan"), count=count).received
         snapshots = net.snapshot()
         assert len(snapshots) == 1031
         assert snapshots["box1030"].link("eth0") is not None

@@ -102,6 +102,7 @@ class NetlinkSocket:
     def forget(self) -> None:
         """Release the descriptor at once: in a forked child the lock may be a thread's of the parent."""
         sock, self._sock = self._sock, None
+        self.missing_capability = None  # leads back to who has this: garbage that waits for the collector
         if sock is not None:
             sock.close()
 

@@ -6,6 +6,8 @@ import os
 import sys
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 CLONE_NEWNET = 0x40000000
 MNT_DETACH = 2
@@ -75,10 +77,15 @@ def load() -> None:
         _load()
 
 
+_functions: dict[str, Any] = {}
+
+
 def _call(name: str, *arguments: int | bytes | None) -> None:
     import ctypes  # milliseconds, and only persistent names need it
 
-    function = ctypes.CDLL(None, use_errno=True)[name]
+    function = _functions.get(name)
+    if function is None:  # each CDLL makes a class, which only the garbage collector frees
+        function = _functions[name] = ctypes.CDLL(None, use_errno=True)[name]
     typed = [ctypes.c_ulong(value) if isinstance(value, int) else value for value in arguments]
     if function(*typed) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -23,6 +23,7 @@ from tests.harness.storm import held, held_in_time
 
 ALLOWED_GARBAGE = {"star": 30}  # of a plan, whose interfaces know their segment, and it knows them
 MEMORY = 400  # kB: an arena of Python's is 256 (1024 from 3.13 on, which are taken when they are needed)
+BLOCKS = 200  # of Python's objects: caches
 _libc = ctypes.CDLL(None)
 
 
@@ -169,6 +170,15 @@ def _private(process: int | str) -> int:
         return sum(int(line.split()[1]) for line in file if line.startswith("Private"))
 
 
+def repeat(work: Callable[[], None], cycles: int) -> None:
+    """As often; Python's free lists, which take 2000 tuples of each length, are emptied now and then."""
+    for n in range(cycles):
+        work()
+        if n % 100 == 99:
+            gc.collect()
+    gc.collect()
+
+
 def garbage(work: Callable[[], None]) -> float:
     """Objects a cycle that only the collector frees: until it comes they add up, and leave gaps behind."""
     gc.collect()
@@ -189,22 +199,21 @@ def main() -> None:
         sys.exit(reason)
     name, cycles = sys.argv[1], int(sys.argv[2])
     work = OBJECTS[name]
-    for _ in range(max(20, cycles // 10)):
-        work()
-    gc.collect()
-    before, there, size = held_in_time(held()), kernel(), memory()
+    repeat(work, max(20, cycles // 10))
+    before, there, size, blocks = held_in_time(held()), kernel(), memory(), sys.getallocatedblocks()
     begun = time.monotonic()
-    for _ in range(cycles):
-        work()
+    repeat(work, cycles)
     seconds = time.monotonic() - begun
     grown = {what: f"{n} was {before[what]}" for what, n in held_in_time(before).items() if n > before[what]}
     grown |= {what: f"{n} was {there[what]}" for what, n in kernel_in_time(there).items() if n != there[what]}
     left = garbage(work)
     if left > ALLOWED_GARBAGE.get(name, 0):
         grown["garbage"] = f"{left} objects a cycle that wait for the collector"
-    growth = memory() - size
+    growth, more = memory() - size, sys.getallocatedblocks() - blocks
     if growth > MEMORY:
         grown["memory"] = f"{growth} kB more than {size}"
+    if more > max(BLOCKS, cycles // 10):
+        grown["blocks"] = f"{more} more than {blocks}"
     netkit.shutdown()
     print(json.dumps({"cycles": cycles, "seconds": round(seconds, 1), "grown": grown, "memory": growth}))
 

@@ -13,6 +13,7 @@ from netkit.errors import StateError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import NoReturn
 
     from netkit._lifecycle.teardown import Teardown
     from netkit._namespace import Namespace
@@ -78,6 +79,12 @@ class Owned(Leaves):
     def _members(self) -> list[Owned]:
         """This object and all that belongs to it, oldest first."""
         return [self]
+
+    def __copy__(self) -> NoReturn:
+        raise TypeError(f"{self!r} has no copies: it stands for the one thing in the kernel, and undoes it")
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        self.__copy__()
 
     def _let_go(self) -> None:
         """Leave the present holder."""

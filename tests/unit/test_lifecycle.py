@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from netkit import Bridge, Namespace, RouteTable, VethPair
+from netkit import Bridge, Namespace, RouteTable, Scope, VethPair
 from netkit._lifecycle import ROOT
 from netkit.errors import (
     ExistsError,
@@ -545,3 +546,23 @@ def test_nothing_is_owned_after_the_fake_kernel() -> None:
         Bridge(kernel.namespace(), "br0").create()
         Namespace("left").create()
     assert set(ROOT._held) == before
+
+
+@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy])
+def test_what_is_owned_has_no_copies(lab: Lab, how: Callable[[object], object]) -> None:
+    """Two objects would undo the same thing, each knowing half of what happened to it."""
+    with Scope() as scope, lab.red.rules as rules:
+        pair = scope.own(VethPair(lab.red, lab.blue, name="a", peer_name="b"))
+        for each in (
+            lab.red,
+            pair,
+            scope.own(Bridge(lab.red, "br0")),
+            scope.own(RouteTable(lab.red, 9)),
+            scope,
+            rules,
+        ):
+            with pytest.raises(TypeError, match="has no copies"):
+                how(each)
+        with pytest.raises(TypeError, match="has no copies"):
+            copy.deepcopy(pair.link)
+        assert copy.copy(pair.link) == pair.link, "a handle"

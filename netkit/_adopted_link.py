@@ -7,6 +7,7 @@ from netkit._link import Link
 from netkit._marks import adopt_links, note_link, release_links, tag_survivors
 from netkit._netlink.link import get_link, parse_link
 from netkit._runtime import Runtime
+from netkit._shown import Shown
 from netkit.errors import NotFoundError, SpecError
 
 TYPE_CHECKING = False
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from netkit._netlink.link import LinkRecord
 
 
-class AdoptedLink(Resource):
+class AdoptedLink(Resource, Shown):
     """A link that something else made, owned from now on; `Link.adopt` returns it.
 
     It has the verbs of everything that netkit creates but ``create``: `delete`, `detach`, `adopt`, ``with``,

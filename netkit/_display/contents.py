@@ -89,8 +89,8 @@ def _is_plain_loopback(device: Device) -> bool:
 
 
 def _nat_text(rule: NatState) -> str:
-    """Netkit's own in nft's words; of others' only where they stand, which `nft list ruleset` explains."""
-    return rule.rule if rule.chain is None else f"rule in {rule.chain} ({rule.backend})"
+    """In nft's words; where it stands is said of others' only."""
+    return rule.rule if rule.chain is None else f"{rule.rule} (in {rule.chain})"
 
 
 def routes_of(routes: Iterable[Route]) -> tuple[tuple[str, ...], tuple[str, ...]]:

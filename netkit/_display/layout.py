@@ -115,7 +115,7 @@ class _Part:
         pairs = [(self._layer_of[wire.near.box], self._layer_of[wire.far.box]) for wire in self._wires]
         turns = pairs.count((number, number))
         through = pairs.count((number, number + 1)) + pairs.count((number + 1, number))
-        return _GUTTER + _TRACK * min(turns, 24) + min(through, 50)
+        return _GUTTER + _TRACK * min(turns, 24) + min(1.2 * through, 80.0)
 
     def _bands(self) -> list[list[int]]:
         whole = sum([grid.width + self._gutter(number) for number, grid in enumerate(self.grids)])

@@ -160,7 +160,10 @@ class _Asker:
     def nsid(self, here: _Place, other: _Place) -> int | None:
         pair = (here.key, other.key)
         if pair not in self._known:
-            self._known[pair] = nsid_in(here.runtime, other.runtime)
+            try:
+                self._known[pair] = nsid_in(here.runtime, other.runtime)
+            except (NetkitError, OSError):  # closed just now: it is nobody's peer any more
+                self._known[pair] = None
         return self._known[pair]
 
 

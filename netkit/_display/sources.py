@@ -90,7 +90,8 @@ def of_scope(scope: Scope) -> Picture:
             only[identity] = frozenset(indexes.get(identity, ()))
     named = _distinct([(live.label(each), each) for each in namespaces])
     boxes, wires = live.read(named, only)
-    return Picture(boxes, wires, repr(scope)[1:-1])
+    note = {"open": "", "new": "This scope is not entered yet."}.get(scope._state, "This scope is closed.")
+    return Picture(boxes, wires, repr(scope)[1:-1], note)
 
 
 def _namespaces(member: Owned) -> list[Namespace]:

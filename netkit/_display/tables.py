@@ -94,6 +94,10 @@ def _link(shown: Any) -> Iterator[Table]:
     yield Table(_caption(shown), ("", ""), [row for row in rows if row[1]])
 
 
+def _adopted(shown: Any) -> Iterator[Table]:
+    return _link(shown.link)
+
+
 def _counted(packets: int, size: int) -> str:
     return f"{packets} packets, {size} bytes"
 
@@ -127,6 +131,19 @@ def _fdb(shown: Any) -> Iterator[Table]:
 
 def _altnames(shown: Any) -> Iterator[Table]:
     yield Table(_caption(shown), ("alternative name",), [[each] for each in shown])
+
+
+def _nat_rules(shown: Any) -> Iterator[Table]:
+    rows = [
+        [
+            each.rule,
+            "this process" if each.ours else each.by or "",
+            each.backend,
+            f"{each.table} {each.chain}",
+        ]
+        for each in shown
+    ]
+    yield Table(_caption(shown), ("rule", "made by", "backend", "chain"), rows)
 
 
 def _nat_rule(shown: Any) -> Iterator[Table]:
@@ -175,8 +192,9 @@ def _outside(shown: Any) -> Iterator[Table]:
 
 # By name: importing the classes would load what the program has not used.
 _MAKERS: dict[str, Callable[[Any], Iterator[Table]]] = {
-    "Links": _links, "Link": _link, "Addresses": _addresses, "RouteTable": _routes, "Rules": _rules,
+    "Links": _links, "Link": _link, "AdoptedLink": _adopted,
+    "Addresses": _addresses, "RouteTable": _routes, "Rules": _rules,
     "Neighbours": _neighbours, "Connections": _connections, "ForwardingDatabase": _fdb,
-    "AlternativeNames": _altnames, "BackendRule": _nat_rule, "PortMapping": _port_mapping,
-    "VethPair": _veth_pair, "Bridge": _bridge, "Outside": _outside,
+    "AlternativeNames": _altnames, "BackendRule": _nat_rule, "NatRules": _nat_rules,
+    "PortMapping": _port_mapping, "VethPair": _veth_pair, "Bridge": _bridge, "Outside": _outside,
 }  # fmt: skip

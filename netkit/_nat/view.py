@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netkit._lifecycle import Teardown
 from netkit._nat.reading import entries, own_rules
+from netkit._shown import Shown
 from netkit._spec.nat_entry import NatEntry
 
 TYPE_CHECKING = False
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from netkit._nat.watch import NatWatch
 
 
-class NatRules:
+class NatRules(Shown):
     """The NAT rules of a namespace, whoever made them, as ``ns.nat``; iterating reads them anew.
 
     Those of nf_tables, iptables-nft's among them, and of the legacy tables of IPv4 and IPv6 (by

@@ -138,7 +138,8 @@ def test_every_object_has_its_table(lab: Any) -> None:
         (host.links["br0"].addresses, "fd00::1/64"),
         (host.routes, "192.0.2.1"), (host.rules, "lookup main"), (host.neighbours, "state"),
         (host.conntrack, "forgotten in"), (bridge, "veth0"), (bridge.fdb, "permanent"), (rule, "masquerade"),
-        (host.links["br0"].altnames, "alternative name"), (VethPair.open(one, "eth0"), "veth0"),
+        (host.nat, "this process"), (host.links["br0"].altnames, "alternative name"),
+        (VethPair.open(one, "eth0"), "veth0"),
     ]  # fmt: skip
     for each, text in shown:
         assert text in each._repr_html_(), each

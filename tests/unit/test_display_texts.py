@@ -21,6 +21,7 @@ from netkit._display.picture import Picture
 from netkit._display.tables import Table
 from netkit._display.texts import cells, padded, printable, shortened
 from netkit.testing import FakeKernel
+from tests.api.test_docstring_parts import OBJECTS, found
 from tests.harness.tools import needs
 from tests.unit.pictures import pictures
 
@@ -191,6 +192,20 @@ def test_a_scope_draws_what_it_owns() -> None:
         ]
         assert [{wire.near.device, wire.far.device} for wire in picture.wires] == [{"veth0", "eth0"}]
         assert picture.boxes[0].defaults == ("default via 10.0.0.1 dev eth0",)
+
+
+@pytest.mark.parametrize("name", [each for each in OBJECTS if each != "_sysctl.Sysctls"])
+def test_every_object_has_a_display(name: str) -> None:
+    """Sysctls are thousands of files: one is read by its name."""
+    assert callable(getattr(found(name), "_repr_html_", None))
+
+
+def test_a_scope_that_has_ended_says_so() -> None:
+    with FakeKernel(), Scope() as lab:
+        lab.own(Namespace("box"))
+        assert "box" in str(lab.picture())
+    assert str(lab.picture()) == "This scope is closed."
+    assert "This scope is closed." in lab._repr_html_()
 
 
 def test_what_is_gone_says_so_and_never_raises() -> None:

@@ -7,6 +7,7 @@ names in /run/netns by leading nowhere.
 from __future__ import annotations
 
 import os
+from _thread import allocate_lock, start_new_thread
 from errno import EEXIST
 from fcntl import LOCK_EX, flock
 from functools import partial
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+_PATIENCE = 5.0  # seconds, for a guard that takes a tenth of one
 _LOWEST_FD = 300  # of a symlink's target; see _system/registration.py
 
 
@@ -126,7 +128,8 @@ def _collect_where(wanted: Callable[[Entry], bool]) -> bool:
         if not dead:
             if not _is_dead(said):
                 continue
-            flock(file, LOCK_EX)  # the guard is at it, and lets go soon
+            if not _locked_in_time(file):  # the guard is at it, and lets go soon
+                continue  # unless somebody has stopped it, as a freezer does
             done = True
             said = contents(file)
         entries = [] if said is None else [each for each in said.entries.values() if wanted(each)]
@@ -140,6 +143,22 @@ def _collect_where(wanted: Callable[[Entry], bool]) -> bool:
         if said is not None and len(found) == len(said.entries) and _all_done(found):
             _unlink(path)
     return done
+
+
+def _locked_in_time(file: int) -> bool:
+    """flock(2) has no timeout: a thread waits, and would go on waiting."""
+    copy, locked = os.dup(file), allocate_lock()
+    locked.acquire()
+
+    def wait() -> None:
+        try:
+            flock(copy, LOCK_EX)
+        finally:
+            os.close(copy)
+            locked.release()
+
+    start_new_thread(wait, ())
+    return locked.acquire(timeout=_PATIENCE)
 
 
 def _all_done(found: list[Finding]) -> bool:

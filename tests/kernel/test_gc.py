@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -413,3 +414,35 @@ table.add("10.96.0.0/16", nexthops=[NextHop(via="10.93.0.2"), NextHop(via="10.93
         assert len(netkit.gc()) == 2
         assert "10.94.0.0/16 via" in said("ip route")["ip route"]
         assert "fd94::/64 via fd93::3" in said("ip -6 route")["ip -6 route"]
+
+
+def test_a_create_does_not_wait_for_ever_for_a_guard_that_is_stopped(
+    outside: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A freezer stops whole groups of processes; the lock is then held by nobody who works."""
+    monkeypatch.setattr("netkit._lifecycle.collect._PATIENCE", 0.2)
+    with doomed('own(Bridge(host, "br-a"))') as process:
+        os.kill(process.guard, signal.SIGSTOP)
+        os.kill(process.pid, signal.SIGKILL)
+        process._child.wait()
+        with pytest.raises(netkit.ExistsError):
+            Bridge(outside, "br-a").create()
+        assert netkit.gc() == [], "it is the guard's"
+        os.kill(process.guard, signal.SIGCONT)
+        process.await_guard()
+    with Bridge(outside, "br-a"):
+        pass
+
+
+def test_a_program_that_becomes_another_one_keeps_what_its_guard_knows(outside: Namespace) -> None:
+    """exec: the process lives on, and the guard waits for its end."""
+    with doomed("""
+own(Bridge(host, "br-a"))
+from netkit._system.journal import journal
+import os
+after = "import sys; print(sys.argv[1], '', flush=True); sys.stdin.read()"
+os.execv(sys.executable, [sys.executable, "-c", after, str(journal.guard_pid)])""") as process:
+        assert "br-a" in outside.links
+        assert netkit.gc() == []
+        process.kill()
+    assert "br-a" not in outside.links

@@ -139,7 +139,8 @@ def _taken_back(runtime: Runtime, route: Route) -> Request:
         return deletion(runtime, route)
     except NotFoundError:  # a device has another name by now, or is gone and the route with it
         fields: dict[str, Any] = {name: getattr(route, name) for name in Route._fields}
-        return deletion(runtime, Route(**{**fields, "dev": None, "nexthops": ()}))
+        fields.update(dev=None, nexthops=())
+        return deletion(runtime, Route(**fields))
 
 
 def same_key(one: Route, other: Route) -> bool:

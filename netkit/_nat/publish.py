@@ -161,7 +161,7 @@ class PortMapping(Resource, Holder, Shown):
 
     def _open_forward_chains(self, undo: Undo, where: Mapping[bytes, Connected]) -> None:
         """A firewall that drops what nobody accepts: an error, or opened for what is published."""
-        opened = opened_for(self._netns, self._opens, where)
+        opened = opened_for(self._netns, self._opens, self._specs, where)
         if opened is not None:
             self._hold(opened)
             undo.add(partial(_drop, opened))
@@ -296,10 +296,10 @@ class PortMapping(Resource, Holder, Shown):
     def _adopt_opened(self) -> None:
         if self._opens:
             where = self._connections(addresses_of(self._open()))
-            opened = opened_for(self._netns, True, where)
-            assert opened is not None
-            adopt_or_create(opened)
-            self._hold(opened)
+            opened = opened_for(self._netns, True, self._specs, where)
+            if opened is not None:
+                adopt_or_create(opened)
+                self._hold(opened)
 
     def _live_books(self) -> Books:
         if self._books is None:

@@ -12,20 +12,26 @@ if TYPE_CHECKING:
 
     from netkit._namespace import Namespace
     from netkit._nat.publish_devices import Connected
+    from netkit._nat.publish_specs import Specs
+    from netkit._spec.addresses import IPAddress, IPNetwork
 
 
-def opened_for(ns: Namespace, opens: bool | None, where: Mapping[bytes, Connected]) -> OpenedForward | None:
+def opened_for(
+    ns: Namespace, opens: bool | None, specs: Specs, where: Mapping[bytes, Connected]
+) -> OpenedForward | None:
     """What lets packets to these targets pass, to be created; None where that is not asked for.
 
-    ``opens`` None: StateError if a chain drops them.
+    ``opens`` None: StateError if a chain drops them. What the host alone may ask for is not forwarded.
     """
-    if opens is False or not where:
+    targets = set() if opens is False else specs.forwarded_targets()
+    if not targets:
         return None
     if opens is None:
-        refuse_closed(ns, {4 if len(target) == 4 else 6 for target in where}, "a published port")
+        refuse_closed(ns, {4 if len(target) == 4 else 6 for target in targets}, "a published port")
         return None
-    targets = [
-        (address_of(target), ip_network(f"{address_of(each.network)}/{each.prefixlen}"))
-        for target, each in where.items()
-    ]
-    return OpenedForward(ns, forward_published(networks_of(targets)))
+    return OpenedForward(ns, forward_published(networks_of([_place(each, where[each]) for each in targets])))
+
+
+def _place(target: bytes, where: Connected) -> tuple[IPAddress, IPNetwork]:
+    """A target, and the network it is in."""
+    return address_of(target), ip_network(f"{address_of(where.network)}/{where.prefixlen}")

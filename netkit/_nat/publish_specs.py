@@ -48,6 +48,10 @@ class Specs:
         """Where NAT leads: to all but those of which ::1 alone is published."""
         return {target.packed for spec in self.all() if not spec.only_relayed for target in spec.targets}
 
+    def forwarded_targets(self) -> set[bytes]:
+        """The targets that others than the host itself may ask for."""
+        return {target.packed for spec in self.all() if not _only_loopback(spec) for target in spec.targets}
+
     def from_loopback(self) -> bool:
         """Whether 127.0.0.1 is published."""
         return any(_from_loopback(spec) for spec in self.all())
@@ -75,6 +79,10 @@ class Specs:
     def __str__(self) -> str:
         shown = ", ".join([str(spec) for spec in self.first(_SHOWN)])
         return shown if len(self) <= _SHOWN else f"{shown} and {len(self) - _SHOWN} more"
+
+
+def _only_loopback(spec: PublishSpec) -> bool:
+    return spec.host_ip is not None and spec.host_ip.is_loopback
 
 
 def _from_loopback(spec: PublishSpec) -> bool:
@@ -110,6 +118,9 @@ class ManySpecs(Specs):
 
     def translated_targets(self) -> set[bytes]:
         return self.targets()
+
+    def forwarded_targets(self) -> set[bytes]:
+        return set() if _only_loopback(self._hosts.model) else self.targets()
 
     def from_loopback(self) -> bool:
         return _from_loopback(self._hosts.model)

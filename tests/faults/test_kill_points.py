@@ -37,6 +37,7 @@ OTHERS = [
     "star",
     "published",
     "published_by_iptables",
+    "opened",
     "without_root",
 ]
 SOAKED = pytest.mark.skipif(not SOAK, reason="make soak")

@@ -157,6 +157,8 @@ def main() -> None:
     processes.end_with_parent()
     scenario: Callable[[], object] = getattr(networks, asked.scenario)
     networks.prepare()
+    if asked.scenario == "opened":
+        networks.firewall()
     fresh = state()
     whole = Run(scenario, None)  # modules, tables and directories that stay are there now
     if whole.said or whole.alive:

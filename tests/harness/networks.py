@@ -100,6 +100,27 @@ def published_by_iptables() -> None:
     netkit.shutdown()
 
 
+_FIREWALL = """table inet theirs { chain forward { type filter hook forward priority 0; policy drop; }; }
+table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }"""
+
+
+def firewall() -> None:
+    """Somebody's chains that drop what is forwarded, of all kinds, in which `opened` inserts accepts."""
+    subprocess.run(["nft", "-f", "-"], input=_FIREWALL, text=True, check=True)
+    subprocess.run(["iptables-legacy", "-w", "-P", "FORWARD", "DROP"], check=True)
+
+
+def opened() -> None:
+    """A published port behind a firewall that drops, and a bridge that may go out."""
+    host = Namespace.current()
+    with Scope() as lab:
+        forwarding(lab)
+        lab.own(Bridge(host, "b8", address="172.18.9.1/24", open_forward=True))
+        bridged(lab)
+        lab.own(host.publish(8080, to="172.19.0.2:80", open_forward=True))
+    netkit.shutdown()
+
+
 IN_THE_HOST = [bridged, both_ends, routed, chosen_by_rules, kept, forwarding, nftables]
 
 

@@ -168,6 +168,18 @@ def test_where_nothing_drops_nothing_is_inserted(world: World) -> None:
 
 
 @nft_only
+def test_what_the_host_alone_may_ask_for_is_not_forwarded(world: World) -> None:
+    said(world.host, NFT)
+    for address in ("127.0.0.1", "::1"):
+        inside = FOUR[0] if address == "127.0.0.1" else SIX[0]
+        mapping = world.host.publish(8080, to=(world.box, 80), host_ip=address)
+        with mapping, bound(world.box, inside, 80) as server:
+            tcp(world.host, address, 8080, server)
+        with world.host.publish(8080, to=(world.box, 80), host_ip=address, open_forward=True):
+            assert "netkit" not in shown(world.host, "nft")
+
+
+@nft_only
 def test_a_firewall_of_the_other_family_is_none_of_ours(world: World) -> None:
     said(world.host, NFT.replace("inet", "ip6"))
     with world.host.publish(8080, to="172.18.0.2:80"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netkit._nat.publish_reserve import close_reservations, reserve
+from netkit._nat.publish_reserve import close_reservations, make_room_for, reserve
 from netkit._system.relay import relay
 
 TYPE_CHECKING = False
@@ -36,7 +36,10 @@ class HeldPorts:
 
     def bind(self, runtime: Runtime, specs: Specs) -> None:
         """Reserve them, before anything leads there."""
-        for spec in specs.all() if self._reserves else ():
+        if not self._reserves:
+            return
+        make_room_for(runtime, specs.all())
+        for spec in specs.all():
             reserve(runtime, spec, self._reservations, self._relays and _is_relayed(spec))
 
     def relay(self, netns: Namespace, specs: Specs) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
-from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT
+from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EMFILE, EPROTONOSUPPORT, ESOCKTNOSUPPORT
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from weakref import WeakSet
 
 from netkit._sockets import holder_of
@@ -18,11 +19,26 @@ from netkit.errors import ExistsError, KernelError, NotFoundError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from netkit._runtime import Runtime
     from netkit._spec.port_mapping import PublishSpec
 
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "sctp": socket.SOCK_STREAM}
 _open_sockets: WeakSet[socket.socket] = WeakSet()
+
+
+def make_room_for(runtime: Runtime, specs: Iterable[PublishSpec]) -> None:
+    """Room for as many descriptors; KernelError if the hard limit has none, before anything is bound."""
+    count = sum([(each.ports[1] - each.ports[0] + 1) * len(each.protos) for each in specs])
+    wanted = make_room(count)
+    most = getrlimit(RLIMIT_NOFILE)[1]
+    if most != RLIM_INFINITY and wanted > most:
+        raise kernel_error(
+            f"reserve {count} ports", EMFILE, netns=runtime.label,
+            hint=f"Each is an open file of this process, which may have {most} (RLIMIT_NOFILE, the hard "
+            "limit); reserve=False needs none",
+        )  # fmt: skip
 
 
 def reserve(runtime: Runtime, spec: PublishSpec, held: list[Reservation], listens: bool) -> None:
@@ -31,7 +47,6 @@ def reserve(runtime: Runtime, spec: PublishSpec, held: list[Reservation], listen
     ExistsError names who holds one; where the kernel has no sockets of a protocol nobody can take its ports.
     """
     low, high = spec.ports
-    make_room((high - low + 1) * len(spec.protos))
     for proto in spec.protos:
         for port in range(low, high + 1):
             bound = _bind(runtime, spec, proto, port, listens and proto == "tcp")

@@ -88,6 +88,7 @@ def published() -> None:
         forwarding(lab)
         bridged(lab)
         lab.own(Namespace.current().publish(8080, to="172.19.0.2:80"))
+        lab.own(Namespace.current().publish(8081, to="172.19.0.2:80", relay="helper"))
     netkit.shutdown()
 
 

@@ -73,6 +73,32 @@ def test_F01_a_rule_of_iptables_is_collected(outside: Namespace) -> None:
     assert said(listing) == before
 
 
+PUBLISHED = (
+    'host.sysctl["net.ipv4.ip_forward"] = 1\n'
+    'own(Bridge(host, "br-p", address="10.94.0.1/24"))\n'
+    'own(host.publish(8080, to="10.94.0.2:80", backend="iptables"))'
+)
+FIREWALL = [
+    "iptables-legacy -w -t nat -S", "iptables-legacy -w -t raw -S", "ip6tables-legacy -w -t nat -S"
+]  # fmt: skip
+
+
+@needs_iptables
+def test_F01_ports_published_by_iptables_are_collected(outside: Namespace) -> None:
+    forwarding = outside.sysctl["net.ipv4.ip_forward"]
+    before = said(*FIREWALL)
+    with doomed(PUBLISHED) as process:
+        killed_with_guard(process)
+    assert said(*FIREWALL) != before
+    planned = netkit.gc(dry_run=True)
+    assert said(*FIREWALL) != before
+    assert any(str(each).startswith("iptables chains 'NETKIT-*-") for each in planned)
+    assert {each.outcome for each in planned} == {"would be removed"}
+    assert {each.outcome for each in netkit.gc()} == {"removed"}
+    assert said(*FIREWALL) == before
+    outside.sysctl["net.ipv4.ip_forward"] = forwarding
+
+
 def test_the_living_are_left_in_peace(outside: Namespace) -> None:
     program = BUILDS["all of it"] + '\nown(host.rules).add(src="10.93.0.0/16", table=191)'
     with doomed(_forwarding() + program) as process:

@@ -19,7 +19,18 @@ from typing import NamedTuple
 
 import pytest
 
-from netkit import Bridge, ExistsError, Namespace, NotFoundError, PortMapping, Scope, SpecError, StateError
+from netkit import (
+    Bridge,
+    ExistsError,
+    KernelError,
+    Namespace,
+    NotFoundError,
+    PortMapping,
+    Scope,
+    SpecError,
+    StateError,
+)
+from netkit._nat import publish_reserve
 from netkit._system.relay import StreamPort
 from tests.harness.packets import bound, refused, tcp, udp
 from tests.harness.publishing import backend, guards, is_detached, left_in_the_end, ruleset, shows
@@ -506,6 +517,19 @@ def test_many_in_one_transaction(world: World) -> None:
                 [(9999, "172.18.0.2:80"), (10007, "172.18.0.2:80")], reserve=False
             ).create()
     assert ruleset(world.host) == ""
+
+
+def test_F37_more_than_there_can_be(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seventy thousand are refused at once: by the first port that there is not, or by the limit."""
+    before = sysctls(world.host)
+    with pytest.raises(SpecError, match="port 65536 is out of range: 1 to 65535"):
+        world.host.publish_many(dict.fromkeys(range(1, 70001), "172.18.0.2:80"), reserve=False)
+    monkeypatch.setattr(publish_reserve, "getrlimit", lambda which: (1000, 1000))
+    words = r"reserve 2000 ports.* may have 1000 \(RLIMIT_NOFILE.*reserve=False needs none"
+    with pytest.raises(KernelError, match=words):
+        world.host.publish("8000-8999", to="172.18.0.2", proto=["tcp", "udp"]).create()
+    assert ruleset(world.host) == ""
+    assert sysctls(world.host) == before
 
 
 def test_many_with_reservation_and_targets_of_all_kinds(world: World) -> None:

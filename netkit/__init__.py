@@ -27,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit import errors
     from netkit._bridge import Bridge
+    from netkit._capture import Capture, Packet
     from netkit._display.picture import Picture
     from netkit._gc import Leftover, gc
     from netkit._lifecycle import Resource, Scope
@@ -78,6 +79,7 @@ __all__ = [
     "Bridge",
     "BridgeInfo",
     "BusyError",
+    "Capture",
     "CommandError",
     "ExistsError",
     "FdbEntry",
@@ -129,6 +131,7 @@ _HOMES = {
     "Address": "_spec.address",
     "Bridge": "_bridge",
     "BridgeInfo": "_spec.bridges",
+    "Capture": "_capture",
     "CommandError": "_command_error",
     "FdbEntry": "_spec.neighbours",
     "Leftover": "_gc",
@@ -143,6 +146,7 @@ _HOMES = {
     "NextHop": "_spec.routes",
     "Outside": "_outside",
     "Picture": "_display.picture",
+    "Packet": "_capture",
     "PingResult": "_system.icmp",
     "PortInfo": "_spec.bridges",
     "PortMapping": "_nat.publish",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any, ParamSpec, TypeVar
 
+    from netkit._capture import Capture
     from netkit._spec.addresses import AddressLike
     from netkit._sysctl import Sysctls
     from netkit._system.icmp import PingResult
@@ -230,6 +231,22 @@ class Inside:
             numbers.seconds(timeout, "timeout", 0.0),
             numbers.integer(size, "size", 0, 65_000),
         )
+
+    def capture(
+        self,
+        filter: str | None = None,
+        *,
+        snaplen: int = 262_144,
+        buffer: int = 64 << 20,
+        limit: int = 1 << 30,
+    ) -> Capture:
+        """Capture the packets that pass any of its links: ``with ns.capture("tcp port 80") as packets:``.
+
+        The same as `Link.capture`, at all links, those that come later too. A filter is one for Ethernet.
+        """
+        from netkit._capture import Capture
+
+        return Capture(self, None, filter, snaplen=snaplen, buffer=buffer, limit=limit)  # type: ignore[arg-type]
 
     def _starter(self) -> Fresh:
         runtime = self._live_runtime()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from netkit._inside import Inside
+from netkit._system.awaiting import on_a_thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,9 +76,9 @@ class InsideAsync(Inside):
                 close_fds=close_fds, pass_fds=pass_fds, restore_signals=restore_signals,
                 start_new_session=start_new_session, process_group=process_group, user=user, group=group,
                 extra_groups=extra_groups, umask=umask, pipesize=pipesize,
-            started=program.begin,
+                started=program.begin,
         )  # fmt: skip
-        return await _on_a_thread(work, program.give_up)
+        return await on_a_thread(work, program.give_up)
 
     async def call_async(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """`call` in an event loop. A task that is cancelled goes on; the function runs to its end.
@@ -91,7 +92,7 @@ class InsideAsync(Inside):
             ...     asyncio.run(box.call_async(socket.if_nameindex))
             [(1, 'lo')]
         """
-        return await _on_a_thread(lambda: self.call(fn, *args, **kwargs))
+        return await on_a_thread(lambda: self.call(fn, *args, **kwargs))
 
     async def ping_async(
         self,
@@ -112,7 +113,7 @@ class InsideAsync(Inside):
             ...     asyncio.run(box.ping_async("127.0.0.1")).received
             1
         """
-        return await _on_a_thread(lambda: self.ping(address, count, interval, timeout, size))
+        return await on_a_thread(lambda: self.ping(address, count, interval, timeout, size))
 
 
 class _Program:
@@ -131,47 +132,3 @@ class _Program:
         self._given_up = True
         if self._process is not None:
             self._process.kill()
-
-
-async def _on_a_thread(work: Callable[[], T], give_up: Callable[[], object] | None = None) -> T:
-    """The result of what waits. A default executor has a few threads only, who would wait for each other.
-
-    A cancelled task calls ``give_up``, by which the work ends soon, and waits for that; without one it leaves
-    the work alone.
-    """
-    import asyncio
-    from contextvars import copy_context
-    from threading import Thread
-
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-    context = copy_context()
-
-    def settle(result: Callable[[], None]) -> None:
-        if not future.done():
-            result()
-
-    def serve() -> None:
-        try:
-            done = context.run(work)
-        except BaseException as problem:
-            error = RuntimeError(repr(problem)) if isinstance(problem, StopIteration) else problem
-            outcome = lambda: future.set_exception(error)  # noqa: E731
-        else:
-            outcome = lambda: future.set_result(done)  # noqa: E731
-        try:
-            loop.call_soon_threadsafe(settle, outcome)
-        except RuntimeError:
-            return  # the loop is closed: nobody waits any more
-
-    Thread(target=serve, name="netkit-await", daemon=True).start()
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        if give_up is None:
-            future.cancel()
-        else:
-            give_up()
-            await asyncio.wait([future])
-            future.exception()  # seen: it is of no interest any more
-        raise

@@ -31,6 +31,7 @@ from netkit.errors import BusyError, ExistsError, NotFoundError, SpecError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._adopted_link import AdoptedLink
+    from netkit._capture import Capture
     from netkit._namespace import Namespace
     from netkit._spec.bridges import PortInfo
     from netkit._spec.routes import DeviceLike
@@ -201,6 +202,41 @@ class Link(Shown):
         self._change(set_link(self._ifindex, up=True, operation=f"set {self._called} up"))
         settle_carrier(self._runtime, self._ifindex)
         return self
+
+    def capture(
+        self,
+        filter: str | None = None,
+        *,
+        snaplen: int = 262_144,
+        buffer: int = 64 << 20,
+        limit: int = 1 << 30,
+    ) -> Capture:
+        """Capture the packets that pass it, in both directions: a Capture, which begins with its ``with``.
+
+        Twin: ``tcpdump -i NAME 'FILTER'``. Needs CAP_NET_RAW and CONFIG_PACKET; for a filter also libpcap.
+
+        Args:
+            filter: in pcap's language, see pcap-filter(7); None is everything.
+            snaplen: how many bytes of each packet are kept.
+            buffer: bytes of the ring in which the kernel puts them; it is emptied by a thread.
+            limit: bytes of packets that are kept in a file without a name.
+
+        Raises SpecError for a filter that is not understood.
+
+        Examples:
+            >>> from netkit import Namespace, VethPair
+            >>> with Namespace() as one, Namespace() as two:
+            ...     with VethPair(one, two, name="a", peer_name="b", address="10.0.0.1/24",
+            ...                   peer_address="10.0.0.2/24") as veth:
+            ...         with veth.peer.capture("icmp[icmptype] == icmp-echo") as packets:
+            ...             one.ping("10.0.0.2").received
+            ...         [str(packet.src) for packet in packets]
+            1
+            ['10.0.0.1']
+        """
+        from netkit._capture import Capture
+
+        return Capture(self.netns, self, filter, snaplen=snaplen, buffer=buffer, limit=limit)
 
     def down(self) -> Link:
         """Set it down; returns self. Its routes and IPv6 addresses go. Twin: ``ip link set NAME down``.

@@ -56,6 +56,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the body of each test inside a fresh network namespace",
     )
     group.addoption(
+        "--netkit-capture",
+        action="store_true",
+        help="capture the packets of the fixtures' namespaces; those of a failed test are kept in its tmp_path",
+    )
+    group.addoption(
         "--netkit-strict",
         action="store_true",
         help="what the marker netkit requires and is missing is a failure; so is what tests leave behind",
@@ -195,7 +200,8 @@ def _lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """What the fixtures of this scope make; all of it goes at the scope's end, programs first."""
     from netkit._fixtures.lab import LABS, Lab
 
-    with Lab(request.node.name or "the session", request.scope) as lab:
+    captures = bool(request.config.getoption("--netkit-capture"))
+    with Lab(request.node.name or "the session", request.scope, captures) as lab:
         labs = request.node.stash.setdefault(LABS, [])
         labs.append(lab)
         try:

@@ -128,6 +128,9 @@ def _directory(item: pytest.Item) -> Path:
 
 
 def _save(directory: Path, labs: list[Lab], texts: dict[str, str]) -> None:
-    del labs
+    for lab in labs:
+        for label, capture in lab.captures.items():
+            capture.stop()  # what was in the ring is there now
+            capture.save(directory / f"{label.replace('/', '_')}.pcapng")
     for label, text in texts.items():
         (directory / f"{label.replace('/', '_')}.txt").write_text(text + "\n")

@@ -26,7 +26,7 @@ def entered(item: pytest.Item) -> Generator[None]:
     if _is_isolated_process():
         yield
         return
-    lab = Lab(item.name)
+    lab = Lab(item.name, captures=bool(item.config.getoption("--netkit-capture")))
     labs = item.stash.setdefault(LABS, [])
     item.addfinalizer(lambda: _end(lab, labs))  # not before the report of a failure has shown it
     labs.append(lab.__enter__())

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from netkit._capture import Capture
     from netkit._topology import Network, Topology
 
+_RING = 4 << 20  # bytes: a test has several namespaces
 FORWARDING = ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
 ADDRESSES = (("192.0.2.1/24", "2001:db8::1/64"), ("192.0.2.2/24", "2001:db8::2/64"))  # RFC 5737, RFC 3849
 
@@ -22,9 +24,11 @@ ADDRESSES = (("192.0.2.1/24", "2001:db8::1/64"), ("192.0.2.2/24", "2001:db8::2/6
 class Lab:
     """The namespaces of a scope, with the labels by which reports and errors call them."""
 
-    def __init__(self, owner: str, scope: str = "function") -> None:
+    def __init__(self, owner: str, scope: str = "function", captures: bool = False) -> None:
         self.owner = owner
         self.scope = scope
+        self.captures: dict[str, Capture] = {}
+        self._does_capture = captures
         self.namespaces: list[tuple[str, Namespace]] = []
         self.networks: list[Network] = []
         self._scope = Scope()
@@ -39,6 +43,8 @@ class Lab:
         problem: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        for capture in self.captures.values():
+            capture.close()
         self._scope.__exit__(kind, problem, traceback)
 
     def namespace(self, label: str) -> Namespace:
@@ -58,7 +64,14 @@ class Lab:
         except BaseException:
             del self.namespaces[-len(made) :]
             raise
+        for label, namespace in self.namespaces[-len(made) :]:
+            self._capture(label, namespace)
         return made
+
+    def _capture(self, label: str, namespace: Namespace) -> None:
+        """All that passes any of its links, from now on (``--netkit-capture``)."""
+        if self._does_capture:
+            self.captures[label] = namespace.capture(buffer=_RING).__enter__()
 
     def host(self) -> Namespace:
         """One that forwards."""
@@ -84,6 +97,7 @@ class Lab:
             label = self._free(name)
             namespace._label = f"namespace '{label}' of {self.owner}"
             self.namespaces.append((label, namespace))
+            self._capture(label, namespace)
         return network
 
     def _free(self, label: str) -> str:

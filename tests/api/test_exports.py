@@ -14,7 +14,7 @@ import pytest
 import netkit
 
 EXPORTS = """
-    AccessError Address BackendError Bridge BridgeInfo BusyError CommandError ExistsError FdbEntry KernelError
+    AccessError Address BackendError Bridge BridgeInfo BusyError Capture CommandError ExistsError FdbEntry KernelError
     Leftover Link LinkInfo LinkStats Namespace NatRule NatSpec Neighbour NetkitError Network NextHop
     NotFoundError Outside Picture PingResult PortInfo PortMapping Process ProtocolError PublishedPort
     Resource Route RouteTable Rule Scope Snapshot SpecError StateError TeardownError Topology UnsupportedError

@@ -309,6 +309,25 @@ def test_the_report_of_a_failure_shows_the_networks(suite: pytest.Pytester) -> N
     assert "table local" in (directory / "host1.txt").read_text()
 
 
+def test_the_packets_of_a_failure_are_kept(suite: pytest.Pytester) -> None:
+    text = """
+        def test_that_fails(lan):
+            ann, bob = net = lan(2)
+            ann.ping(net.address(bob))
+            assert False
+
+        def test_that_passes(veth):
+            veth.link.netns.ping("192.0.2.2")
+    """
+    result = _run(suite, text, "--netkit-capture")
+    result.assert_outcomes(passed=1, failed=1)
+    directory = Path(result.stdout.str().split("netkit: files", 1)[1].splitlines()[1])
+    assert sorted(path.name for path in directory.glob("*.pcapng")) == ["host1.pcapng", "host2.pcapng"]
+    command = ["tcpdump", "-n", "-r", directory / "host1.pcapng", "icmp"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert re.findall(r"ICMP echo (\w+)", done.stdout) == ["request", "reply"]
+
+
 def test_a_report_that_cannot_be_saved_says_so(suite: pytest.Pytester) -> None:
     """Where tmp_path can't be written to: root is not kept out by permissions, a file in the way does it."""
     result = _run(
@@ -480,7 +499,7 @@ def test_a_run_that_does_not_use_it_loads_the_plugin_only(suite: pytest.Pytester
 
 def test_help_and_markers_tell_of_it(suite: pytest.Pytester) -> None:
     text = suite.runpytest_subprocess("--help").stdout.str()
-    for option in ("--netkit-isolate", "--netkit-strict"):
+    for option in ("--netkit-isolate", "--netkit-strict", "--netkit-capture"):
         assert option in text
     assert re.search(r"@pytest.mark.netkit\(requires=", suite.runpytest_subprocess("--markers").stdout.str())
     fixtures = suite.runpytest_subprocess("--fixtures").stdout.str()

@@ -97,6 +97,7 @@ __all__ = [
     "NextHop",
     "NotFoundError",
     "Outside",
+    "Packet",
     "Picture",
     "PingResult",
     "PortInfo",

@@ -58,7 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--netkit-capture",
         action="store_true",
-        help="capture the packets of the fixtures' namespaces; those of a failed test are kept in its tmp_path",
+        help="capture the packets of the fixtures' namespaces; those of a failed test stay in tmp_path",
     )
     group.addoption(
         "--netkit-strict",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from netkit._display.sources import of_named
 from netkit._fixtures.lab import labs_of
 from netkit._known import runtime_of
 from netkit._sockets import sockets_text
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO, Any
 
+    from netkit._display.picture import Picture
     from netkit._fixtures.lab import Lab
     from netkit._namespace import Namespace
     from netkit._system.started import Process
@@ -40,13 +42,25 @@ def add_networks(item: pytest.Item, report: pytest.TestReport) -> None:
     texts = {label: _described(namespace) for lab in labs for label, namespace in lab.namespaces}
     for label, text in texts.items():
         report.sections.append((f"netkit: namespace {label}", _without_the_usual(text)))
+    picture = _picture(labs)
+    if picture is not None:
+        report.sections.append(("netkit: picture", str(picture)))
     try:
         directory = _directory(item)
         _save(directory, labs, texts)
+        if picture is not None:
+            (directory / "picture.svg").write_text(picture.to_svg())
         told = str(directory)
     except OSError as problem:
         told = f"the files could not be written: {problem}"
     report.sections.append(("netkit: files", told))
+
+
+def _picture(labs: list[Lab]) -> Picture | None:
+    try:
+        return of_named([each for lab in labs for each in lab.namespaces])
+    except (NetkitError, OSError):
+        return None  # a namespace that the test has deleted: its section says so
 
 
 def _without_the_usual(text: str) -> str:

@@ -93,7 +93,11 @@ class Lab:
         """A topology, built."""
         network = self._scope.own(plan.create())
         self.networks.append(network)
-        for name, namespace in network.items():
+        switches = {name: bridge.link.netns for name, bridge in network.bridges.items()}
+        there = list(network.values())
+        for name, namespace in (*network.items(), *switches.items()):
+            if name in switches and any(namespace is each for each in there):
+                continue  # a bridge in a namespace of the plan's
             label = self._free(name)
             namespace._label = f"namespace '{label}' of {self.owner}"
             self.namespaces.append((label, namespace))

@@ -14,11 +14,11 @@ import pytest
 import netkit
 
 EXPORTS = """
-    AccessError Address BackendError Bridge BridgeInfo BusyError Capture CommandError ExistsError FdbEntry KernelError
-    Leftover Link LinkInfo LinkStats Namespace NatRule NatSpec Neighbour NetkitError Network NextHop
-    NotFoundError Outside Picture PingResult PortInfo PortMapping Process ProtocolError PublishedPort
-    Resource Route RouteTable Rule Scope Snapshot SpecError StateError TeardownError Topology UnsupportedError
-    VethPair WaitTimeout errors gc shutdown wait_for wait_for_async
+    AccessError Address BackendError Bridge BridgeInfo BusyError Capture CommandError ExistsError FdbEntry
+    KernelError Leftover Link LinkInfo LinkStats Namespace NatRule NatSpec Neighbour NetkitError Network
+    NextHop NotFoundError Outside Packet Picture PingResult PortInfo PortMapping Process ProtocolError
+    PublishedPort Resource Route RouteTable Rule Scope Snapshot SpecError StateError TeardownError
+    Topology UnsupportedError VethPair WaitTimeout errors gc shutdown wait_for wait_for_async
 """.split()
 
 # Typed by ParamSpec or like subprocess's own: the only signatures with a star.

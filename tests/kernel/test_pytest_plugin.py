@@ -299,13 +299,21 @@ def test_the_report_of_a_failure_shows_the_networks(suite: pytest.Pytester) -> N
             "*netkit: namespace host2*",
             "*echo my last words; exit 4: ended with 4",
             "    stdout: my last words",
+            "*netkit: picture*",
+            "*eth0 up   10.*lan:host1",
             "*netkit: files*",
         ]
     )
     assert text.count("netkit: files") == 1
     assert "table local" not in text
     directory = Path(text.split("netkit: files", 1)[1].splitlines()[1])
-    assert sorted(path.name for path in directory.glob("*.txt")) == ["host1.txt", "host2.txt", "netns.txt"]
+    assert sorted(path.name for path in directory.glob("*.txt")) == [
+        "host1.txt",
+        "host2.txt",
+        "lan.txt",
+        "netns.txt",
+    ]
+    assert (directory / "picture.svg").read_text().startswith("<svg")
     assert "table local" in (directory / "host1.txt").read_text()
 
 
@@ -322,7 +330,11 @@ def test_the_packets_of_a_failure_are_kept(suite: pytest.Pytester) -> None:
     result = _run(suite, text, "--netkit-capture")
     result.assert_outcomes(passed=1, failed=1)
     directory = Path(result.stdout.str().split("netkit: files", 1)[1].splitlines()[1])
-    assert sorted(path.name for path in directory.glob("*.pcapng")) == ["host1.pcapng", "host2.pcapng"]
+    assert sorted(path.name for path in directory.glob("*.pcapng")) == [
+        "host1.pcapng",
+        "host2.pcapng",
+        "lan.pcapng",
+    ]
     command = ["tcpdump", "-n", "-r", directory / "host1.pcapng", "icmp"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert re.findall(r"ICMP echo (\w+)", done.stdout) == ["request", "reply"]

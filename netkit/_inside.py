@@ -243,6 +243,7 @@ class Inside:
         """Capture the packets that pass any of its links: ``with ns.capture("tcp port 80") as packets:``.
 
         The same as `Link.capture`, at all links, those that come later too. A filter is one for Ethernet.
+        Twin: ``tcpdump -i any 'FILTER'``. Raises SpecError for a filter that is not understood.
         """
         from netkit._capture import Capture
 

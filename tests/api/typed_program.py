@@ -19,6 +19,7 @@ from netkit import (
     Bridge,
     BridgeInfo,
     BusyError,
+    Capture,
     CommandError,
     ExistsError,
     FdbEntry,
@@ -36,6 +37,7 @@ from netkit import (
     NextHop,
     NotFoundError,
     Outside,
+    Packet,
     Picture,
     PingResult,
     PortInfo,
@@ -166,6 +168,11 @@ async def later() -> None:
         assert_type(await ns.ping_async("127.0.0.1"), PingResult)
         done: subprocess.CompletedProcess[bytes] = await ns.run_async(["true"])
         assert_type((done.returncode, await wait_for_async(lambda: ns.name)), tuple[int, str | None])
+        with ns.links["lo"].capture("icmp") as caught, ns.capture(snaplen=96) as everything:
+            assert_type((caught, everything), tuple[Capture, Capture])
+            packet: Packet = caught.wait_for(lambda each: each.icmp and each.icmp.type == 8)
+        assert_type((packet.time, packet.raw, caught.dropped), tuple[float, bytes, int])
+        assert_type([each.payload async for each in everything], list[bytes])
 
 
 def refused(ns: Namespace) -> list[str]:

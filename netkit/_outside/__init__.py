@@ -2,6 +2,7 @@
 
 outside.py    Outside: the resource; what is asked for, and what the namespace is given
 view.py       what has to be known of the outside first
+left.py       one that was detached, and how it is found by who adopts it
 ports.py      whether its ports can be published, and who holds those that cannot
 redirects.py  rules inside, for published UDP ports that an old pasta would lose
 

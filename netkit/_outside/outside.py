@@ -10,6 +10,7 @@ from netkit._known import require_namespace
 from netkit._lifecycle import LINKS, Holder, Resource, Teardown, Undo, raise_first
 from netkit._link import Link
 from netkit._netlink.link import get_link, parse_link, set_link
+from netkit._outside.left import Told, find_left, listen
 from netkit._outside.ports import choose_ports
 from netkit._outside.redirects import redirects, unchanged
 from netkit._outside.view import OutsideView, view_outside
@@ -61,7 +62,8 @@ class Outside(Resource, Holder, Shown):
     the device is up, has its address and the default route, and published ports answer.
 
     Usually made by `Namespace.connect_outside`. The program ends with it, with the namespace, and with
-    this process, even on ``kill -9``.
+    this process, even on ``kill -9``. With root `detach` lets it go on by itself, until any process says
+    ``Outside(ns, name="tap0").adopt()``: then it is that one's, and says what it was made with.
 
     Twins: ``pasta --config-net``, ``slirp4netns -c``, and ``-p`` of podman. Source: pasta(1),
     slirp4netns(1). Needs Debian's ``passt`` or ``slirp4netns``, /dev/net/tun, and CAP_SYS_ADMIN and
@@ -131,6 +133,7 @@ class Outside(Resource, Holder, Shown):
         self._runtime: Runtime | None = None
         self._keeper: Keeper | None = None
         self._published = self._publish
+        self._lost: Sequence[PublishedPort] = ()
         self._backend: str | None = self._wanted
         self._has_v6 = False
         self._index = 0
@@ -189,14 +192,14 @@ class Outside(Resource, Holder, Shown):
         undo.add(self._take_back)
         self._backend = program
         self._published = choose_ports(self._publish)
-        lost = loses_answers(path, self._published) if program == "pasta" else []
-        order = self._errand(unchanged(self._published, lost)).order(program, path, template)
+        self._lost = loses_answers(path, self._published) if program == "pasta" else []
+        order = self._errand(unchanged(self._published, self._lost)).order(program, path, template)
         with deferred_signals():
             self._keeper = Keeper(runtime.check(), home, order)
         self._keeper.wait_ready(_PATIENCE)
         self._index = runtime.index_of(self._name)
         self._configure(runtime)
-        self._redirects = redirects(self._netns, lost, str(self._address.ip))
+        self._redirects = redirects(self._netns, self._lost, str(self._address.ip))
         for rule in self._redirects:
             self._hold(rule)
             undo.add(partial(_drop, rule))
@@ -314,20 +317,47 @@ class Outside(Resource, Holder, Shown):
             return False
 
     def _detach(self) -> None:
-        self._tell("detach")
+        runtime = self._outliving("detach")
+        if self._keeper is None:
+            return
+        told = Told(
+            self._backend or "", str(self._address), self._dns, self._has_v6, self._published, self._lost
+        )
+        with listen(runtime, self._name) as listener:
+            self._keeper.stay(listener.fileno(), told.fields())
+
+    def _find(self) -> None:
+        """The one that was detached there, by this process or another one, with all that it was given."""
+        self._runtime = self._netns._live_runtime()
+        runtime = self._outliving("adopt")
+        with deferred_signals():
+            self._keeper, told = find_left(runtime, self._name)
+        self._index = runtime.index_of(self._name)
+        self._backend, self._dns, self._has_v6 = told.backend, told.dns, told.has_v6
+        self._address = Address.parse(told.address)
+        self._published, self._lost = told.published, told.lost
+        self._redirects = redirects(self._netns, self._lost, str(self._address.ip))
+
+    def _lose(self) -> None:
+        if self._keeper is not None:
+            self._detach()
+            keeper, self._keeper = self._keeper, None
+            keeper.forget()
 
     def _adopt(self) -> None:
-        self._tell("adopt")
+        self._outliving("adopt")
+        if self._keeper is not None:
+            self._keeper.belong()
         for rule in self._redirects:
             self._hold(rule.adopt())
 
-    def _tell(self, what: Literal["detach", "adopt"]) -> None:
-        if self._runtime is not None and not self._runtime.opener.outlives_process:
+    def _outliving(self, what: Literal["detach", "adopt"]) -> Runtime:
+        runtime = self._runtime or self._netns._live_runtime()
+        if not runtime.opener.outlives_process:
             raise UnsupportedError(
                 f"{what} {self!r}", EOPNOTSUPP, hint="Without root nothing outlives the process that made it"
             )
-        if self._keeper is not None:
-            self._keeper.request(what)
+        return runtime
 
     def __repr__(self) -> str:
         by = f" by {self._backend}" if self._backend else ""

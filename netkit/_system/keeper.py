@@ -17,18 +17,20 @@ from weakref import WeakSet
 
 from netkit._system import broker_frames as frames
 from netkit._system.interpreter import spawn_helper
+from netkit._system.orphan import Orphan
 from netkit._system.outside_programs import plain_words
 from netkit._system.signals import admitted_signals
 from netkit.errors import CommandError, KernelError, StateError, WaitTimeout, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from netkit._system.orphan import Orphan
+    from netkit._system.broker_values import Value
 
 _CLOSE_SECONDS = 10.0
+_TWO = 2  # descriptors of who is adopted: the program's, and its keeper's
 
 
 class Keeper:
@@ -55,6 +57,31 @@ class Keeper:
             self.close()
             raise
 
+    @classmethod
+    def adopt(cls, control: socket) -> tuple[Keeper, dict[str, Any]] | None:
+        """Take over one that was told to `stay`, by a connection to where it listens, and what it was told.
+
+        It ends with this process from now on. None: it wants nothing of this user, or has just ended.
+        """
+        ourselves = os.pidfd_open(os.getpid())
+        try:
+            frames.send(control, frames.REQUEST, 0, {"request": "adopt"}, [ourselves])
+            answer = frames.receive(control) if _readable(control.fileno(), _CLOSE_SECONDS) else None
+        except (BrokenPipeError, ConnectionResetError):
+            answer = None
+        finally:
+            os.close(ourselves)
+        if answer is None or len(answer.fds) != _TWO:
+            return None
+        told: dict[str, Any] = answer.fields()
+        self = cls.__new__(cls)
+        self._argv = [str(told.get("backend"))]
+        self._program = answer.fds[0]
+        self._process = Orphan.held_by(answer.fds[1])
+        self._sock = control
+        _keepers.add(self)
+        return self, told
+
     def _send_order(self, namespace: int, home: int, order: Mapping[str, Any]) -> None:
         assert self._sock is not None
         joined = [os.pidfd_open(home)] if home else []
@@ -76,12 +103,27 @@ class Keeper:
     def _raise_ended(self, status: Any, words: Any) -> None:
         raise CommandError(os.waitstatus_to_exitcode(status), self._argv, None, plain_words(words))
 
-    def request(self, what: str, seconds: float = _CLOSE_SECONDS) -> None:
-        """``detach``: the program goes on when this process ends; ``adopt``: it does not, again."""
+    def stay(self, listener: int, told: Mapping[str, Value]) -> None:
+        """The program goes on when this process ends; who connects to the listener adopts it, and is told."""
+        self._request("detach", told, [listener])
+
+    def belong(self) -> None:
+        """The program ends with this process, again."""
+        self._request("adopt", {}, ())
+
+    def _request(self, what: str, fields: Mapping[str, Value], fds: Sequence[int]) -> None:
         if self._sock is None or not self.running:
             raise StateError(f"cannot {what} `{self._argv[0]}`: it has ended")
-        frames.send(self._sock, frames.REQUEST, 0, {"request": what})
-        self._answer(seconds, f"`{self._argv[0]}` could not be told to {what}")
+        try:
+            frames.send(self._sock, frames.REQUEST, 0, {"request": what, **fields}, fds)
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._gone() from None
+        self._answer(_CLOSE_SECONDS, f"`{self._argv[0]}` could not be told to {what}")
+
+    def _gone(self) -> StateError:
+        return StateError(
+            f"the helper process that keeps `{self._argv[0]}` was killed, or another process has adopted it"
+        )
 
     def _answer(self, seconds: float, late: str) -> frames.Frame:
         assert self._sock is not None
@@ -92,7 +134,7 @@ class Keeper:
         except ConnectionResetError:
             frame = None
         if frame is None:
-            raise StateError(f"the helper process that keeps `{self._argv[0]}` was killed")
+            raise self._gone()
         if frame.kind == frames.ERROR:
             raise self._failure(frames.error_of(frame.fields()))
         return frame

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import os
 import select
-from _socket import AF_UNIX, SHUT_WR, SOCK_CLOEXEC, SOCK_SEQPACKET, SOCK_STREAM, socket
+from _socket import (
+    AF_UNIX,
+    SHUT_WR,
+    SO_PEERCRED,
+    SOCK_CLOEXEC,
+    SOCK_SEQPACKET,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    socket,
+)
+from struct import Struct
 
 from netkit._system import broker_frames as frames
 from netkit._system.interpreter import close_above
@@ -26,6 +36,8 @@ CONTROL, CALLER = 3, 4
 _SIGKILL, _SIGPIPE, _SIGXFSZ = 9, 13, 25
 _KEPT = 4000  # bytes of what the program says
 _API_SECONDS = 10
+_VISIT_SECONDS = 5
+_CREDENTIALS = Struct("iII")  # struct ucred
 _FIELDS: dict[str, type] = {"argv": list, "ready": int, "api": str, "asks": list, "joins": bool}
 
 
@@ -100,6 +112,30 @@ def _check_privilege() -> None:
         raise kernel_error("keep a program in a pid namespace", 1, missing_capability=missing)
 
 
+class Left:
+    """What was detached: where it is asked for, and what is told to who adopts it."""
+
+    def __init__(self, listener: int, told: dict[str, Any]) -> None:
+        # Any: the accept() of the class below socket.socket has another name.
+        self.listener: Any = socket(AF_UNIX, SOCK_SEQPACKET, 0, listener)
+        self.told = {key: value for key, value in told.items() if key != "request"}
+
+    def admit(self, visitor: socket) -> int:
+        """The pidfd of who adopts it; OSError or ProtocolError for others."""
+        user = _CREDENTIALS.unpack(visitor.getsockopt(SOL_SOCKET, SO_PEERCRED, _CREDENTIALS.size))[1]
+        if user not in (0, os.geteuid()):
+            raise PermissionError(1, "it is another user's")
+        visitor.settimeout(_VISIT_SECONDS)
+        frame = frames.receive(visitor)
+        visitor.settimeout(None)
+        if frame is None:
+            raise ProtocolError("it says nothing")
+        if frame.fields().get("request") != "adopt" or len(frame.fds) != 1:
+            frames.close_all(frame.fds)
+            raise ProtocolError("no request of who adopts")
+        return frame.fds[0]
+
+
 class Watch:
     """One program, from its start to its end."""
 
@@ -111,6 +147,7 @@ class Watch:
         self._poll = select.poll()
         self._going = True
         self._detached = False
+        self._left: Left | None = None
 
     def run(self) -> None:
         """Start it, and return when it has ended."""
@@ -155,6 +192,8 @@ class Watch:
             self._announce()
         elif fd == CONTROL:
             self._obey()
+        elif self._left is not None and fd == self._left.listener.fileno():
+            self._change_hands(self._left)
         else:  # the caller has ended, or the program
             self._going = False
             if fd == self._pidfd and self._ready >= 0:
@@ -215,21 +254,60 @@ class Watch:
             self._poll.unregister(CONTROL)
             self._going = self._detached
             return
-        frames.close_all(frame.fds)
-        asked = frame.fields().get("request")
-        if asked not in ("detach", "adopt"):
-            problem = ProtocolError(f"a keeper knows no request {asked!r}")
+        asked = frame.fields()
+        if asked.get("request") == "adopt" and not frame.fds:
+            self._belong()
+        elif asked.get("request") == "detach" and len(frame.fds) == 1:
+            self._stay(Left(frame.fds[0], asked))
+        else:
+            frames.close_all(frame.fds)
+            problem = ProtocolError(f"a keeper knows no request {asked!r:.100}")
             frames.send(self._control, frames.ERROR, 0, frames.error_value(problem))
             return
-        self._detach(asked == "detach")
         frames.send(self._control, frames.REPLY, 0, {"done": True})
 
-    def _detach(self, detached: bool) -> None:
-        if detached and not self._detached:
+    def _stay(self, left: Left) -> None:
+        """Go on by itself, for whoever comes and adopts it."""
+        if not self._detached:
             self._poll.unregister(CALLER)
-        elif self._detached and not detached:
+        self._forget_address()
+        self._left, self._detached = left, True
+        self._poll.register(left.listener, select.POLLIN)
+
+    def _belong(self) -> None:
+        """End with the caller, again."""
+        if self._detached:
             self._poll.register(CALLER, select.POLLIN)
-        self._detached = detached
+        self._forget_address()
+        self._detached = False
+
+    def _forget_address(self) -> None:
+        left, self._left = self._left, None
+        if left is not None:
+            self._poll.unregister(left.listener)
+            left.listener.close()
+
+    def _change_hands(self, left: Left) -> None:
+        """Somebody knocks: it is the caller from now on, if it may."""
+        visitor = socket(AF_UNIX, SOCK_SEQPACKET, 0, left.listener._accept()[0])
+        try:
+            caller = left.admit(visitor)
+            try:
+                os.dup2(caller, CALLER, inheritable=False)
+                os.dup2(visitor.fileno(), CONTROL, inheritable=False)
+            finally:
+                os.close(caller)
+            self._poll.register(CONTROL, select.POLLIN)
+            self._belong()
+            keeper = os.pidfd_open(os.getpid())
+            try:
+                frames.send(self._control, frames.REPLY, 0, left.told, [self._pidfd, keeper])
+            finally:
+                os.close(keeper)
+        except (OSError, ProtocolError):
+            return  # to the visitor it is the end of the connection
+        finally:
+            visitor.close()
 
     def _tell_end(self) -> None:
         """It has ended before it was ready: why, in its own words."""

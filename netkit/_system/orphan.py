@@ -44,6 +44,13 @@ class Orphan:
             os.kill(pid, _signal.SIGKILL)  # its number is a millisecond old
             raise
 
+    @classmethod
+    def held_by(cls, pidfd: int) -> Orphan:
+        """A process that another one started, by a descriptor, which is this object's from now on."""
+        self = cls.__new__(cls)
+        self.pid, self._ended = 0, pidfd
+        return self
+
     def lives(self) -> bool:
         """Whether it has not ended."""
         return not self.wait(0)

@@ -68,17 +68,18 @@ class Places:
         self._gone: set[str] = set()
         self._descriptors: dict[int, list[str]] | None = None
 
-    def find(self, text: str, inhabited: bool = False) -> int:
+    def find(self, text: str, inhabited: bool = False, held: bool = True) -> int:
         """A descriptor of the namespace, which stays ours; -1 if it is nowhere: then it is gone.
 
-        With ``inhabited`` it is only looked for among those that processes are in.
+        With ``inhabited`` it is only looked for among those that processes are in; without ``held`` not
+        among those that are nothing but a descriptor of some process, who may have tens of thousands.
         """
         if text in self._found:
             return self._found[text]
-        found = -1 if text in self._gone else self._search(*parse_place(text), inhabited)
+        found = -1 if text in self._gone else self._search(*parse_place(text), inhabited, held)
         if found >= 0:
             self._found[text] = found
-        elif not inhabited:
+        elif held and not inhabited:
             self._gone.add(text)
         return found
 
@@ -116,15 +117,15 @@ class Places:
             os.close(fd)
         self._found.clear()
 
-    def _search(self, identity: tuple[int, int], cookie: int, inhabited: bool) -> int:
-        for path in self._paths(identity[1], inhabited):
+    def _search(self, identity: tuple[int, int], cookie: int, inhabited: bool, held: bool) -> int:
+        for path in self._paths(identity[1], inhabited, held):
             if nsfs.path_identity(path) == identity:
                 fd = self._checked(path, identity, cookie)
                 if fd >= 0:
                     return fd
         return -1
 
-    def _paths(self, inode: int, inhabited: bool) -> Iterator[str]:
+    def _paths(self, inode: int, inhabited: bool, held: bool) -> Iterator[str]:
         """Where a namespace may be found, likely ones first: ours, names, processes, mounts, descriptors."""
         yield f"/proc/self/fd/{self._home}"
         yield "/proc/1/ns/net"
@@ -133,7 +134,8 @@ class Places:
         yield from (f"/proc/{pid}/ns/net" for pid in _processes())
         if not inhabited:
             yield from _mounted()
-            if self._descriptors is None:  # tens of thousands, so once
+        if held and not inhabited:
+            if self._descriptors is None:  # once
                 self._descriptors = _descriptors()
             yield from self._descriptors.get(inode, ())
 

@@ -376,3 +376,23 @@ own(Bridge(host, "br-b"))
 assert journal.guard_pid != first""") as process:
         process.kill()
     assert said(*LOOKS) == before
+
+
+def test_a_namespace_that_ended_with_its_owner_is_not_searched_among_all_descriptors(
+    host: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are tens of thousands, which take 0.1 s to read; the other end of its link tells as much."""
+    from netkit._lifecycle.claims import Claims
+    from netkit._lifecycle.reclaim import GONE, Finding, Reclaiming
+    from netkit._system import places
+    from netkit._system.journal_lines import Entry
+
+    with Namespace() as gone:
+        ended = gone._live_runtime().place
+    here = host._live_runtime().place
+    link = ["veth", "7", "02:00:00:00:00:01", here, "4711", "v0", ended, "4712", "eth0"]
+    entries = [Entry(1, "name", [ended, "box", "/proc/1/fd/4711"]), Entry(2, "link", link)]
+    monkeypatch.setattr(places, "_descriptors", lambda: pytest.fail("it looks at all of them"))
+    found: list[Finding] = []
+    host.call(lambda: Reclaiming(Claims).run(entries, found.append))
+    assert [each.outcome for each in found] == [GONE, GONE]

@@ -145,7 +145,7 @@ def _by_shell(
     places: Sequence[tuple[int, int, int]],
     how: Mapping[str, Any],
 ) -> Orphan:
-    heard, told = os.pipe2(os.O_CLOEXEC)
+    heard, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         high = fcntl(told, F_DUPFD_CLOEXEC, _FREE)
         os.close(told)
@@ -161,11 +161,13 @@ def _by_shell(
     finally:
         os.close(told)
     try:
-        number = os.read(heard, 20)
+        _await(shell)
+        number = os.read(heard, 20)  # not to its end: a child that was forked meanwhile may hold it open
+    except BlockingIOError:
+        number = b""
     finally:
         os.close(heard)
-        _await(shell)
-    if not number.strip().isdigit():
+    if not number:
         raise OSError(EAGAIN, os.strerror(EAGAIN), argv[0])  # it could not fork
     return Orphan(int(number))
 

@@ -33,7 +33,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"without root the demo",
-        "questions to the broker take 0.12 ms each, and the demo waits for two, its namespaces and its sysctls "
+        "questions to the broker take 0.12 ms each, and the demo waits for two, namespaces and sysctls "
         "(1.06 to 1.23 in four runs while it waited for five); in larger networks they do not show",
     ),
     (r"runs a command inside", "a thread of its own, which the kernel makes and ends, takes half of it"),

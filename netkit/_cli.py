@@ -53,7 +53,8 @@ All of it is made, or nothing. `netkit down` takes it down again. Without root n
 
 _DOWN = """\
 Take down what `netkit up` made, by the name it has or by its file; without either, if only one is up.
-A namespace that somebody has put in the place of one of these is left alone, and said so."""
+A namespace that somebody has put in the place of one of these is left alone, and said so. Programs that
+run in them are not ended; they are named."""
 
 _EXEC = """\
 Run a program in a namespace, as `ip netns exec` does. The program takes the place of this one: its exit

@@ -16,7 +16,9 @@ from copy import copy
 from typing import Any, NamedTuple
 
 from netkit import Namespace, Scope, Topology
+from netkit._display.texts import printable
 from netkit._spec.names import namespace_name
+from netkit._system.members import members_of
 from netkit._system.mode import is_rootless
 from netkit._topology.values import BridgePlan, NamespacePlan
 from netkit.errors import NotFoundError, SpecError, UnsupportedError, kernel_error
@@ -94,9 +96,26 @@ def down(what: str | None) -> tuple[Record, list[str]]:
                 left.append(f"'{name}' is another namespace now: left alone")
                 netns.close()
                 continue
+            left += _still_inside(name, netns)
             scope.own(netns.adopt())
     os.unlink(_path(record.name))
     return record, left
+
+
+def _still_inside(name: str, netns: Namespace) -> list[str]:
+    """Programs are not ours to end; as with `ip netns delete`, the namespace goes when they do."""
+    identity = netns._identity_or_none()
+    pids = members_of(identity) if identity is not None else []
+    shown = ", ".join([f"{pid}{_command_of(pid)}" for pid in pids[:4]]) + (", ..." if len(pids) > 4 else "")
+    return [f"'{name}' has no name any more, but lives until what runs in it ends: {shown}"] if pids else []
+
+
+def _command_of(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return f" ({printable(file.read().rstrip())})"
+    except OSError:
+        return ""  # it has ended just now
 
 
 def records() -> Iterator[Record]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from netkit import Bridge, Namespace
+from netkit import Bridge, Namespace, wait_for
 from netkit._cli import main
 from netkit._commands.lasting import DIRECTORY, records
 from tests.harness import place
@@ -103,6 +103,23 @@ def test_down_leaves_alone_what_took_a_name(lab: Path) -> None:
         assert done("down") == "'client' is another namespace now: left alone\nlab is down\n"
         assert strangers.exists
         assert place.names() == ["client"]
+
+
+@pytest.mark.capable
+def test_down_says_who_still_runs_inside(lab: Path) -> None:
+    command = [sys.executable, "-m", "netkit", "exec", "client", "--", "cat"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "cat\n")
+        said = done("down", "lab")
+        assert (
+            f"'client' has no name any more, but lives until what runs in it ends: {process.pid} (cat)"
+            in said
+        )
+        assert said.endswith("lab is down\n")
+        assert place.names() == []
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(10) == 0
 
 
 @pytest.mark.capable

@@ -23,7 +23,9 @@ def opened_for(
 
     ``opens`` None: StateError if a chain drops them. What the host alone may ask for is not forwarded.
     """
-    targets = set() if opens is False else specs.forwarded_targets()
+    if opens is False:
+        return None
+    targets = specs.forwarded_targets()
     if not targets:
         return None
     if opens is None:

@@ -145,6 +145,16 @@ def nat(red: Namespace) -> None:
         assert_type((rule.counters.packets, rule.backend), tuple[int, str | None])
     with red.publish(8080, to="10.0.0.2:80") as mapping:
         assert_type(mapping, PortMapping)
+    with red.publish(8080, to="10.0.0.2:80", open_forward=True), Bridge(red, "br0", internal=True):
+        assert_type(
+            [(entry.rule, entry.ours, entry.by) for entry in red.nat], list[tuple[str, bool, str | None]]
+        )
+    with red.nat.watch() as watch:
+        assert_type((len(red.nat.verify()), len(red.nat.ensure()), watch.restored), tuple[int, int, int])
+    spread = NatRule.dnat(red, to=["10.0.0.2", "10.0.0.3"], spread="inc", persistent=True)
+    prefix = NatRule.snat(red, saddr="10.0.0.0/24", to="192.0.2.0/24", prefix=True)
+    left_out = NatRule.masquerade(red, daddr=["!= 10.0.0.0/8", "!= 224.0.0.0/4"], fully_random=True)
+    assert_type([spread, prefix, left_out], list[NatRule])
 
 
 def many() -> None:

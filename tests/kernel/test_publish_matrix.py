@@ -127,7 +127,7 @@ def set_bridge_calls(host: Namespace, value: int) -> None:
         key = f"net.bridge.bridge-nf-call-{word}"
         if key not in host.sysctl:
             if value:
-                pytest.skip("this kernel has no br_netfilter")
+                pytest.skip("br_netfilter is not loaded")
             continue
         host.sysctl[key] = value
 

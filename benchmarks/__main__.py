@@ -29,6 +29,7 @@ ROUNDS = dict.fromkeys(
         "import_first",
         "rootless",
         "memory",
+        "fixtures",
         "many",
     ),
     15,

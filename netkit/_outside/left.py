@@ -16,7 +16,7 @@ from netkit.errors import NotFoundError, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from typing import Any
 
     from netkit._runtime import Runtime
@@ -65,7 +65,7 @@ def _address(name: str) -> bytes:
 
 
 @contextmanager
-def listen(runtime: Runtime, name: str) -> Iterator[socket.socket]:
+def listen(runtime: Runtime, name: str) -> Generator[socket.socket]:
     """The socket for a keeper, which is handed over in the block."""
     with runtime.open_socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0) as listener:
         try:

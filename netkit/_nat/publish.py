@@ -148,7 +148,7 @@ class PortMapping(Resource, Holder, Shown):
 
     def _check_forwarding(self, undo: Undo) -> None:
         """Nothing comes from elsewhere without it: in a namespace of ours it is turned on."""
-        for version in sorted({_VERSIONS[len(target)] for target in self._specs.targets()}):
+        for version in sorted([_VERSIONS[size] for size in set(map(len, self._specs.targets()))]):
             key = _FORWARDING[version]
             if self._open().ours:
                 self._override(undo, key)  # if it is on as well: of several mappings any may end first
@@ -180,7 +180,8 @@ class PortMapping(Resource, Holder, Shown):
         """Hairpin mode, route_localnet, loose rp_filter, where needed; the devices with route_localnet."""
         runtime = self._open()
         names: list[str] = []
-        indexes = sorted({each.index for target, each in where.items() if len(target) == 4})
+        places = set(where.values())  # few, however many targets there are
+        indexes = sorted({each.index for each in places if len(each.network) == 4})
         for index in indexes if self._specs.from_loopback() else ():
             if is_ours(runtime, index):
                 names.append(runtime.name_of(index))
@@ -188,10 +189,10 @@ class PortMapping(Resource, Holder, Shown):
         for where_strict, key in strict_devices(self._netns, where):
             self._override(undo, key, _LOOSE, where_strict)
         calls = {
-            size for size in {len(target) for target in where}
+            size for size in {len(each.network) for each in places}
             if self._wants_hairpin and self._netns.sysctl.get(_BRIDGE_CALLS[_VERSIONS[size]]) == "1"
         }  # fmt: skip
-        bridged = [target for target in where if len(target) in calls]
+        bridged = [target for target in where if len(target) in calls] if calls else []
         for port in ports_of(self._netns, bridged):
             if is_ours(runtime, port):
                 hairpin = Hairpin(runtime, port)
@@ -202,8 +203,8 @@ class PortMapping(Resource, Holder, Shown):
 
     def _new_part(self, where: Mapping[bytes, Connected], devices: Sequence[str]) -> Part:
         networks: set[Network] = {
-            (FAMILIES[_VERSIONS[len(target)]], where[target].network, where[target].prefixlen)
-            for target in self._specs.translated_targets()
+            (FAMILIES[_VERSIONS[len(place.network)]], place.network, place.prefixlen)
+            for place in set(map(where.__getitem__, self._specs.translated_targets()))
         }
         return Part(self._specs, networks, devices)
 

@@ -29,7 +29,7 @@ def opened_for(
     if not targets:
         return None
     if opens is None:
-        refuse_closed(ns, {4 if len(target) == 4 else 6 for target in targets}, "a published port")
+        refuse_closed(ns, {4 if size == 4 else 6 for size in set(map(len, targets))}, "a published port")
         return None
     return OpenedForward(ns, forward_published(networks_of([_place(each, where[each]) for each in targets])))
 

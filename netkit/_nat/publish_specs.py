@@ -95,6 +95,7 @@ class ManySpecs(Specs):
     def __init__(self, items: Sequence[tuple[int, str]], hosts: _Hosts, numbers: _Numbers) -> None:
         super().__init__(())
         self._items = items
+        self._targets: set[bytes] = set()
         self._hosts = hosts
         self._numbers = numbers
 
@@ -114,7 +115,9 @@ class ManySpecs(Specs):
         return len(self._items)
 
     def targets(self) -> set[bytes]:
-        return {target for _, target in self._hosts.values()}
+        if not self._targets:
+            self._targets = {target for _, target in self._hosts.values()}
+        return self._targets
 
     def translated_targets(self) -> set[bytes]:
         return self.targets()

@@ -78,11 +78,34 @@ def test_a_sweep_that_is_killed_leaves_no_program() -> None:
                     os.kill(pid, signal.SIGSTOP)  # no call comes
         finally:
             sweeping.kill()
+    assert _living(left) == []
+
+
+WATCHER = """
+import os
+from tests.harness.syscall_stops import watched
+with watched(lambda: os.mkdir("/proc/none")) as child:
+    for stop in child.stops(30, 1):
+        print(child.pid, flush=True)
+        os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_is_stopped_ends_with_who_watches() -> None:
+    with subprocess.Popen([sys.executable, "-c", WATCHER], stdout=subprocess.PIPE) as watching:
+        assert watching.stdout is not None
+        child = int(watching.stdout.readline())
+    assert _living([child]) == []
+
+
+def _living(pids: list[int]) -> list[str]:
+    """Which of them do not end, and are ended here."""
     until = time.monotonic() + 10 * PATIENCE
-    lines = [line for pid in left if (line := processes.wait(pid, until))]
-    for pid in left if lines else []:
-        os.kill(pid, signal.SIGKILL)
-    assert lines == []
+    lines = [line for pid in pids if (line := processes.wait(pid, until))]
+    for pid in pids if lines else []:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return lines
 
 
 def check(item: str, found: Sweep, soak: bool, count: Callable[..., None]) -> None:

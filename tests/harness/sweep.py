@@ -84,7 +84,7 @@ def _series(scenario: str, n: int, step: int, found: Sweep, how: list[str]) -> N
 
 def _line(program: subprocess.Popen[str]) -> str:
     assert program.stdout is not None
-    late = threading.Timer(_SECONDS_PER_POINT, program.kill)
+    late = threading.Timer(_SECONDS_PER_POINT, program.terminate)  # which ends all that it has started
     late.start()
     try:
         return program.stdout.readline()

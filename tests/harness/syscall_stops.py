@@ -205,6 +205,7 @@ def _child(function: Callable[[], object], go: int, ready: int, problems: int) -
     # The filter is in force: writev is a call it does not stop.
     os.writev(ready, [struct.pack("=i", listener)])
     os.read(go, 1)
+    os.close(listener)  # only who watches has it: when he is gone, nobody waits for him
     status = 0
     try:
         function()

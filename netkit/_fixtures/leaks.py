@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
-from netkit._lifecycle import ROOT, Owned
+from netkit._lifecycle import ROOT, Owned, Scope
 
 
 class Leaks:
@@ -26,4 +26,5 @@ class Leaks:
 
 def _held() -> list[Owned]:
     """What only the end of the process would take down."""
-    return [each for each in ROOT._held if each._is_alive()]
+    alive = [each for each in ROOT._held if each._is_alive()]
+    return [each for each in alive if not isinstance(each, Scope) or each._held]

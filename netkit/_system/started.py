@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 
@@ -118,5 +119,6 @@ def _text(address: bytes, port: int) -> str:
 
 def _command(args: Any) -> str:
     words = [args] if isinstance(args, str | bytes) or not hasattr(args, "__iter__") else [*args]
-    text = " ".join([str(each) for each in words])
+    words[0] = os.path.basename(os.fsdecode(words[0])) if len(words) > 1 else words[0]
+    text = " ".join([os.fsdecode(each) for each in words])
     return text if len(text) <= 60 else text[:57] + "..."

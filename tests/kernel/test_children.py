@@ -185,7 +185,6 @@ print("done")
     assert said_by(program) == "done\n"
 
 
-@pytest.mark.skipif(place.ROOTLESS, reason="the broker is there already")
 def test_without_its_interpreter_a_helper_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """As when the virtual environment was deleted: before anything is made that it is to guard."""
     import netkit

@@ -7,19 +7,14 @@ import re
 REASONS: tuple[tuple[str, str], ...] = (
     (
         r"builds the demo's network",
-        "1.41 to 1.59 in four runs on this machine, whose neighbours are heard; 1.45 beside quick "
+        "1.41 to 1.59 in six runs on this machine, whose neighbours are heard; 1.45 beside quick "
         "contestants only. The slow ones leave the caches cold: 2 ms of Python for 450 functions, 1 ms "
-        "warm. Go has 1.32 to 1.35",
+        "warm. Go has 1.32 to 1.38",
     ),
     (
         r"in processor time",
         "0.1 ms a container in Python, and two threads that wait for the kernel's lock in turns; at 1000 "
         "what the quiet bridge saves is more than that",
-    ),
-    (
-        r"removes it in at most 1\.2",
-        "at 100 it is reached; of 1000 that were built faster, the containers still flood the bridge with "
-        "what they say when they come up",
     ),
     (r"one address added", "minima are 8 to 10 us; the median has what else the machine does"),
     (

@@ -314,7 +314,7 @@ def test_a_long_life_does_not_make_a_long_journal(
         assert os.path.getsize(journal.path) < 4000
         assert "br-a" in Path(journal.path).read_text()
         assert journal.guard_pid != first
-        assert len(os.listdir("/run/netkit/journal")) == 1
+        assert len(list(Path(journal.path).parent.glob(f"{os.getpid()}-*"))) == 1  # others may be dying
     netkit.shutdown()
     assert said(*LOOKS) == before
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.leaks import Held, leaks
+from tests.harness.patience import PATIENCE
 from tests.harness.tools import needs
 
 pytestmark = [pytest.mark.kernel, pytest.mark.capable, needs("nft", "iptables-legacy")]
@@ -78,7 +79,7 @@ def _session(directory: Path, source: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=120 * PATIENCE,
     )
 
 

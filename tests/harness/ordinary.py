@@ -58,6 +58,7 @@ class Ordinary:
     ) -> subprocess.Popen[str]:
         """Start a program, with pipes on its output."""
         own = {"HOME": str(self.home), "PYTHONPATH": str(self.home), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        own["NETKIT_TEST_PATIENCE"] = str(PATIENCE)
         return subprocess.Popen(
             argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**own, **(env or {})}, cwd=cwd or self.home, **BECOME,

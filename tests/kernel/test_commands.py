@@ -19,6 +19,7 @@ from netkit import Bridge, Namespace, wait_for
 from netkit._cli import main
 from netkit._commands.lasting import DIRECTORY, records
 from tests.harness import place
+from tests.harness.patience import PATIENCE
 
 PLAN = {
     "namespaces": {
@@ -36,7 +37,7 @@ NAMES = ["client", "gate", "lan", "srv"]
 
 def netkit(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-m", "netkit", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60 * PATIENCE, **options)
 
 
 def done(*words: str, **options: Any) -> str:
@@ -119,7 +120,7 @@ def test_down_says_who_still_runs_inside(lab: Path) -> None:
         assert place.names() == []
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(10 * PATIENCE) == 0
 
 
 @pytest.mark.capable

@@ -27,6 +27,7 @@ from netkit import AccessError, Namespace, NatRule, Scope, VethPair
 from netkit._demo import leftovers, packets, page, play, scenes, twins
 from netkit._demo.source import body
 from tests.harness import machine, oracle, place
+from tests.harness.patience import PATIENCE
 from tests.harness.tools import needs
 
 COMMAND = [sys.executable, "-m", "netkit", "demo"]
@@ -47,7 +48,9 @@ def reading_is_warm(netkit_is_warm: None) -> None:
 def played(backend: str) -> str:
     """The output of one whole demo, which must have gone well."""
     before = machine.read()
-    done = subprocess.run([*COMMAND, "--backend", backend], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*COMMAND, "--backend", backend], capture_output=True, text=True, timeout=60 * PATIENCE
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert machine.read() == before
@@ -134,7 +137,11 @@ def test_the_tools_of_sbin_are_found_by_an_ordinary_user(backend: str) -> None:
     """On Debian neither `nft` nor `iptables-legacy` nor `bridge` is in his PATH."""
     environment = {**os.environ, "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
-        [*COMMAND, "--backend", backend], capture_output=True, text=True, timeout=60, env=environment
+        [*COMMAND, "--backend", backend],
+        capture_output=True,
+        text=True,
+        timeout=60 * PATIENCE,
+        env=environment,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "is not installed here" not in done.stdout
@@ -411,11 +418,11 @@ def test_a_thread_that_stayed_inside_is_left() -> None:
         def stay() -> None:
             with ns.entered():
                 inside.set()
-                leave.wait(10)
+                leave.wait(10 * PATIENCE)
 
         thread = threading.Thread(target=stay)
         thread.start()
-        assert inside.wait(10)
+        assert inside.wait(10 * PATIENCE)
         found = leftovers.Machine("mark").new_since(before)["descriptors of other namespaces"]
         leave.set()
         thread.join()
@@ -442,7 +449,7 @@ class Playing:
 
     def end(self, number: signal.Signals) -> tuple[int, str, str]:
         os.killpg(self.process.pid, number)
-        output, errors = self.process.communicate(timeout=60)
+        output, errors = self.process.communicate(timeout=60 * PATIENCE)
         return self.process.returncode, output, errors
 
 
@@ -475,7 +482,7 @@ def test_a_reader_that_has_seen_enough_is_no_traceback() -> None:
     demo.until("Scene 2")
     assert demo.process.stdout is not None
     demo.process.stdout.close()
-    _, errors = demo.process.communicate(timeout=60)
+    _, errors = demo.process.communicate(timeout=60 * PATIENCE)
     assert demo.process.returncode == 1
     assert errors == ""
 
@@ -491,7 +498,7 @@ def _on_a_terminal(**environment: str) -> str:
         )
         os.close(theirs)
         text = b"".join(iter(lambda: _read(ours), b"")).decode()
-        assert process.wait(60) == 0, text
+        assert process.wait(60 * PATIENCE) == 0, text
     finally:
         os.close(ours)
     return text

@@ -25,6 +25,7 @@ import pytest
 from netkit import CommandError, Namespace, PingResult, SpecError, StateError, UnsupportedError, VethPair
 from tests.harness import place
 from tests.harness.oracle import run_in
+from tests.harness.patience import PATIENCE
 from tests.kernel.test_namespace import HERE, identity, inode
 
 SIOCGSKNS = 0x894C  # linux/sockios.h: the namespace of a socket
@@ -158,7 +159,7 @@ def test_an_interrupt_kills_the_child(box: Namespace, alarm: Alarm) -> None:
     os.close(writing)
     # If it was interrupted while the child was being started, the starting thread ends it.
     assert os.read(reading, 1) == b""
-    assert select.select([reading], [], [], 3)[0]
+    assert select.select([reading], [], [], 3 * PATIENCE)[0]
     os.close(reading)
 
 
@@ -219,7 +220,7 @@ def test_what_others_started_there_dies_too() -> None:
         stranger = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert stranger.stdout is not None
         stranger.stdout.read(1)
-    assert stranger.wait(3) == -signal.SIGKILL
+    assert stranger.wait(3 * PATIENCE) == -signal.SIGKILL
     stranger.stdout.close()
 
 
@@ -230,7 +231,7 @@ def test_processes_in_a_borrowed_one_go_on(box: Namespace) -> None:
         child.stdout.read(1)
     assert child.poll() is None
     box.delete()
-    assert child.wait(3) == -signal.SIGKILL  # its owner ended it
+    assert child.wait(3 * PATIENCE) == -signal.SIGKILL  # its owner ended it
     child.stdout.close()
 
 

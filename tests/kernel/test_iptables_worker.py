@@ -27,6 +27,7 @@ from netkit._nat.iptables_client import IptablesWorker
 from netkit._nat.iptables_rules import command_text, rule_text, rules_for
 from netkit._spec.nat import dnat, masquerade, redirect, snat
 from netkit.errors import AccessError, BackendError, BusyError, KernelError, NotFoundError, StateError
+from tests.harness.patience import PATIENCE
 
 if TYPE_CHECKING:
     from netkit._nat.iptables_client import Process
@@ -100,7 +101,7 @@ class Net:
             pass_fds=[self.fd],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=30 * PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -471,7 +472,7 @@ def test_the_worker_survives_ctrl_c_and_ends_with_its_parent(net: Net) -> None:
     try:
         assert process.stdin is not None
         process.stdin.close()
-        assert select.select([ended], [], [], 10)[0]
+        assert select.select([ended], [], [], 10 * PATIENCE)[0]
     finally:
         os.close(ended)
     with pytest.raises(BackendError):

@@ -22,6 +22,7 @@ from netkit._netlink.transport import NETLINK_NETFILTER
 from netkit._netlink.wire import Request
 from netkit._spec.nat import NatSpec, dnat, masquerade, redirect, snat
 from netkit.errors import AccessError, KernelError, NotFoundError, ProtocolError, StateError, kernel_error
+from tests.harness.patience import PATIENCE
 from tests.harness.tools import needs
 
 pytestmark = [pytest.mark.capable, needs("nft")]
@@ -87,7 +88,7 @@ def backend(netfilter: Counted) -> NftablesBackend:
 
 
 def run_nft(*words: str) -> str:
-    done = subprocess.run(["nft", *words], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(["nft", *words], capture_output=True, text=True, timeout=30 * PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -666,7 +667,7 @@ print(probe(netfilter))
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=60 * PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.ordinary import PYTHON, Ordinary
+from tests.harness.patience import PATIENCE
 from tests.harness.tools import needs
 
 BACKENDS = ["nftables", pytest.param("iptables", marks=needs("iptables-legacy"))]
@@ -36,7 +37,7 @@ def test_an_ordinary_user_sees_what_root_sees(nobody: Ordinary, backend: str) ->
     )
     assert done.stdout.endswith("Verdict: nothing is left.\n")
     by_root = subprocess.run(
-        [sys.executable, *DEMO, backend], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, *DEMO, backend], capture_output=True, text=True, timeout=60 * PATIENCE, check=True
     )
     assert scenes(done.stdout) == scenes(by_root.stdout)
 
@@ -45,7 +46,7 @@ def test_an_ordinary_user_sees_what_root_sees(nobody: Ordinary, backend: str) ->
 def test_root_can_play_it_without_root(backend: str) -> None:
     project = str(Path(__file__).parents[2])
     done = subprocess.run(
-        [sys.executable, *DEMO, backend], capture_output=True, text=True, timeout=60,
+        [sys.executable, *DEMO, backend], capture_output=True, text=True, timeout=60 * PATIENCE,
         env={**os.environ, "NETKIT_ROOTLESS": "1", "PYTHONPATH": project},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from tests.harness.ordinary import PYTHON, Ordinary
+from tests.harness.patience import PATIENCE
 from tests.harness.processes import descendants
 from tests.rootless.programs import START, program
 
@@ -42,9 +43,9 @@ def test_all_of_it_ends_with_the_process(nobody: Ordinary, number: int | None) -
             process.communicate(timeout=10)
         else:
             process.send_signal(number)
-            process.wait(10)
+            process.wait(10 * PATIENCE)
     for pidfd in watched:
-        assert select.select([pidfd], [], [], 10)[0], started
+        assert select.select([pidfd], [], [], 10 * PATIENCE)[0], started
         os.close(pidfd)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.harness import place
 from tests.harness.ordinary import PYTHON, Ordinary
+from tests.harness.patience import PATIENCE
 from tests.harness.tools import needs
 from tests.rootless import notebook
 
@@ -39,7 +40,8 @@ WITHOUT_ROOT = SAID.format(refusal="UnsupportedError") + "0.0 ['lo', 'e0']\nkill
 def test_by_root(rootless: str, arguments: list[str], said: str) -> None:
     project = str(Path(__file__).parents[2])
     done = subprocess.run(
-        [sys.executable, notebook.__file__, *arguments], capture_output=True, text=True, timeout=120,
+        [sys.executable, notebook.__file__, *arguments], capture_output=True, text=True,
+        timeout=120 * PATIENCE,
         env={**os.environ, "PYTHONPATH": project, "NETKIT_ROOTLESS": rootless},
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, said), done.stderr

@@ -14,6 +14,7 @@ import pytest
 
 from netkit import Topology
 from tests.harness.ordinary import PYTHON, Ordinary
+from tests.harness.patience import PATIENCE
 from tests.rootless import notebooks
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,8 @@ def check(output: str) -> None:
 @pytest.mark.capable
 def test_they_run_with_root() -> None:
     done = subprocess.run(
-        [sys.executable, notebooks.__file__, str(DIRECTORY)], capture_output=True, text=True, timeout=150,
+        [sys.executable, notebooks.__file__, str(DIRECTORY)], capture_output=True, text=True,
+        timeout=150 * PATIENCE,
         env={**os.environ, "PYTHONPATH": str(ROOT), "NETKIT_ROOTLESS": "0"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

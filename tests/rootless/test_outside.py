@@ -13,6 +13,7 @@ import pytest
 from tests.harness import processes
 from tests.harness.ordinary import NOBODY, PYTHON, Ordinary
 from tests.harness.outside import PROGRAMS, echoed, lacks, server
+from tests.harness.patience import PATIENCE
 from tests.harness.tools import needs
 
 START = """
@@ -53,7 +54,7 @@ def started(nobody: Ordinary) -> dict[int, str]:
 
 
 def gone(pids: Iterable[int]) -> list[str]:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 10 * PATIENCE
     return [line for pid in pids if (line := processes.wait(pid, deadline))]
 
 
@@ -105,7 +106,7 @@ def test_in_and_it_ends_with_the_process(nobody: Ordinary, backend: str, number:
         new = started(nobody).keys() - before.keys()
         assert len(new) == 7  # it, supervisor, broker, three keepers, program
         process.send_signal(number)
-        process.wait(10)
+        process.wait(10 * PATIENCE)
     assert gone(new) == []
     assert not echoed(None, "127.0.0.1", port)
 
@@ -256,7 +257,7 @@ def test_what_it_inherits(nobody: Ordinary, backend: str) -> None:
         targets = [os.readlink(f"/proc/{found}/fd/{name}") for name in os.listdir(f"/proc/{found}/fd")]
         assert not [each for each in targets if each.endswith((".py", ".so"))]
         process.kill()
-        process.wait(10)
+        process.wait(10 * PATIENCE)
     assert gone(set(new)) == []
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from netkit._system import id_maps
 from tests.harness.ordinary import NOBODY, PYTHON, Ordinary
+from tests.harness.patience import PATIENCE
 from tests.harness.tools import needs
 from tests.rootless.programs import START
 
@@ -36,7 +37,12 @@ def with_ids(nobody: Ordinary, tmp_path: Path) -> WithIds:
     def run(argv: list[str]) -> str:
         environment = {"HOME": str(nobody.home), "PYTHONPATH": str(nobody.home), "PATH": "/usr/bin:/usr/sbin"}
         done = subprocess.run(
-            [*private, *argv], env=environment, cwd=nobody.home, capture_output=True, text=True, timeout=60
+            [*private, *argv],
+            env=environment,
+            cwd=nobody.home,
+            capture_output=True,
+            text=True,
+            timeout=60 * PATIENCE,
         )
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout

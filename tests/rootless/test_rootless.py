@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.ordinary import PYTHON, Ordinary
+from tests.harness.patience import PATIENCE
 from tests.harness.tools import needs
 from tests.rootless.programs import START, program
 
@@ -407,7 +408,7 @@ def test_root_can_have_it_too() -> None:
     project = str(Path(__file__).parents[2])
     done = subprocess.run(
         [PYTHON, "-c", START + f"with Namespace() as a:\n    print({inside})"],
-        capture_output=True, text=True, timeout=60, cwd=project,
+        capture_output=True, text=True, timeout=60 * PATIENCE, cwd=project,
         env={**os.environ, "NETKIT_ROOTLESS": "1", "PYTHONPATH": project},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

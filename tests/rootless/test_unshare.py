@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.ordinary import PYTHON, Ordinary
+from tests.harness.patience import PATIENCE
 
 UNSHARE = [PYTHON, "-m", "netkit", "unshare", "--"]
 
@@ -65,7 +66,7 @@ def test_a_signal_reaches_the_program_and_is_how_it_ended(nobody: Ordinary) -> N
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == -signal.SIGTERM
+        assert process.wait(10 * PATIENCE) == -signal.SIGTERM
 
 
 def test_a_broken_pipe_ends_the_program_as_elsewhere(nobody: Ordinary) -> None:
@@ -91,7 +92,7 @@ def test_nothing_is_left_when_it_is_killed(nobody: Ordinary) -> None:
         network = process.stdout.readline().strip()
         assert network in _networks()
         process.kill()
-        process.wait(10)
+        process.wait(10 * PATIENCE)
     assert network not in _networks()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.page import blocks, first_missing, sessions
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -31,7 +31,7 @@ def test_examples_run(page: Path) -> None:
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=120 * PATIENCE,
+        timeout=4 * LONG,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -58,7 +58,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},  # an announcement, not a warning about our pages
         capture_output=True,
         text=True,
-        timeout=120 * PATIENCE,
+        timeout=4 * LONG,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "index.html").exists()

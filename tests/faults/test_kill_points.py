@@ -18,7 +18,7 @@ import pytest
 
 from tests.faults.conftest import SOAK
 from tests.harness import processes
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.sweep import Sweep, sweep
 from tests.harness.syscall_stops import cannot_stop
 from tests.harness.tools import needs
@@ -68,7 +68,7 @@ def test_a_sweep_that_is_killed_leaves_no_program() -> None:
     # In a session of its own, or the kernel would let those go on that are stopped here (_exit(2)).
     with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as sweeping:
         try:
-            until = time.monotonic() + 30 * PATIENCE
+            until = time.monotonic() + LONG
             while len(left) < 4 and time.monotonic() < until:
                 left = sorted(processes.descendants(sweeping.pid))
             assert len(left) >= 4  # two programs with a child each
@@ -100,7 +100,7 @@ def test_what_is_stopped_ends_with_who_watches() -> None:
 
 def _living(pids: list[int]) -> list[str]:
     """Which of them do not end, and are ended here."""
-    until = time.monotonic() + 10 * PATIENCE
+    until = time.monotonic() + LONG
     lines = [line for pid in pids if (line := processes.wait(pid, until))]
     for pid in pids if lines else []:
         with suppress(ProcessLookupError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.slow, needs("ip", "nft")]
 def test_F02_a_refusal_at_every_request(count: Callable[..., None]) -> None:
     names = [*BLOCKS, *MAKERS]  # the longest first
     with ThreadPoolExecutor(5) as pool:
-        each = pool.map(lambda name: program("refusals", name, timeout=170), names)
+        each = pool.map(partial(program, "refusals"), names)
         found = dict(zip(names, each, strict=True))
     wrong = {name: result["wrong"] for name, result in found.items() if result["wrong"]}
     requests, raised = (sum(result[what] for result in found.values()) for what in ("requests", "raised"))

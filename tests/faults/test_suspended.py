@@ -10,6 +10,7 @@ import pytest
 
 from netkit import Bridge, Namespace, NatRule, Scope
 from tests.harness.oracle import whole_state
+from tests.harness.patience import LONG
 
 pytestmark = pytest.mark.kernel
 
@@ -76,7 +77,7 @@ def test_one_that_is_never_ended_is_undone_at_exit(host: Namespace) -> None:
     fd = host.fileno()
     done = subprocess.run(
         ["nsenter", f"--net=/proc/self/fd/{fd}", sys.executable, "-W", "ignore", "-c", PROGRAM],
-        pass_fds=[fd], capture_output=True, text=True, timeout=60,
+        pass_fds=[fd], capture_output=True, text=True, timeout=LONG,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert whole_state(host) == before

@@ -21,7 +21,7 @@ from netkit._spec.forward import (
     forward_published,
 )
 from tests.golden.test_golden_nft import assert_same, kernel_expressions, netfilter, run_nft
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 __all__ = ["netfilter"]  # the fixture
 
@@ -94,7 +94,7 @@ def test_in_chains_of_iptables_nft_it_is_what_that_compiles(netfilter: NetlinkSo
         texts = [rule_text(rule) for rule in reversed(forward_iptables(spec)) if rule["family"] == version]
         try:
             for text in texts:
-                subprocess.run([program, *text.split()], check=True, timeout=30 * PATIENCE)
+                subprocess.run([program, *text.split()], check=True, timeout=LONG)
             add(netfilter, "ours", contents, family)
             theirs = [content for _, content in kernel_expressions(netfilter, "filter", family)]
             ours = [content for _, content in kernel_expressions(netfilter, "ours", family)]

@@ -21,7 +21,7 @@ from netkit._netlink.socket import NetlinkSocket
 from netkit._netlink.transport import NETLINK_NETFILTER
 from netkit._spec.nat import NatSpec, dnat, masquerade, redirect, snat
 from netkit.errors import ProtocolError
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 pytestmark = [
     pytest.mark.kernel,
@@ -161,9 +161,7 @@ def add_with_netkit(
 
 
 def run_nft(*words: str, script: str | None = None) -> str:
-    done = subprocess.run(
-        ["nft", *words], input=script, capture_output=True, text=True, timeout=30 * PATIENCE
-    )
+    done = subprocess.run(["nft", *words], input=script, capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, f"nft {' '.join(words)}: {done.stderr}\n{script or ''}"
     return done.stdout
 

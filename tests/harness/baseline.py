@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 
 from tests.harness import processes
+from tests.harness.patience import LONG
 
 _READER = Path(__file__).with_name("machine.py")
 _MARK = "NETKIT_TEST_SESSION"
@@ -30,7 +31,7 @@ class Baseline:
         self.mark = uuid.uuid4().hex
         os.environ[_MARK] = self.mark  # inherited: finds processes that left our tree
 
-    def check(self, grace: float = 3.0) -> list[str]:
+    def check(self, grace: float = LONG) -> list[str]:
         """A line for each thing that is not what it was; processes that are ending get `grace` seconds."""
         found = [
             f"process left: {line}"

@@ -19,7 +19,7 @@ import time
 INSIDE = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--keep-caps"]
 _ORDINARY = ["setpriv", "--ambient-caps=-all", "--inh-caps=-all"]
 _PR_SET_CHILD_SUBREAPER = 36
-_PATIENCE = round(60 * float(os.environ.get("NETKIT_TEST_PATIENCE", "1")))  # is run as text, without imports
+_PATIENCE = round(300 * float(os.environ.get("NETKIT_TEST_PATIENCE", "1")))  # is run as text, without imports
 _AFTERWARDS = """
 from netkit import KernelError, Namespace
 with Namespace() as first:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 import netkit
 from netkit import Bridge, Namespace, NatRule, RouteTable, Scope, Topology, VethPair
 from tests.harness import processes
+from tests.harness.patience import LONG
 from tests.harness.storm import held, held_in_time
 
 ALLOWED_GARBAGE = {"star": 30}  # of a plan, whose interfaces know their segment, and it knows them
@@ -152,7 +153,7 @@ def _lines(command: str) -> int:
 
 def kernel_in_time(wanted: dict[str, int]) -> dict[str, int]:
     """The same when what the kernel does later is done."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + LONG
     while (found := kernel()) != wanted and time.monotonic() < until:
         pass
     return found

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 _BEFORE = """
 import sys
@@ -49,10 +49,10 @@ class Doomed:
         self.await_guard()
         return time.monotonic() - started
 
-    def await_guard(self, timeout: float = 5.0) -> None:
+    def await_guard(self, timeout: float = LONG) -> None:
         """Return when the guard has ended; fail if it does not."""
         if self._watched >= 0:
-            assert select.select([self._watched], [], [], timeout * PATIENCE)[0], "the guard goes on and on"
+            assert select.select([self._watched], [], [], timeout)[0], "the guard goes on and on"
 
     def kill_guard(self) -> None:
         """The guard first: then its owner leaves all to `netkit gc`."""
@@ -96,5 +96,5 @@ def said(*commands: str) -> dict[str, str]:
 
 
 def _said(command: str) -> str:
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=30 * PATIENCE)
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=LONG)
     return done.stdout

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness import place, processes
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,12 @@ class Held:
         )
 
 
-def leaks(before: Held, grace: float = 2.0) -> list[str]:
+def leaks(before: Held, grace: float = LONG) -> list[str]:
     """A line per leak; threads and children that are ending get `grace` seconds."""
-    deadline = time.monotonic() + grace * PATIENCE
+    deadline = time.monotonic() + grace
     found = _living_threads(before, deadline) + _living_children(before, deadline)
-    # A thread that Python has done with lives on in the kernel for a moment, which is long on a busy machine.
-    while _tasks() > before.tasks and not found and time.monotonic() < deadline:
-        os.sched_yield()
+    if not found:
+        tasks_in_time(before.tasks, deadline)
     after = Held.now()
     if after.tasks > before.tasks and not found:
         found.append(f"threads unknown to Python: {after.tasks - before.tasks}")
@@ -95,6 +94,15 @@ def _entries(directory: Path) -> list[str]:
         return os.listdir(directory)
     except FileNotFoundError:
         return []
+
+
+def tasks_in_time(most: int, deadline: float | None = None) -> int:
+    """How many threads this process has, when those that end have ended: one that Python has done with
+    lives on in the kernel for a moment, which is long on a busy machine."""
+    until = time.monotonic() + LONG if deadline is None else deadline
+    while (found := _tasks()) > most and time.monotonic() < until:
+        os.sched_yield()
+    return found
 
 
 def _tasks() -> int:

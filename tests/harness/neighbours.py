@@ -19,6 +19,8 @@ import traceback
 from collections import Counter
 from typing import Any
 
+from tests.harness.patience import LONG
+
 BUILDERS = 8
 
 NFT = """
@@ -64,8 +66,8 @@ def main() -> None:
     before = _kept()
     start = [_start("build", seconds, seed + n) for n in range(BUILDERS)]
     others = [_start("meddle", seconds, seed), _start("reload", seconds, seed)]
-    told = [json.loads(each.communicate(timeout=seconds + 60)[0] or "null") for each in start]
-    meddled = [json.loads(each.communicate(timeout=60)[0]) for each in others]
+    told = [json.loads(each.communicate(timeout=seconds + 300)[0] or "null") for each in start]
+    meddled = [json.loads(each.communicate(timeout=10 * LONG)[0]) for each in others]
     statuses = [each.returncode for each in (*start, *others)]
     _reload()
     print(json.dumps({"told": told, "meddled": meddled, "statuses": statuses, "left": _differences(before)}))
@@ -83,9 +85,9 @@ def _kept() -> dict[str, dict[str, str]]:
 
 
 def _differences(before: dict[str, dict[str, str]]) -> list[str]:
-    from tests.harness.killing import settle_by
+    from tests.harness.killing import LONGEST, settle_by
 
-    return settle_by(_kept, before, time.monotonic() + 2)[1]
+    return settle_by(_kept, before, time.monotonic() + LONGEST)[1]
 
 
 def _reload() -> None:
@@ -98,14 +100,14 @@ def _reload() -> None:
 
 
 def build(seconds: float, seed: int) -> None:
-    """Until the time is up: what came of each try, by class; unclear is what no user could make sense of."""
+    """Until the time is up and something was built: what came of each try, by class, and what was unclear."""
     from netkit import NetkitError, Scope
     from tests.harness import networks
 
     chance, until = random.Random(seed), time.monotonic() + seconds
     came: Counter[str] = Counter()
     unclear: list[str] = []
-    while time.monotonic() < until:
+    while time.monotonic() < until or not came["built"]:
         try:
             parts = chance.sample(networks.IN_THE_HOST, chance.randint(1, 4))
             parts += (

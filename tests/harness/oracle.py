@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.place import HasFd, inside
 
 RTNLGRP_ALL = 0x7FFFFFFF  # the groups 1 to 31 as bind(2)'s mask: netlink(7)
 
 
-def run_in(ns: HasFd, *argv: str, input: str | None = None, timeout: float = 30) -> str:
+def run_in(ns: HasFd, *argv: str, input: str | None = None, timeout: float = LONG) -> str:
     """The standard output of a command in the namespace; a failure shows its error output."""
     done = _nsenter(ns, argv, input, timeout)
     if done.returncode:
@@ -28,14 +28,14 @@ def run_in(ns: HasFd, *argv: str, input: str | None = None, timeout: float = 30)
     return done.stdout
 
 
-def succeeds(ns: HasFd, *argv: str, timeout: float = 30) -> bool:
+def succeeds(ns: HasFd, *argv: str, timeout: float = LONG) -> bool:
     """Whether a command ends with status 0 in the namespace."""
     return _nsenter(ns, argv, None, timeout).returncode == 0
 
 
 def words_of_kernel(ns: HasFd, *argv: str) -> str | None:
     """What the kernel says, beside an errno, in refusing an `ip` command; not every kernel has words."""
-    done = _nsenter(ns, argv, None, 30)
+    done = _nsenter(ns, argv, None, LONG)
     assert done.returncode, f"{' '.join(argv)} was not refused"
     words = done.stderr.strip()
     return words.removeprefix("Error: ").removesuffix(".") if words.startswith("Error: ") else None
@@ -45,13 +45,13 @@ def _nsenter(
     ns: HasFd, argv: tuple[str, ...], input: str | None, timeout: float
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        inside(ns, *argv), input=input or "", capture_output=True, text=True, timeout=timeout * PATIENCE
+        inside(ns, *argv), input=input or "", capture_output=True, text=True, timeout=timeout
     )
 
 
 def ip(ns: HasFd, *words: str) -> list[dict[str, Any]]:
     """`ip -j -d WORDS`, parsed: `ip(ns, "-6", "route", "show", "table", "all")`."""
-    done = _nsenter(ns, ("ip", "-j", "-d", *words), None, 30)
+    done = _nsenter(ns, ("ip", "-j", "-d", *words), None, LONG)
     if done.returncode and "FIB table does not exist" not in done.stderr:  # that table is just empty
         raise AssertionError(f"ip {' '.join(words)}: status {done.returncode}\n{done.stdout}{done.stderr}")
     # iproute2 prints an empty list as nothing, as [ or as [{}].
@@ -105,9 +105,9 @@ class Events:
         self._socket.bind((0, RTNLGRP_ALL))
         self._socket.setblocking(False)
 
-    def wait_until(self, condition: Callable[[], bool], timeout: float = 5.0) -> None:
+    def wait_until(self, condition: Callable[[], bool], timeout: float = LONG) -> None:
         """Return when `condition()` is true, asking again after each event; fail after `timeout` seconds."""
-        deadline = time.monotonic() + timeout * PATIENCE
+        deadline = time.monotonic() + timeout
         while not condition():
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._socket], [], [], left)[0]:

@@ -16,7 +16,7 @@ import pytest
 
 from netkit._system.mode import is_rootless
 from tests.harness import counted
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG, PATIENCE
 
 NOBODY = 65534
 PYTHON = "/usr/bin/python3"
@@ -65,11 +65,11 @@ class Ordinary:
         )  # fmt: skip
 
     def run(
-        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 60
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = LONG
     ) -> subprocess.CompletedProcess[str]:
         """Run a program to its end."""
         with self.popen(argv, env=env) as process:
-            output, error = process.communicate(timeout=timeout * PATIENCE)
+            output, error = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(argv, process.returncode, output, error)
 
     def borrow(self, *modules: str) -> dict[str, str]:
@@ -87,7 +87,7 @@ class Ordinary:
         """The command that runs a program and fails if it leaves a process, mount or namespace."""
         return [*counted.INSIDE, PYTHON, "-c", Path(counted.__file__).read_text(), *argv]
 
-    def python(self, source: str, *, env: Mapping[str, str] | None = None, timeout: float = 60) -> str:
+    def python(self, source: str, *, env: Mapping[str, str] | None = None, timeout: float = LONG) -> str:
         """Run a Python program that is to end well; its output."""
         program = self.home / "program.py"
         program.write_text(source)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 from typing import TYPE_CHECKING
 
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG, PATIENCE
 
 if TYPE_CHECKING:
     from netkit import Namespace
 
-TIMEOUT = 3.0 * PATIENCE  # only a failing test waits that long
+TIMEOUT = LONG
+_PORTS = cycle(range(20000, 32768))  # below those that the kernel chooses from
 QUIET = 0.15 * PATIENCE  # how long nothing must come, where nothing is expected
 
 
@@ -75,12 +77,17 @@ def tcp_name(
         return address_of(name), name[1]
 
 
+def bind_anew(sock: socket.socket, source: str | None = None) -> None:
+    """To a port that no client had before: one that the kernel chooses may be that of a connection which
+    it still tracks, whose packets NAT rules do not see."""
+    sock.bind((source or ("::" if sock.family == socket.AF_INET6 else "0.0.0.0"), next(_PORTS)))
+
+
 def udp(client: Namespace, target: str, port: int, server: socket.socket, source: str | None = None) -> str:
     """One datagram each way. Returns the client's address as the server sees it."""
     with client.socket(family_of(target), socket.SOCK_DGRAM) as sock:
         sock.settimeout(TIMEOUT)
-        if source is not None:
-            sock.bind((source, 0))
+        bind_anew(sock, source)
         sock.sendto(b"ping", (target, port))
         data, name = server.recvfrom(16)
         assert data == b"ping"
@@ -96,11 +103,13 @@ def refused(client: Namespace, target: str, port: int) -> bool:
         return sock.connect_ex((target, port)) == 111  # ECONNREFUSED
 
 
-def comes_through(client: Namespace, target: str, port: int, server: socket.socket) -> bool:
-    """Whether a datagram arrives, where it may be that none does."""
+def comes_through(
+    client: Namespace, target: str, port: int, server: socket.socket, wait: float = QUIET
+) -> bool:
+    """Whether a datagram arrives, where it may be that none does; where one is to come, wait=TIMEOUT."""
     with client.socket(family_of(target), socket.SOCK_DGRAM) as sock:
         sock.sendto(b"anybody?", (target, port))
-        server.settimeout(QUIET)
+        server.settimeout(wait)
         try:
             return server.recv(16) == b"anybody?"
         except TimeoutError:

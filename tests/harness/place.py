@@ -19,7 +19,7 @@ import pytest
 from netkit import Namespace, UnsupportedError
 from netkit._system import broker
 from netkit._system.mode import is_rootless
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 ROOTLESS = is_rootless()
 
@@ -48,7 +48,7 @@ def inside(ns: HasFd, *argv: str) -> list[str]:
 def program(ns: HasFd, source: str) -> str:
     """The output of a Python program whose own namespace is `ns`, with root or without as this process."""
     words = ["env", f"NETKIT_ROOTLESS={int(ROOTLESS)}", sys.executable, "-W", "error", "-c", source]
-    done = subprocess.run(inside(ns, *words), capture_output=True, text=True, timeout=60 * PATIENCE)
+    done = subprocess.run(inside(ns, *words), capture_output=True, text=True, timeout=LONG)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

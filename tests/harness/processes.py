@@ -12,7 +12,6 @@ from pathlib import Path
 
 from netkit._system import broker
 from tests.harness import isolation
-from tests.harness.patience import PATIENCE
 
 _PR_SET_PDEATHSIG = 1
 
@@ -20,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 def leftovers(mark: str, *, except_for: set[int], grace: float) -> list[str]:
     """Processes that descend from this one or carry `mark` in their environment and go on living."""
     ignored = except_for | {os.getpid()}
-    deadline = time.monotonic() + grace * PATIENCE
+    deadline = time.monotonic() + grace
     return [line for pid in sorted(family(mark) - ignored) if (line := wait(pid, deadline))]
 
 
@@ -92,6 +91,11 @@ def _is_at(pid: int, own: tuple[int, int]) -> bool:
 def _place(pid: int | str) -> tuple[int, int]:
     found = os.stat(f"/proc/{pid}/ns/mnt")
     return found.st_dev, found.st_ino
+
+
+def unique_sleep() -> str:
+    """A command that no other session runs: one may see the processes of another, which has its own pids."""
+    return f"sleep {10**6 + int.from_bytes(os.urandom(5), 'little')}"
 
 
 def running(text: str) -> set[int]:

@@ -12,7 +12,7 @@ import pytest
 
 import netkit._nat.publish
 from netkit._nat.backend import check_name
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 if TYPE_CHECKING:
     from netkit import Namespace
@@ -72,7 +72,7 @@ def guards(text: str) -> int:
 
 def left_in_the_end(ns: Namespace) -> str:
     """The rule set when the guard of a process that was killed has had its time."""
-    deadline = time.monotonic() + 20 * PATIENCE  # a dozen commands of the guard, on a busy machine
+    deadline = time.monotonic() + LONG
     while (text := ruleset(ns)) and time.monotonic() < deadline:
         continue  # each look is four processes' ends that are waited for
     return text

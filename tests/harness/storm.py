@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.harness import processes
+from tests.harness.patience import LONG
 
 _MONOTONIC, _SIGNAL = 1, 0
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -101,7 +102,7 @@ def held() -> dict[str, int]:
 
 def held_in_time(wanted: dict[str, int]) -> dict[str, int]:
     """The same when threads and children that are ending have ended."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + LONG
     while (found := held()) != wanted and time.monotonic() < until:
         os.sched_yield()
     return found
@@ -136,7 +137,7 @@ def main() -> None:
         storm.note(f"round {n}, {work}: names", os.listdir("/run/netns"), [])
         storm.note(f"round {n}, {work}: links", _links(), links)
     netkit.shutdown()
-    _, left = settle(before, time.monotonic() + 2)
+    _, left = settle(before, time.monotonic() + LONG)
     storm.note("at the end", held_in_time(wanted), wanted)
     result: dict[str, Any] = {"rounds": rounds, "interrupted": storm.interrupted}
     result["left"] = storm.left + left

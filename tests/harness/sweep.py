@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.harness.killing import PATIENCE
+from tests.harness.patience import LONG
 
-_SECONDS_PER_POINT = 60.0
+_SECONDS_PER_POINT = 300.0
 
 
 @dataclass
@@ -49,7 +50,7 @@ def sweep(scenario: str, seed: int, most: int | None = None, everybody: bool = F
     step = 1
     if most is not None:
         only_counts = _program(scenario, "", how)
-        found.note(json.loads(only_counts.communicate(timeout=60)[0]))
+        found.note(json.loads(only_counts.communicate(timeout=10 * LONG)[0]))
         found.step = step = max(1, found.calls // most)
     begin = 1 + seed % step
     threads = [

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from fcntl import ioctl
 from typing import NamedTuple
 
+from tests.harness.patience import LONG
+
 # arch/x86/entry/syscalls/syscall_64.tbl. What changes the network, files that others see, locks, who lives.
 _ALWAYS = {
     1: "write", 3: "close", 18: "pwrite64", 44: "sendto", 46: "sendmsg", 56: "clone", 57: "fork", 58: "vfork",
@@ -150,7 +152,7 @@ class Watched:
         """
         self.killed_at = time.monotonic()
         os.kill(self.pid, 9)
-        select.select([self.pidfd], [], [], 1.0)
+        select.select([self.pidfd], [], [], LONG)
 
     def is_dead(self) -> bool:
         """Whether the child has ended, or is about to."""

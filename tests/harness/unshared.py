@@ -16,11 +16,12 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from netkit._system.mode import VARIABLE, is_rootless
+from tests.harness.patience import LONG
 
 MARK = "capable"
 REPORTS = "NETKIT_TEST_REPORTS"  # the file that a session writes its reports to
 _ROOT = Path(__file__).parents[2]
-_TIMEOUT = 300
+_TIMEOUT = 30 * LONG
 
 
 class Sender:

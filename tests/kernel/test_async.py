@@ -25,6 +25,7 @@ from netkit import (
 )
 from tests.harness import place
 from tests.harness.oracle import ip, nft
+from tests.harness.patience import LONG
 from tests.kernel.test_namespace import HERE, descriptors, identity
 
 T = TypeVar("T")
@@ -32,7 +33,7 @@ T = TypeVar("T")
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """In an event loop of its own."""
-    return asyncio.run(asyncio.wait_for(work, 60))
+    return asyncio.run(asyncio.wait_for(work, LONG))
 
 
 def names(ns: Namespace) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from netkit import CommandError, Namespace, SpecError, wait_for
+from tests.harness.patience import LONG
 
 
 def test_a_program_s_output_comes_back(host: Namespace) -> None:
@@ -27,7 +28,7 @@ def test_its_errors_are_those_of_run(host: Namespace) -> None:
 
 def test_a_hundred_wait_at_once(host: Namespace) -> None:
     """Each waits for all: one that was queued behind the others would wait for ever."""
-    together = threading.Barrier(20, timeout=60)
+    together = threading.Barrier(20, timeout=LONG)
 
     async def main() -> list[int]:
         return await asyncio.gather(*[host.call_async(_meet, together.wait) for _ in range(20)])
@@ -90,7 +91,9 @@ def test_a_cancelled_call_is_left_alone(host: Namespace) -> None:
                 await host.ping_async("127.0.0.1", count=2, interval=0.1)
 
     asyncio.run(main())
-    wait_for(lambda: not [each for each in threading.enumerate() if each.name == "netkit-await"])
+    wait_for(
+        lambda: not [each for each in threading.enumerate() if each.name == "netkit-await"], timeout=LONG
+    )
 
 
 def test_exceptions_come_back(host: Namespace) -> None:

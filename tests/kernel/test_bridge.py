@@ -22,7 +22,8 @@ from netkit import (
     VethPair,
 )
 from tests.harness.oracle import addresses, ip, link, run_in, succeeds
-from tests.harness.packets import bound, comes_through, tcp
+from tests.harness.packets import QUIET, TIMEOUT, bound, comes_through, tcp
+from tests.harness.patience import AT_ONCE
 
 
 @pytest.fixture
@@ -114,8 +115,8 @@ def test_F52_a_port_forwards_at_once(host: Namespace, box: Namespace) -> None:
         bridge.connect(box, name="veth0", peer_address=["10.0.0.2/24", "fd00::2/64"])
         assert port_data(host, "veth0")["state"] == "forwarding"
         for near, far in (("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")):
-            assert host.ping(far, timeout=0.5).loss == 0
-            assert box.ping(near, timeout=0.5).loss == 0
+            assert host.ping(far, timeout=AT_ONCE).loss == 0
+            assert box.ping(near, timeout=AT_ONCE).loss == 0
 
 
 def test_F52_the_mac_is_pinned(host: Namespace, box: Namespace, other: Namespace) -> None:
@@ -242,7 +243,7 @@ def test_isolated_ports_reach_the_bridge_but_not_each_other(
     with Bridge(host, "br0", address="10.0.0.1/24") as bridge:
         for ns, name, address in ((box, "v0", "10.0.0.2/24"), (other, "v1", "10.0.0.3/24")):
             bridge.connect(ns, name=name, peer_address=address, isolated=True)
-        assert box.ping("10.0.0.1", timeout=0.5).loss == 0
+        assert box.ping("10.0.0.1", timeout=AT_ONCE).loss == 0
         assert box.ping("10.0.0.3", timeout=0.15).loss == 1
         with bound(other, "10.0.0.3", 9, socket.SOCK_DGRAM) as server:
             assert not comes_through(box, "10.0.0.3", 9, server)
@@ -250,7 +251,7 @@ def test_isolated_ports_reach_the_bridge_but_not_each_other(
         for ns, name, address in ((box, "v0", "10.0.0.2/24"), (other, "v1", "10.0.0.3/24")):
             bridge.connect(ns, name=name, peer_address=address)
         with bound(other, "10.0.0.3", 9, socket.SOCK_DGRAM) as server:
-            assert comes_through(box, "10.0.0.3", 9, server)
+            assert comes_through(box, "10.0.0.3", 9, server, TIMEOUT)
 
 
 @pytest.mark.parametrize("hairpin", [True, False])
@@ -263,7 +264,7 @@ def test_hairpin_sends_frames_back_where_they_came_from(
             sock.bind(("eth0", 0x88B5))  # the local experimental EtherType
             frame = bytes.fromhex("ffffffffffff02000000007788b5") + b"hello back" + bytes(40)
             sock.send(frame)
-            sock.settimeout(2 if hairpin else 0.15)
+            sock.settimeout(TIMEOUT if hairpin else QUIET)
             if hairpin:
                 assert sock.recv(100) == frame
             else:
@@ -286,12 +287,12 @@ def test_no_flood_and_a_static_entry(host: Namespace, box: Namespace, other: Nam
             into.bind(("eth0", 0x88B5))
             frame = bytes.fromhex(target + "020000000077" + "88b5") + bytes(50)
             out.send(frame)
-            into.settimeout(0.15)
+            into.settimeout(QUIET)
             with pytest.raises(TimeoutError):
                 into.recv(100)
             bridge.fdb.add("02:00:00:00:00:55", dev="v1")
             out.send(frame)
-            into.settimeout(2)
+            into.settimeout(TIMEOUT)
             assert into.recv(100) == frame
 
 
@@ -357,7 +358,7 @@ def test_vlans_keep_ports_apart(host: Namespace, box: Namespace, other: Namespac
 def test_fdb_read_is_bridges(host: Namespace, box: Namespace) -> None:
     with Bridge(host, "br0", address="10.0.0.1/24") as bridge, Bridge(host, "br1") as second:
         bridge.connect(box, name="veth0", peer_address="10.0.0.2/24", peer_mac="02:00:00:00:00:42")
-        assert box.ping("10.0.0.1", timeout=0.5).loss == 0
+        assert box.ping("10.0.0.1", timeout=AT_ONCE).loss == 0
         said = {(entry["mac"], entry["ifname"]) for entry in fdb(host, "br", "br0") if "master" in entry}
         read = {(entry.mac, entry.dev) for entry in bridge.fdb if entry.master}
         assert said == read
@@ -477,7 +478,7 @@ def test_open_borrows(host: Namespace, box: Namespace) -> None:
     run_in(host, "ip", "link", "set", "br0", "up")
     bridge = Bridge.open(host, "br0")
     veth = bridge.connect(box, name="veth0", peer_address="10.0.0.2/24", default_route=True)
-    assert box.ping("10.0.0.1", timeout=0.5).loss == 0
+    assert box.ping("10.0.0.1", timeout=AT_ONCE).loss == 0
     with pytest.raises(StateError, match="borrowed"):
         bridge.delete()
     veth.delete()

@@ -14,7 +14,7 @@ from netkit import Namespace, NotFoundError
 from netkit._system import orphan
 from tests.harness import place
 from tests.harness.outside import PROGRAMS, lacks
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 # What starts helpers: the guard, or without root the broker; the worker of iptables; the keeper.
 BUILD = """
@@ -48,7 +48,7 @@ def said_by(program: str) -> str:
     """What the program prints, which is run with all helpers that can be run here; it must end well."""
     known = "".join([f"{name} = {value}\n" for name, value in HAS.items()])
     argv = [sys.executable, "-W", "error", "-c", known + BUILD + program]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60 * PATIENCE)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=LONG)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 

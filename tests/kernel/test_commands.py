@@ -19,7 +19,7 @@ from netkit import Bridge, Namespace, wait_for
 from netkit._cli import main
 from netkit._commands.lasting import DIRECTORY, records
 from tests.harness import place
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 PLAN = {
     "namespaces": {
@@ -37,7 +37,7 @@ NAMES = ["client", "gate", "lan", "srv"]
 
 def netkit(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-m", "netkit", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60 * PATIENCE, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LONG, **options)
 
 
 def done(*words: str, **options: Any) -> str:
@@ -110,7 +110,7 @@ def test_down_leaves_alone_what_took_a_name(lab: Path) -> None:
 def test_down_says_who_still_runs_inside(lab: Path) -> None:
     command = [sys.executable, "-m", "netkit", "exec", "client", "--", "cat"]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-        wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "cat\n")
+        wait_for(lambda: Path(f"/proc/{process.pid}/comm").read_text() == "cat\n", timeout=LONG)
         said = done("down", "lab")
         assert (
             f"'client' has no name any more, but lives until what runs in it ends: {process.pid} (cat)"
@@ -120,7 +120,7 @@ def test_down_says_who_still_runs_inside(lab: Path) -> None:
         assert place.names() == []
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(10 * PATIENCE) == 0
+        assert process.wait(LONG) == 0
 
 
 @pytest.mark.capable

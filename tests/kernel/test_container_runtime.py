@@ -18,7 +18,7 @@ import pytest
 
 from netkit import Bridge, Namespace, NatRule, Scope, VethPair
 from tests.harness.oracle import ip, link, nft, run_in
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.tools import needs
 
 ROOT = Path(__file__).parents[2]
@@ -83,10 +83,7 @@ def outside() -> Iterator[Namespace]:
 def shell(runtime: str, name: str, script: str) -> str:
     """The output of a shell in a container."""
     done = subprocess.run(
-        [runtime, "exec", name, "/bin/sh", "-c", script],
-        capture_output=True,
-        text=True,
-        timeout=30 * PATIENCE,
+        [runtime, "exec", name, "/bin/sh", "-c", script], capture_output=True, text=True, timeout=LONG
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -98,9 +95,7 @@ def interfaces(ns: Namespace) -> list[str]:
 
 def test_the_example_prints_what_its_page_says(runtime: str) -> None:
     command = [sys.executable, "-m", "netkit", "unshare", "--", sys.executable, "-W", "error", str(PROGRAM)]
-    done = subprocess.run(
-        [*command, runtime], cwd=ROOT, capture_output=True, text=True, timeout=100 * PATIENCE
-    )
+    done = subprocess.run([*command, runtime], cwd=ROOT, capture_output=True, text=True, timeout=4 * LONG)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"```text\n{done.stdout}```" in PAGE.read_text()
     assert "the host is as before: True" in done.stdout
@@ -141,7 +136,7 @@ def test_a_container_lives_in_our_namespace(
 def talk_back(runtime: str, name: str, ns: Namespace, address: str) -> tuple[str, str]:
     """Connect from a container to an address in a namespace: what arrives, and where it comes from."""
     with ns.socket() as listener:
-        listener.settimeout(20)
+        listener.settimeout(LONG)
         listener.bind((address, 9000))
         listener.listen()
         script = f"echo hello | nc {address} 9000"
@@ -232,9 +227,7 @@ def test_what_start_leaves_is_removed_by_stop(
     before = host.snapshot()
     host.links["lo"].up()
     started: Any = host.run(
-        [sys.executable, "-c", _START, str(PROGRAM), runtime, str(tmp_path), end],
-        cwd=ROOT,
-        timeout=60 * PATIENCE,
+        [sys.executable, "-c", _START, str(PROGRAM), runtime, str(tmp_path), end], cwd=ROOT, timeout=LONG
     )
     assert started.returncode == (0 if end == "exits" else -signal.SIGKILL)
     assert interfaces(host) == ["ctr0", "lo", "v-db", "v-web"]
@@ -257,11 +250,7 @@ def test_what_fails_in_between_leaves_nothing(
     before = host.snapshot()
     (tmp_path / "db").write_text("where the second bundle is to be")
     with open(tmp_path / "errors", "w+") as errors:  # no pipe: containers that are left would keep it open
-        host.run(
-            [sys.executable, str(PROGRAM), "start", str(tmp_path), runtime],
-            timeout=60 * PATIENCE,
-            stderr=errors,
-        )
+        host.run([sys.executable, str(PROGRAM), "start", str(tmp_path), runtime], timeout=LONG, stderr=errors)
         errors.seek(0)
         assert "NotADirectoryError" in errors.read()
     assert host.snapshot() == before
@@ -275,10 +264,10 @@ def test_killed_in_between_it_leaves_the_containers_alone(
     """All that netkit made is undone by its guard; what the runtime made is the runtime's."""
     before = host.snapshot()
     command = [sys.executable, "-c", _START, str(PROGRAM), runtime, str(tmp_path), "killed in between"]
-    assert host.run(command, cwd=ROOT, timeout=60 * PATIENCE).returncode == -signal.SIGKILL
+    assert host.run(command, cwd=ROOT, timeout=LONG).returncode == -signal.SIGKILL
     with suppress(ProcessLookupError):  # it has ended
         guard = os.pidfd_open(int((tmp_path / "guard").read_text()))
-        assert select.select([guard], [], [], 5.0 * PATIENCE)[0]
+        assert select.select([guard], [], [], LONG)[0]
         os.close(guard)
     assert interfaces(host) == ["lo"]
     assert host.snapshot() == before

@@ -19,15 +19,16 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 import netkit
-from netkit import AccessError, Namespace, NatRule, Scope, VethPair
+from netkit import AccessError, Namespace, NatRule, Scope, VethPair, wait_for
 from netkit._demo import leftovers, packets, page, play, scenes, twins
 from netkit._demo.source import body
 from tests.harness import machine, oracle, place
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.tools import needs
 
 COMMAND = [sys.executable, "-m", "netkit", "demo"]
@@ -35,6 +36,7 @@ HAS_IPTABLES = shutil.which("iptables-legacy") is not None and find_spec("iptc")
 NEEDS_IPTABLES = pytest.mark.skipif(not HAS_IPTABLES, reason="needs Debian's iptables, and python-iptables")
 NEEDS_NFT = pytest.mark.skipif(shutil.which("nft") is None, reason="needs Debian's nftables")
 BACKENDS = ["nftables", pytest.param("iptables", marks=NEEDS_IPTABLES)]
+MARK = uuid4().hex  # others may run this, too, and processes are looked for on the whole machine
 TITLES = ["veth", "bridge", "route table", "MASQUERADE", "DNAT"]
 
 
@@ -48,9 +50,7 @@ def reading_is_warm(netkit_is_warm: None) -> None:
 def played(backend: str) -> str:
     """The output of one whole demo, which must have gone well."""
     before = machine.read()
-    done = subprocess.run(
-        [*COMMAND, "--backend", backend], capture_output=True, text=True, timeout=60 * PATIENCE
-    )
+    done = subprocess.run([*COMMAND, "--backend", backend], capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert machine.read() == before
@@ -137,11 +137,7 @@ def test_the_tools_of_sbin_are_found_by_an_ordinary_user(backend: str) -> None:
     """On Debian neither `nft` nor `iptables-legacy` nor `bridge` is in his PATH."""
     environment = {**os.environ, "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
-        [*COMMAND, "--backend", backend],
-        capture_output=True,
-        text=True,
-        timeout=60 * PATIENCE,
-        env=environment,
+        [*COMMAND, "--backend", backend], capture_output=True, text=True, timeout=LONG, env=environment
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "is not installed here" not in done.stdout
@@ -363,10 +359,10 @@ def test_what_is_left_is_status_1(
 
 def _new(make: Any) -> dict[str, list[str]]:
     """What `leftovers` finds of what `make` makes, which is a context manager."""
-    before = leftovers.Machine("mark")
+    before = leftovers.Machine(MARK)
     with make():
-        found = leftovers.Machine("mark").new_since(before)
-    assert leftovers.count(leftovers.Machine("mark").new_since(before)) == 0
+        found = leftovers.Machine(MARK).new_since(before)
+    assert leftovers.count(leftovers.Machine(MARK).new_since(before)) == 0
     return {part: texts for part, texts in found.items() if texts}
 
 
@@ -397,12 +393,12 @@ def test_an_nft_table_is_left() -> None:
 def test_a_process_with_the_mark_is_left() -> None:
     """Also when it is nobody's child any more."""
     orphan = "sleep 60 >/dev/null 2>&1 & echo $!"
-    before = leftovers.Machine("mark")
+    before = leftovers.Machine(MARK)
     done = subprocess.run(
-        ["sh", "-c", orphan], env={**os.environ, leftovers.MARK: "mark"}, stdout=subprocess.PIPE, text=True
+        ["sh", "-c", orphan], env={**os.environ, leftovers.MARK: MARK}, stdout=subprocess.PIPE, text=True
     )
     try:
-        assert leftovers.Machine("mark").new_since(before)["processes"] == [f"{done.stdout.strip()} sleep 60"]
+        assert leftovers.Machine(MARK).new_since(before)["processes"] == [f"{done.stdout.strip()} sleep 60"]
         assert leftovers.Machine("other").new_since(before)["processes"] == []
     finally:
         os.kill(int(done.stdout), signal.SIGKILL)
@@ -413,17 +409,17 @@ def test_a_thread_that_stayed_inside_is_left() -> None:
     with Namespace() as ns:
         if place.refuses_to_enter(ns):
             return
-        before = leftovers.Machine("mark")
+        before = leftovers.Machine(MARK)
 
         def stay() -> None:
             with ns.entered():
                 inside.set()
-                leave.wait(10 * PATIENCE)
+                leave.wait(LONG)
 
         thread = threading.Thread(target=stay)
         thread.start()
-        assert inside.wait(10 * PATIENCE)
-        found = leftovers.Machine("mark").new_since(before)["descriptors of other namespaces"]
+        assert inside.wait(LONG)
+        found = leftovers.Machine(MARK).new_since(before)["descriptors of other namespaces"]
         leave.set()
         thread.join()
     assert any(text.startswith("thread ") for text in found)
@@ -449,7 +445,7 @@ class Playing:
 
     def end(self, number: signal.Signals) -> tuple[int, str, str]:
         os.killpg(self.process.pid, number)
-        output, errors = self.process.communicate(timeout=60 * PATIENCE)
+        output, errors = self.process.communicate(timeout=LONG)
         return self.process.returncode, output, errors
 
 
@@ -474,6 +470,8 @@ def test_other_signals_leave_nothing(number: signal.Signals) -> None:
     status, _, errors = demo.end(number)
     assert status == (-9 if number == signal.SIGKILL else 128 + number)
     assert errors == ""
+    if number == signal.SIGKILL:  # what the guard and the kernel do takes a moment
+        wait_for(lambda: machine.read() == before, timeout=LONG)
     assert machine.read() == before
 
 
@@ -482,7 +480,7 @@ def test_a_reader_that_has_seen_enough_is_no_traceback() -> None:
     demo.until("Scene 2")
     assert demo.process.stdout is not None
     demo.process.stdout.close()
-    _, errors = demo.process.communicate(timeout=60 * PATIENCE)
+    _, errors = demo.process.communicate(timeout=LONG)
     assert demo.process.returncode == 1
     assert errors == ""
 
@@ -498,7 +496,7 @@ def _on_a_terminal(**environment: str) -> str:
         )
         os.close(theirs)
         text = b"".join(iter(lambda: _read(ours), b"")).decode()
-        assert process.wait(60 * PATIENCE) == 0, text
+        assert process.wait(LONG) == 0, text
     finally:
         os.close(ours)
     return text
@@ -527,7 +525,7 @@ def test_the_web_server_ends_with_its_standard_input(host: Namespace) -> None:
     server = host.popen([sys.executable, "-I", page.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     packets.wait_for_line(server)
     assert host.call(packets.fetch, "127.0.0.1").startswith("200 OK\n<h1>Hello from ns1</h1>")
-    server.communicate(timeout=10)
+    server.communicate(timeout=LONG)
     assert server.returncode == 0
     with host.socket() as client, pytest.raises(ConnectionRefusedError):
         client.connect(("127.0.0.1", 80))
@@ -546,7 +544,7 @@ def test_a_web_server_that_cannot_listen_is_told(host: Namespace) -> None:
         )
         with pytest.raises(EOFError):
             packets.wait_for_line(server)
-        server.communicate(timeout=10)
+        server.communicate(timeout=LONG)
 
 
 def test_the_web_server_is_a_file_of_the_package() -> None:

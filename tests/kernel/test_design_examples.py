@@ -108,8 +108,8 @@ INSIDE_THE_LAB = """
     assert 'ip saddr 172.18.0.0/24' in rules and 'oifname "eth0"' in rules and "masquerade" in rules
     assert "tcp dport 80" in rules and "dnat" in rules and "172.18.0.2:80" in rules
     assert box.ping("172.18.0.1").loss == 0
-    server.bind(("172.18.0.2", 80)); server.listen(); server.settimeout(3)
-    with socket.create_connection(("172.18.0.2", 80), timeout=3) as client:
+    server.bind(("172.18.0.2", 80)); server.listen(); server.settimeout(60)
+    with socket.create_connection(("172.18.0.2", 80), timeout=60) as client:
         server.accept()[0].sendall(b"served"); assert client.recv(10) == b"served"
     server.close()
     print("checked")

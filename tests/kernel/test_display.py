@@ -14,7 +14,7 @@ import pytest
 from netkit import Bridge, Namespace, NatRule, Picture, Scope, Snapshot, Topology, VethPair
 from netkit._display.model import Box, Device
 from tests.harness.oracle import ip, run_in
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 
 def as_ip_says(ns: Namespace) -> dict[str, tuple[str, list[str], str | None]]:
@@ -210,4 +210,4 @@ def test_nothing_that_draws_is_loaded_before_somebody_looks() -> None:
         "assert 'IPython' not in sys.modules\n"
     )
     root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-c", source], check=True, cwd=root, timeout=60 * PATIENCE)
+    subprocess.run([sys.executable, "-c", source], check=True, cwd=root, timeout=LONG)

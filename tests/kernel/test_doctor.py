@@ -28,7 +28,7 @@ from netkit._system import user_namespace
 from netkit.errors import AccessError, UnsupportedError
 from tests.conftest import IS_ROOT
 from tests.harness import machine, oracle, place
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "netkit", "doctor"]
@@ -56,7 +56,7 @@ LINKS = {
 def examined() -> dict[str, Any]:
     """The doctor's JSON, read once; it must have changed nothing."""
     before = machine.read()
-    done = subprocess.run([*COMMAND, "--json"], capture_output=True, text=True, timeout=60 * PATIENCE)
+    done = subprocess.run([*COMMAND, "--json"], capture_output=True, text=True, timeout=LONG)
     assert (done.returncode, done.stderr) == (0, "")
     assert machine.read() == before
     return json.loads(done.stdout)
@@ -166,7 +166,7 @@ def test_each_thing_missing_says_its_name_and_what_is_lost() -> None:
 
 
 def test_the_text_says_the_same() -> None:
-    done = subprocess.run(COMMAND, capture_output=True, text=True, timeout=60 * PATIENCE)
+    done = subprocess.run(COMMAND, capture_output=True, text=True, timeout=LONG)
     assert (done.returncode, done.stderr) == (0, "")
     assert [line for line in done.stdout.splitlines() if len(line) > WIDTH] == []
     for part in PARTS:
@@ -191,7 +191,7 @@ def _as_nobody(where: Path, *words: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
-        timeout=60 * PATIENCE,
+        timeout=LONG,
     )
 
 
@@ -244,7 +244,7 @@ def _without_anything(*words: str) -> subprocess.CompletedProcess[str]:
     """In a user namespace where this user has no uid, no capability, and so no way to another one."""
     drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
     command = ["unshare", "-U", *drop, sys.executable, "-m", "netkit", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60 * PATIENCE)
+    return subprocess.run(command, capture_output=True, text=True, timeout=LONG)
 
 
 def test_without_any_namespace_each_feature_is_untried() -> None:

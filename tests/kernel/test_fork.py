@@ -14,7 +14,7 @@ from netkit import Bridge, Namespace, NatRule, NotFoundError, RouteTable, Scope,
 from tests.harness import place
 from tests.harness.leaks import _files
 from tests.harness.oracle import Events, ip, nft, run_in
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.kernel.test_namespace import HERE, identity
 
 # Python 3.12 and later warn of every fork beside a thread, and netkit's worker is one.
@@ -255,7 +255,7 @@ def test_F07_a_childs_end_takes_nothing_along(host: Namespace, end: str) -> None
     code = PROGRAM.format(child=child, fork=fork, host=HOST)
     program = [sys.executable, "-W", "ignore", "-c", code]
     command = program if place.ROOTLESS else place.inside(host, *program)
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60 * PATIENCE).stdout
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=LONG).stdout
     assert said.splitlines()[-1] == "whole"
     assert place.names() == []
     assert names(host) == ["lo"]

@@ -27,7 +27,7 @@ from netkit import (
 from netkit._netlink.socket import NetlinkSocket
 from tests.harness.killed import doomed
 from tests.harness.oracle import run_in
-from tests.harness.packets import bound, comes_through, tcp, udp
+from tests.harness.packets import QUIET, TIMEOUT, bound, comes_through, tcp, udp
 from tests.kernel.test_nat import needs_iptables
 
 FOUR = ["172.18.0.2", "172.19.0.2", "192.0.2.1", "192.0.2.2"]
@@ -108,10 +108,10 @@ def said(host: Namespace, commands: str) -> str:
     return run_in(host, "sh", "-ec", commands)
 
 
-def forwards(client: Namespace, server: Namespace, address: str) -> bool:
+def forwards(client: Namespace, server: Namespace, address: str, wait: float = QUIET) -> bool:
     """Whether a datagram gets from one namespace to the other."""
     with bound(server, address, 53, socket.SOCK_DGRAM) as listening:
-        return comes_through(client, address, 53, listening)
+        return comes_through(client, address, 53, listening, wait)
 
 
 # -- firewalls that drop ----------------------------------------------------------------------
@@ -304,13 +304,13 @@ def test_an_internal_bridge_forwards_nothing(addresses: list[str]) -> None:
         assert not forwards(box, outside, away)
         assert not forwards(box, far, other)
         assert not forwards(far, box, inside)
-        assert forwards(far, outside, away)
-        assert forwards(host, box, inside)
+        assert forwards(far, outside, away, TIMEOUT)
+        assert forwards(host, box, inside, TIMEOUT)
         assert box.ping("172.18.0.1" if addresses is FOUR else "fd18::1").received == 1
     with Scope() as lab:  # that what did not pass would have
         host, box, far, outside = build(lab)
-        assert forwards(outside, box, inside)
-        assert forwards(box, far, other)
+        assert forwards(outside, box, inside, TIMEOUT)
+        assert forwards(box, far, other, TIMEOUT)
 
 
 @pytest.mark.parametrize("addresses", [FOUR, SIX], ids=["v4", "v6"])
@@ -320,8 +320,8 @@ def test_an_isolated_bridge_has_no_neighbours(addresses: list[str]) -> None:
         host, box, far, outside = build(lab, isolate=True)
         assert not forwards(far, box, inside)
         assert not forwards(box, far, other)
-        assert forwards(box, outside, away)
-        assert forwards(outside, box, inside)
+        assert forwards(box, outside, away, TIMEOUT)
+        assert forwards(outside, box, inside, TIMEOUT)
         with host.publish(8080, to=(box, 80)), bound(box, inside, 80) as server:  # this is for anybody
             assert tcp(far, gate, 8080, server) == other
 
@@ -335,7 +335,7 @@ def test_neighbours_within_an_internal_bridge_see_each_other() -> None:
         assert one.ping("172.18.0.3").received == 1
         for key in ("iptables", "ip6tables"):
             host.sysctl[f"net.bridge.bridge-nf-call-{key}"] = 1
-        assert forwards(one, two, "172.18.0.3")
+        assert forwards(one, two, "172.18.0.3", TIMEOUT)
 
 
 @drops

@@ -15,7 +15,7 @@ import pytest
 import netkit
 from netkit import Bridge, Namespace, VethPair
 from tests.harness.killed import Doomed, doomed, said
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.kernel.test_guard import BUILDS, LOOKS, SLEEP, _forwarding, wait_for_the_kernel
 from tests.kernel.test_nat import needs_iptables
 
@@ -346,7 +346,7 @@ def test_several_collectors_at_once_remove_everything_once(outside: Namespace) -
         command = [sys.executable, "-m", "netkit", "gc", "--json"]
         readers = [subprocess.Popen([*command, "--dry-run"], stdout=subprocess.DEVNULL) for _ in range(2)]
         collectors = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-        told = [json.loads(each.communicate(timeout=30 * PATIENCE)[0]) for each in collectors]
+        told = [json.loads(each.communicate(timeout=LONG)[0]) for each in collectors]
         assert [each.wait() for each in (*readers, *collectors)] == [0] * 5
         outcomes = [(each["what"], each["outcome"]) for found in told for each in found]
         rest = [(each.what, each.outcome) for each in netkit.gc()]  # of a journal that a reader held

@@ -15,8 +15,8 @@ import netkit
 from netkit import Bridge, Namespace, VethPair
 from netkit._system.interpreter import _START
 from netkit._system.journal import journal
+from tests.harness import processes
 from tests.harness.killed import doomed, said
-from tests.harness.patience import PATIENCE
 from tests.harness.processes import command
 from tests.kernel.test_nat import needs_iptables
 
@@ -28,7 +28,7 @@ LOOKS = (
     "ls /run/netkit/journal", "ls /run/netkit/sysctl", "sysctl -a 2>/dev/null | grep 'net.ipv4.*forwarding'",
     "grep nsfs /proc/self/mountinfo",
 )  # fmt: skip
-SLEEP = f"sleep {91191 + os.getpid()}"  # others may be running these tests, too
+SLEEP = processes.unique_sleep()
 BUILDS = {
     "a bridge": 'own(Bridge(host, "br-a", address="10.91.0.1/24"))',
     "several bridges": 'for n in range(9): own(Bridge(host, f"br-{n}"))',
@@ -87,8 +87,7 @@ def test_F01_nothing_is_left_by_a_killed_process(outside: Namespace, build: str)
         if build != "programs":
             assert said(*LOOKS) != before
         assert process.guard
-        took = process.kill()
-    assert took < 2.0 * PATIENCE
+        process.kill()
     wait_for_the_kernel(outside)
     assert said(*LOOKS) == before
     assert not any(said(f"pgrep -f '^{SLEEP}$'").values())
@@ -371,7 +370,7 @@ from netkit._system.journal import journal
 own(Bridge(host, "br-a"))
 first = journal.guard_pid
 os.kill(first, signal.SIGKILL)
-assert journal._guard.wait(5)
+assert journal._guard.wait(60)
 own(Bridge(host, "br-b"))
 assert journal.guard_pid != first""") as process:
         process.kill()

@@ -11,7 +11,7 @@ import pytest
 import netkit
 from netkit import Namespace
 from tests.harness.killed import doomed, said
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.kernel.test_nat import needs_iptables
 
 pytestmark = pytest.mark.capable
@@ -79,14 +79,14 @@ def test_detached_it_outlives_its_maker_and_goes_with_who_adopts_it(kind: str, e
             child = second._child
             assert child.stdin is not None
             child.stdin.close()
-            assert child.wait(20 * PATIENCE) == 0
+            assert child.wait(LONG) == 0
             second.await_guard()
         else:
             if end == "gc" and second.guard:  # a rule of nftables needs none: its table's owner is a socket
                 second.kill_guard()
             second.kill()
             netkit.gc()
-    until = time.monotonic() + 2 * PATIENCE
+    until = time.monotonic() + LONG
     while said(*LOOKS) != before and time.monotonic() < until:
         continue  # a veth goes some 30 ms after the namespace at its other end (F35)
     assert said(*LOOKS) == before

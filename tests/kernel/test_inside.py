@@ -25,7 +25,7 @@ import pytest
 from netkit import CommandError, Namespace, PingResult, SpecError, StateError, UnsupportedError, VethPair
 from tests.harness import place
 from tests.harness.oracle import run_in
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import AT_ONCE, LONG, in_time
 from tests.kernel.test_namespace import HERE, identity, inode
 
 SIOCGSKNS = 0x894C  # linux/sockios.h: the namespace of a socket
@@ -140,13 +140,17 @@ def test_a_signal_is_a_failure_too(box: Namespace) -> None:
 
 
 def test_a_timeout_kills_the_child(box: Namespace) -> None:
+    in_time(lambda: _a_timeout_kills_the_child(box))  # it is to say something before
+
+
+def _a_timeout_kills_the_child(box: Namespace) -> None:
     reading, writing = os.pipe()
     with pytest.raises(subprocess.TimeoutExpired) as caught:
         box.run(["sh", "-c", "echo $$; exec sleep 100"], timeout=0.3, capture_output=True, pass_fds=[writing])
-    assert int(caught.value.output) > 0
     os.close(writing)
     assert select.select([reading], [], [], 0)[0]  # at its end: nobody has the other end any more
     os.close(reading)
+    assert int(caught.value.output or 0) > 0
 
 
 def test_an_interrupt_kills_the_child(box: Namespace, alarm: Alarm) -> None:
@@ -159,7 +163,7 @@ def test_an_interrupt_kills_the_child(box: Namespace, alarm: Alarm) -> None:
     os.close(writing)
     # If it was interrupted while the child was being started, the starting thread ends it.
     assert os.read(reading, 1) == b""
-    assert select.select([reading], [], [], 3 * PATIENCE)[0]
+    assert select.select([reading], [], [], LONG)[0]
     os.close(reading)
 
 
@@ -220,7 +224,7 @@ def test_what_others_started_there_dies_too() -> None:
         stranger = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert stranger.stdout is not None
         stranger.stdout.read(1)
-    assert stranger.wait(3 * PATIENCE) == -signal.SIGKILL
+    assert stranger.wait(LONG) == -signal.SIGKILL
     stranger.stdout.close()
 
 
@@ -231,7 +235,7 @@ def test_processes_in_a_borrowed_one_go_on(box: Namespace) -> None:
         child.stdout.read(1)
     assert child.poll() is None
     box.delete()
-    assert child.wait(3 * PATIENCE) == -signal.SIGKILL  # its owner ended it
+    assert child.wait(LONG) == -signal.SIGKILL  # its owner ended it
     child.stdout.close()
 
 
@@ -305,7 +309,7 @@ def test_an_interrupt_ends_the_wait(box: Namespace, alarm: Alarm) -> None:
     sender = threading.Thread(target=interrupts)
     sender.start()
     with ours, theirs:
-        ours.settimeout(10)
+        ours.settimeout(LONG)
         with pytest.raises(KeyboardInterrupt):
             box.call(waits, theirs)
         sender.join()
@@ -390,13 +394,13 @@ def test_sockets_in_asyncio_from_outside(
         await server.wait_closed()
         return answered
 
-    assert asyncio.run(asyncio.wait_for(talk(), 5)) == b"HELLO\n"
+    assert asyncio.run(asyncio.wait_for(talk(), LONG)) == b"HELLO\n"
 
 
 def test_packets_are_seen_by_a_packet_socket(host: Namespace, box: Namespace, pair: VethPair) -> None:
     with box.socket(*FAMILIES["packet"]) as sniffer:
         sniffer.bind(("eth0", 3))
-        sniffer.settimeout(3)
+        sniffer.settimeout(LONG)
         host.ping("10.0.0.2", timeout=1)
         while True:
             frame = sniffer.recv(2048)
@@ -486,7 +490,7 @@ def test_ping(host: Namespace, pair: VethPair, address: str) -> None:
     assert (result.sent, result.received, result.loss) == (1, 1, 0.0)
     assert result.min == result.avg == result.max
     assert result.max is not None
-    assert 0 < result.max < 1
+    assert 0 < result.max < 2
 
 
 @pytest.mark.parametrize(("address", "overhead"), [("10.0.0.2", 20 + 8), ("fd00::2", 40 + 8)])
@@ -499,7 +503,7 @@ def test_ping_count_interval_and_size_on_the_wire(
     with box.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(protocol)) as sniffer:
         sniffer.bind(("eth0", protocol))
         start = time.monotonic()
-        result = host.ping(address, count=4, interval=0.02, size=100, timeout=1)
+        result = host.ping(address, count=4, interval=0.02, size=100, timeout=LONG)
         took = time.monotonic() - start
         sniffer.setblocking(False)
         packets = []
@@ -524,7 +528,7 @@ def test_ping_count_interval_and_size_on_the_wire(
 def test_ping_with_every_second_packet_lost(host: Namespace, box: Namespace, pair: VethPair) -> None:
     run_in(box, "nft", "add table ip t; add chain ip t c { type filter hook input priority 0; }")
     run_in(box, "nft", "add rule ip t c icmp type echo-request numgen inc mod 2 == 0 drop")
-    result = host.ping("10.0.0.2", count=4, interval=0, timeout=0.1)
+    result = host.ping("10.0.0.2", count=4, interval=0, timeout=AT_ONCE)
     assert (result.sent, result.received, result.loss) == (4, 2, 0.5)
     assert len(result.times) == 2
 
@@ -542,9 +546,13 @@ def test_an_unreachable_target_is_loss(host: Namespace, pair: VethPair, address:
 
 def test_the_timeout_is_kept(host: Namespace, box: Namespace, pair: VethPair) -> None:
     run_in(box, "nft", "add table ip t; add chain ip t c { type filter hook input priority 0; policy drop; }")
-    start = time.monotonic()
-    assert host.ping("10.0.0.2", timeout=0.2).loss == 1.0
-    assert 0.19 < time.monotonic() - start < 1
+
+    def give_up() -> None:
+        start = time.monotonic()
+        assert host.ping("10.0.0.2", timeout=0.2).loss == 1.0
+        assert 0.19 < time.monotonic() - start < 1
+
+    in_time(give_up)
 
 
 def test_ping_oneself_and_a_link_local_address(host: Namespace, box: Namespace, pair: VethPair) -> None:

@@ -23,7 +23,7 @@ from netkit import Bridge, KernelError, Namespace, NatRule, RouteTable, Scope, T
 from netkit._lifecycle import ROOT, Owned, undo
 from tests.harness import place
 from tests.harness.oracle import Events, ip, nft, run_in
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.tools import needs
 from tests.kernel.test_namespace import HERE, descriptors, identity
 
@@ -290,7 +290,7 @@ with Scope() as scope:
 """
     with program(host, code) as child:
         place.send(child, signal.SIGTERM)
-        assert child.wait(10 * PATIENCE) == 7
+        assert child.wait(LONG) == 7
     assert names(host) == ["lo"]
     assert place.names() == []
 
@@ -403,7 +403,7 @@ thread.join()
 def test_F06_an_exit_undoes_what_is_still_owned(host: Namespace, how: str) -> None:
     """F06"""
     command = place.inside(host, sys.executable, "-c", BUILD + EXITS[how])
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30 * PATIENCE)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG)
     assert names(host) == ["lo"], done.stderr
     assert nft(host) == []
     assert run_in(host, "sysctl", "-n", "net.ipv4.ip_default_ttl") == "64\n"
@@ -413,7 +413,7 @@ def test_F06_an_exit_undoes_what_is_still_owned(host: Namespace, how: str) -> No
 def test_F06_what_was_forgotten_is_named(host: Namespace) -> None:
     code = BUILD + "scope = Scope().__enter__(); build(scope)"
     command = place.inside(host, sys.executable, "-W", "always", "-c", code)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30 * PATIENCE)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG)
     assert "ResourceWarning" in done.stderr
     assert "'left'" in done.stderr
     assert done.returncode == 0
@@ -494,7 +494,7 @@ while True:
         with Events(host) as events, program(host, code) as child:
             ended = threading.Timer(chance.uniform(0.001, 0.05), place.send, (child, signal.SIGKILL))
             ended.start()
-            child.wait(10 * PATIENCE)
+            child.wait(LONG)
             ended.join()
             events.wait_until(lambda: names(host) == ["lo"])
             assert nft(host) == []

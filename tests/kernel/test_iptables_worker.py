@@ -27,7 +27,7 @@ from netkit._nat.iptables_client import IptablesWorker
 from netkit._nat.iptables_rules import command_text, rule_text, rules_for
 from netkit._spec.nat import dnat, masquerade, redirect, snat
 from netkit.errors import AccessError, BackendError, BusyError, KernelError, NotFoundError, StateError
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 if TYPE_CHECKING:
     from netkit._nat.iptables_client import Process
@@ -101,7 +101,7 @@ class Net:
             pass_fds=[self.fd],
             capture_output=True,
             text=True,
-            timeout=30 * PATIENCE,
+            timeout=LONG,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -339,7 +339,7 @@ def test_waits_for_a_lock_that_is_released_in_time(net: Net) -> None:
         thread.start()
         _wait_for_lock_waiter(net.lock, thread)
         assert answers == []
-    thread.join(10)
+    thread.join(LONG)
     assert answers == [[]]
     assert net.shown() == [rule_text(MASQUERADE)]
 
@@ -439,7 +439,7 @@ def test_a_moved_range_of_ports_keeps_its_order(net: Net) -> None:
         "servers = [socket.create_server(('127.0.0.1', 7100 + n)) for n in range(3)]\n"
         "for n in (1, 0, 2, 2, 1):\n"
         "    socket.create_connection(('127.0.0.1', 9000 + n), 5).close()\n"
-        "    servers[n].settimeout(5); servers[n].accept()[0].close()\n"
+        "    servers[n].settimeout(60); servers[n].accept()[0].close()\n"
         "print('ok')"
     )
     assert net.run(sys.executable, "-c", program) == "ok\n"
@@ -472,7 +472,7 @@ def test_the_worker_survives_ctrl_c_and_ends_with_its_parent(net: Net) -> None:
     try:
         assert process.stdin is not None
         process.stdin.close()
-        assert select.select([ended], [], [], 10 * PATIENCE)[0]
+        assert select.select([ended], [], [], LONG)[0]
     finally:
         os.close(ended)
     with pytest.raises(BackendError):

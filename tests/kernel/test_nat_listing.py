@@ -270,7 +270,7 @@ def test_F61_watched_for(host: Namespace, backend: Any) -> None:
             for count in (1, 2, 3):
                 flush(host)
                 watch.wait(count)
-            assert wait_for(lambda: rule.exists, timeout=5)
+            assert wait_for(lambda: rule.exists, timeout=60)
     assert watch.restored == 3
     assert [*host.nat] == []
 

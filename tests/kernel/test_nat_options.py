@@ -5,6 +5,7 @@ The network is that of test_nat_packets.py.
 
 from __future__ import annotations
 
+import select
 import socket
 from threading import Thread
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from netkit import Namespace, NatRule, NotFoundError, SpecError
 from tests.harness.oracle import iptables_legacy, nft_text
-from tests.harness.packets import bound, tcp, udp
+from tests.harness.packets import TIMEOUT, bind_anew, bound, tcp, udp
 from tests.kernel.test_nat_packets import IPTABLES, NET, World, backends, families, world
 
 __all__ = ["world"]  # the fixture
@@ -66,7 +67,7 @@ def asked_in_turn(world: World, family: int, count: int) -> list[str]:
     found: list[str] = []
     for _ in range(count):
         with world.outside.socket(socket.AF_INET if family == 4 else socket.AF_INET6) as client:
-            client.settimeout(3)
+            client.settimeout(TIMEOUT)
             client.connect((net.host, 80))
             found.append(client.recv(64).decode())
     return found
@@ -106,21 +107,23 @@ def test_connections_are_spread_at_random(world: World, backend: Any) -> None:
         with bound(world.inside, net.second, 5000, socket.SOCK_DGRAM) as two:
             for _ in range(64):
                 with world.outside.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                    bind_anew(client)
                     client.sendto(b"?", (net.host, 53))
-            counts = [drained(one), drained(two)]
-        assert sum(counts) == 64
+            counts = drained(64, one, two)
         assert min(counts) > 0
 
 
-def drained(server: socket.socket) -> int:
-    server.setblocking(False)
-    count = 0
-    while True:
-        try:
+def drained(count: int, *servers: socket.socket) -> list[int]:
+    """How many each gets of so many in all."""
+    counts = dict.fromkeys(servers, 0)
+    while sum(counts.values()) < count:
+        ready, _, _ = select.select(servers, [], [], TIMEOUT)
+        assert ready, f"{sum(counts.values())} of {count} came"
+        for server in ready:
             server.recv(16)
-        except BlockingIOError:
-            return count
-        count += 1
+            counts[server] += 1
+    assert not select.select(servers, [], [], 0)[0]
+    return list(counts.values())
 
 
 @families
@@ -135,8 +138,9 @@ def test_a_client_stays_with_its_target(world: World, family: int) -> None:
     ):
         for _ in range(16):
             with world.outside.socket(one.family, socket.SOCK_DGRAM) as client:
+                bind_anew(client)
                 client.sendto(b"?", (net.host, 53))
-        assert sorted([drained(one), drained(two)]) == [0, 16]
+        assert sorted(drained(16, one, two)) == [0, 16]
         assert rule.counters.packets == 16
 
 
@@ -166,7 +170,7 @@ def kept_ports(world: World, server: socket.socket) -> int:
     kept = 0
     for _ in range(8):
         with world.inside.socket() as client:
-            client.settimeout(3)
+            client.settimeout(TIMEOUT)
             client.connect((NET[4].outside, 80))
             connection, name = server.accept()
             connection.close()

@@ -11,6 +11,7 @@ import pytest
 from netkit import ExistsError, Namespace, NotFoundError, SpecError, VethPair
 from tests.harness.oracle import ip, run_in
 from tests.harness.packets import bound, udp
+from tests.harness.patience import AT_ONCE
 
 ADDRESS = {4: "10.0.0.9", 6: "fd00::9"}
 MAC = "02:00:00:00:00:77"
@@ -77,7 +78,7 @@ def test_replace_adds_too(host: Namespace, wired: VethPair, family: int) -> None
 @pytest.mark.parametrize("family", [4, 6])
 def test_learnt_entries_are_read(host: Namespace, wired: VethPair, family: int) -> None:
     far = {4: "10.0.0.2", 6: "fd00::2"}[family]
-    assert host.ping(far, timeout=0.5).loss == 0
+    assert host.ping(far, timeout=AT_ONCE).loss == 0
     (found,) = [each for each in host.neighbours if str(each.address) == far]
     assert (found.mac, found.dev) == (wired.peer.mac, "eth0")
     entry = said(host, far)

@@ -22,7 +22,7 @@ from netkit._netlink.transport import NETLINK_NETFILTER
 from netkit._netlink.wire import Request
 from netkit._spec.nat import NatSpec, dnat, masquerade, redirect, snat
 from netkit.errors import AccessError, KernelError, NotFoundError, ProtocolError, StateError, kernel_error
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.tools import needs
 
 pytestmark = [pytest.mark.capable, needs("nft")]
@@ -88,7 +88,7 @@ def backend(netfilter: Counted) -> NftablesBackend:
 
 
 def run_nft(*words: str) -> str:
-    done = subprocess.run(["nft", *words], capture_output=True, text=True, timeout=30 * PATIENCE)
+    done = subprocess.run(["nft", *words], capture_output=True, text=True, timeout=LONG)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -263,7 +263,7 @@ def test_counters_count_the_first_packet_of_a_connection(backend: NftablesBacken
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
         receiver.bind(("127.0.0.1", 10))
-        receiver.settimeout(5)
+        receiver.settimeout(LONG)
         for _ in range(3):
             sender.sendto(b"12345678", ("127.0.0.1", 9))
             assert receiver.recv(100) == b"12345678"
@@ -408,7 +408,7 @@ def test_threads_share_it(backend: NftablesBackend) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(LONG)
     assert not failures
     assert ruleset() == ""
 
@@ -667,7 +667,7 @@ print(probe(netfilter))
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=60 * PATIENCE,
+        timeout=LONG,
     )
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.splitlines()

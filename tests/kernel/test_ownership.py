@@ -28,7 +28,7 @@ from netkit import (
 )
 from tests.harness import place
 from tests.harness.oracle import addresses, ip, iptables_legacy, link, nft, nft_text, run_in
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.kernel.test_nat import IPTABLES, RULES, needs_iptables
 
 # One that does not end says where it is.
@@ -47,7 +47,7 @@ def elsewhere(code: str, *namespaces: Namespace) -> str:
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=60 * PATIENCE,
+        timeout=LONG,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

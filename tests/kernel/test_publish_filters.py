@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from netkit import Bridge, Namespace, NatRule, Scope, VethPair
-from tests.harness.packets import bound, comes_through, tcp
+from tests.harness.packets import TIMEOUT, bound, comes_through, tcp
 from tests.harness.publishing import backend
 
 __all__ = ["backend"]
@@ -72,7 +72,7 @@ def test_F67_a_rule_alone_leaves_the_filters_to_the_user(world: World) -> None:
     with bound(world.box, "172.19.0.2", 80, socket.SOCK_DGRAM) as server, rule:
         assert not comes_through(world.outside, "192.0.2.1", 8080, server)
         with world.box.sysctl.override("net.ipv4.conf.eth1.rp_filter", 2):
-            assert comes_through(world.outside, "192.0.2.1", 8080, server)
+            assert comes_through(world.outside, "192.0.2.1", 8080, server, TIMEOUT)
 
 
 def test_F67_what_is_not_strict_stays_what_it_is(world: World) -> None:

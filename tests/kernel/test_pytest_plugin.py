@@ -11,6 +11,7 @@ from textwrap import dedent
 import pytest
 
 from netkit._system import mode
+from tests.harness import processes
 
 ROOTLESS = mode.decide()[0]
 QUIET = ("-q", "-p", "no:cacheprovider")
@@ -475,8 +476,12 @@ def test_async_tests_work_as_they_are(suite: pytest.Pytester) -> None:
     result.assert_outcomes(passed=2)
 
 
-@pytest.mark.parametrize("ending", [("-x",), ("-p", "pytest_timeout", "--timeout=1")], ids=str)
+LATE = ("-p", "pytest_timeout", "--timeout=1", "-o", "timeout_func_only=true")
+
+
+@pytest.mark.parametrize("ending", [("-x",), LATE], ids=["-x", "--timeout"])
 def test_an_early_end_leaves_nothing(suite: pytest.Pytester, ending: tuple[str, ...]) -> None:
+    sleep = processes.unique_sleep()
     result = _run(
         suite,
         """
@@ -484,35 +489,36 @@ def test_an_early_end_leaves_nothing(suite: pytest.Pytester, ending: tuple[str, 
 
         def test_that_fails(lan, session_netns):
             (host,) = lan(1)
-            host.popen(["sleep", "1234567"])
+            host.popen("SLEEP".split())
             if "--timeout=1" in sys.argv:
-                threading.Event().wait(60)
+                threading.Event().wait(600)
             assert False
 
         def test_after():
             pass
-        """,
+        """.replace("SLEEP", sleep),
         *ending,
     )
     assert result.parseoutcomes()["failed"] == 1
-    assert not subprocess.run(["pgrep", "-f", "sleep 1234567"], capture_output=True).stdout
+    assert not subprocess.run(["pgrep", "-f", sleep], capture_output=True).stdout
 
 
 def test_ctrl_c_leaves_nothing(suite: pytest.Pytester) -> None:
+    sleep = processes.unique_sleep()
     suite.makepyfile(
         """
         import os, signal, threading
 
         def test_that_is_interrupted(lan, session_netns):
             (host,) = lan(1)
-            host.popen(["sleep", "1234568"])
+            host.popen("SLEEP".split())
             threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
-            threading.Event().wait(60)
-        """
+            threading.Event().wait(600)
+        """.replace("SLEEP", sleep)
     )
     result = suite.runpytest_subprocess(*QUIET)
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    assert not subprocess.run(["pgrep", "-f", "sleep 1234568"], capture_output=True).stdout
+    assert not subprocess.run(["pgrep", "-f", sleep], capture_output=True).stdout
 
 
 def test_a_run_that_does_not_use_it_loads_the_plugin_only(suite: pytest.Pytester) -> None:

@@ -22,6 +22,7 @@ from netkit import (
 )
 from tests.harness.oracle import ip, run_in
 from tests.harness.packets import bound, tcp
+from tests.harness.patience import AT_ONCE
 
 FAMILIES = [4, 6]
 # Per family: network, gateway, another gateway, our address, a host behind.
@@ -306,7 +307,7 @@ def test_packets_take_the_route(host: Namespace, box: Namespace, wired: VethPair
     host.routes.add(NET[family], via=VIA[family], src=OURS[family])
     with bound(box, FAR[family], 80) as server:
         assert tcp(host, FAR[family], 80, server) == OURS[family]
-    assert host.ping(FAR[family], timeout=0.5).loss == 0
+    assert host.ping(FAR[family], timeout=AT_ONCE).loss == 0
 
 
 # -- a scope ----------------------------------------------------------------------------------------

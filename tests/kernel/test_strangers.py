@@ -16,7 +16,7 @@ import netkit
 from netkit import Namespace
 from netkit._lifecycle.protocol_mark import addresses_have_numbers
 from tests.harness.killed import Doomed, doomed
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.kernel.test_nat import needs_iptables
 
 pytestmark = pytest.mark.capable
@@ -178,7 +178,7 @@ def by_itself(process: Doomed) -> None:
     child = process._child
     assert child.stdin is not None
     child.stdin.close()
-    assert child.wait(20 * PATIENCE) == 0
+    assert child.wait(LONG) == 0
     process.await_guard()
 
 

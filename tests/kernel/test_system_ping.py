@@ -14,6 +14,7 @@ import pytest
 from netkit._system import icmp, worker
 from netkit._system.icmp import PingResult
 from netkit.errors import KernelError, NotFoundError
+from tests.harness.patience import LONG, in_time
 
 pytestmark = pytest.mark.capable
 
@@ -48,7 +49,7 @@ def near() -> Iterator[int]:
     shell(near, NEAR.format(far=far), far)
     shell(far, FAR)
     # The kernel acts on a carrier on a work queue: before that, what v0 sends is lost.
-    shell(near, "timeout 5 sh -c 'until ip -br link show v0 | grep -q \" UP \"; do :; done'")
+    shell(near, "timeout 60 sh -c 'until ip -br link show v0 | grep -q \" UP \"; do :; done'")
     yield near
     os.close(near)
     os.close(far)
@@ -76,13 +77,13 @@ def test_an_answer(ping: _Ping, address: str, size: int) -> None:
     result = ping(address, size=size)
     assert (result.sent, result.received, result.loss) == (1, 1, 0.0)
     assert result.min == result.avg == result.max == result.times[0]
-    assert 0 < result.times[0] < 1
+    assert 0 < result.times[0] < 2
 
 
 def test_many_answers_are_paced(ping: _Ping) -> None:
     begin = time.monotonic()
     result = ping("10.0.0.2", count=5, interval=0.02)
-    assert 0.08 <= time.monotonic() - begin < 1
+    assert 0.08 <= time.monotonic() - begin < LONG
     assert result.received == len(result.times) == 5
     assert result.min is not None
     assert result.avg is not None
@@ -97,23 +98,23 @@ def test_a_flood_is_answered(ping: _Ping) -> None:
 @pytest.mark.parametrize("address", ["10.8.0.1", "10.9.0.1", "8.8.8.8", "2001::1", "fd08::1"])
 def test_no_way_there_is_loss_at_once(ping: _Ping, address: str) -> None:
     begin = time.monotonic()
-    result = ping(address, count=2, interval=0, timeout=30)
+    result = ping(address, count=2, interval=0, timeout=10 * LONG)
     assert (result.sent, result.received, result.loss) == (2, 0, 1.0)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < LONG
 
 
 @pytest.mark.parametrize("address", ["10.7.9.9", "fd07::1"])
 def test_an_error_from_the_way_is_loss_at_once(ping: _Ping, address: str) -> None:
     begin = time.monotonic()
-    assert ping(address, timeout=30).loss == 1.0
-    assert time.monotonic() - begin < 5
+    assert ping(address, timeout=10 * LONG).loss == 1.0
+    assert time.monotonic() - begin < LONG
 
 
 @pytest.mark.parametrize("address", ["10.0.0.99", "fd00::99"])
 def test_silence_is_loss_after_the_timeout(ping: _Ping, address: str) -> None:
     begin = time.monotonic()
     assert ping(address, timeout=0.1) == PingResult(1, [])
-    assert 0.1 <= time.monotonic() - begin < 2
+    assert 0.1 <= time.monotonic() - begin < LONG
 
 
 def test_an_answer_counts_when_it_came_not_when_it_was_looked_at(near: int) -> None:
@@ -126,9 +127,13 @@ def test_an_answer_counts_when_it_came_not_when_it_was_looked_at(near: int) -> N
             return int(count)
 
     opener = lambda family, kind, proto: worker.inside(near, lambda: Late(family, kind, proto))  # noqa: E731
-    result = icmp.ping(opener, "10.0.0.2", timeout=0.1)
-    assert result.received == 1
-    assert result.times[0] < 0.1
+
+    def look_late() -> None:
+        result = icmp.ping(opener, "10.0.0.2", timeout=0.1)
+        assert result.received == 1
+        assert result.times[0] < 0.1
+
+    in_time(look_late)
     assert icmp.ping(opener, "10.0.0.2", timeout=1e-9).received == 0
 
 

@@ -22,7 +22,7 @@ from netkit._system.members import kill_members
 from netkit._system.nsfs import identity, open_current, path_identity
 from netkit._system.process import Processes
 from netkit.errors import CommandError, SpecError, StateError
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 pytestmark = pytest.mark.capable
 
@@ -206,7 +206,7 @@ def test_a_wait_elsewhere_does_not_disturb_the_end(fresh: process.Fresh) -> None
     waiter = threading.Thread(target=running.wait)
     waiter.start()
     processes.kill_all()
-    waiter.join(10)
+    waiter.join(LONG)
     assert running.returncode == -signal.SIGKILL
 
 
@@ -220,7 +220,7 @@ def test_grandchildren_are_members_too(fd: int, fresh: process.Fresh) -> None:
         killed = kill_members(identity(fd))
         assert parent.pid in killed
         assert len(killed) >= 3
-        assert parent.wait(10 * PATIENCE) == -signal.SIGKILL
+        assert parent.wait(LONG) == -signal.SIGKILL
         assert [
             pid for pid in os.listdir("/proc") if path_identity(f"/proc/{pid}/ns/net") == identity(fd)
         ] == []
@@ -237,7 +237,7 @@ def test_a_process_that_moves_in_while_others_end_is_met_again(fd: int, fresh: p
     script = "(while :; do sleep 0.001; done) & for i in 1 2 3 4 5 6 7 8; do sleep 100 & done; wait"
     parent = process.popen(fresh, ["sh", "-c", script])
     kill_members(identity(fd))
-    assert parent.wait(10 * PATIENCE) == -signal.SIGKILL
+    assert parent.wait(LONG) == -signal.SIGKILL
     assert kill_members(identity(fd)) == set()
 
 
@@ -269,6 +269,6 @@ def test_ends_are_waited_for_not_polled(fresh: process.Fresh) -> None:
     running = process.popen(fresh, ["sleep", "100"])
     pidfd = os.pidfd_open(running.pid)
     running.kill()
-    assert select.select([pidfd], [], [], 10 * PATIENCE)[0] == [pidfd]
+    assert select.select([pidfd], [], [], LONG)[0] == [pidfd]
     os.close(pidfd)
     running.wait()

@@ -16,6 +16,7 @@ import pytest
 from netkit._system import worker
 from netkit._system.namespace_files import identity, open_current, path_identity
 from netkit.errors import KernelError, StateError
+from tests.harness.patience import LONG
 
 pytestmark = pytest.mark.capable
 
@@ -185,7 +186,7 @@ def test_an_interrupted_wait_disposes_of_the_result(
         run(fd, slow, dispose)
     assert kept == []
     go.set()
-    assert disposed.wait(10)
+    assert disposed.wait(LONG)
     assert kept == ["result"]
 
 
@@ -204,7 +205,7 @@ def test_an_interrupted_creation_leaves_no_namespace(interrupt: Callable[[thread
     with pytest.raises(Interrupt):
         worker.create_namespace(setup, discard)
     go.set()
-    assert done.wait(10)
+    assert done.wait(LONG)
     worker._worker.run(int)  # the worker has finished the job before
     assert os.listdir("/proc/self/fd") == before
 

@@ -12,6 +12,7 @@ import pytest
 from netkit import Bridge, ExistsError, Namespace, NotFoundError, Scope, StateError, VethPair
 from tests.harness import place
 from tests.harness.oracle import ip, run_in
+from tests.harness.patience import LONG
 from tests.kernel.test_namespace import HERE, descriptors, identity
 
 
@@ -31,7 +32,7 @@ def at_once(count: int, work: Callable[[int], object]) -> list[BaseException]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(LONG)
     assert not any(thread.is_alive() for thread in threads)
     return problems
 
@@ -104,7 +105,7 @@ def test_namespaces_made_at_once() -> None:
     def work(number: int) -> None:
         with Namespace(f"box{number}" if number % 2 else None) as ns:
             found.append(identity(ns.fileno()))
-            go.wait(30)  # all of them live
+            go.wait(LONG)  # all of them live
             assert [item.name for item in ns.links] == ["lo"]
             assert ns.call(identity, HERE) == identity(ns.fileno())
             assert ns.run(["true"]).returncode == 0
@@ -163,9 +164,9 @@ def test_entered_by_several_threads_at_once(host: Namespace) -> None:
             ns = (host, other)[number % 2]
             before = identity(HERE)
             with ns.entered():
-                both.wait(30)
+                both.wait(LONG)
                 assert identity(HERE) == identity(ns.fileno())
-                both.wait(30)
+                both.wait(LONG)
             assert identity(HERE) == before
 
         assert at_once(8, work) == []

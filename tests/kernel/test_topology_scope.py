@@ -8,7 +8,7 @@ import pytest
 
 from netkit import ExistsError, Namespace, Network, Scope, Topology, VethPair
 from tests.harness import place
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 
 def test_several_are_created_together_or_not_at_all() -> None:
@@ -48,4 +48,4 @@ def test_what_was_connected_to_a_namespace_of_it_is_undone_with_it(host: Namespa
 def test_a_process_inside_is_ended_with_it() -> None:
     with Topology.star(2) as net:
         process = net["box1"].popen(["sleep", "60"])
-    assert process.wait(5 * PATIENCE) != 0
+    assert process.wait(LONG) != 0

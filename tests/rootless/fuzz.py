@@ -22,7 +22,7 @@ from netkit.errors import NetkitError
 
 EXAMPLES = settings(
     max_examples=int(sys.argv[1]) if __name__ == "__main__" else 1,
-    deadline=None, database=None, suppress_health_check=list(HealthCheck),
+    deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 TEXTS = st.sampled_from(
     ["net/ipv4/ip_forward", "net/ipv4/conf", "red", "1", "", "/", "..", "net", "net/../kernel/hostname",

@@ -43,7 +43,7 @@ async with Scope() as lab:
     ran, pinged = asyncio.to_thread(c.run, ["true"]), asyncio.to_thread(c.ping, "127.0.0.1")
     done, reply = await asyncio.gather(ran, pinged)
     process = c.popen(["cat"], stdin=-1)
-done.returncode, reply.loss, process.wait(10), c.exists
+done.returncode, reply.loss, process.wait(60), c.exists
 """
 REFUSED = """
 try:
@@ -136,7 +136,7 @@ def descendants(pid: int) -> list[int]:
 async def all_end(pidfds: list[int]) -> int:
     """Wait for them; how many they were."""
     for fd in pidfds:
-        assert (await asyncio.to_thread(select.select, [fd], [], [], 10))[0], "it goes on"
+        assert (await asyncio.to_thread(select.select, [fd], [], [], 60))[0], "it goes on"
         os.close(fd)
     return len(pidfds)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.ordinary import PYTHON, Ordinary
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.tools import needs
 
 BACKENDS = ["nftables", pytest.param("iptables", marks=needs("iptables-legacy"))]
@@ -37,7 +37,7 @@ def test_an_ordinary_user_sees_what_root_sees(nobody: Ordinary, backend: str) ->
     )
     assert done.stdout.endswith("Verdict: nothing is left.\n")
     by_root = subprocess.run(
-        [sys.executable, *DEMO, backend], capture_output=True, text=True, timeout=60 * PATIENCE, check=True
+        [sys.executable, *DEMO, backend], capture_output=True, text=True, timeout=LONG, check=True
     )
     assert scenes(done.stdout) == scenes(by_root.stdout)
 
@@ -46,7 +46,7 @@ def test_an_ordinary_user_sees_what_root_sees(nobody: Ordinary, backend: str) ->
 def test_root_can_play_it_without_root(backend: str) -> None:
     project = str(Path(__file__).parents[2])
     done = subprocess.run(
-        [sys.executable, *DEMO, backend], capture_output=True, text=True, timeout=60 * PATIENCE,
+        [sys.executable, *DEMO, backend], capture_output=True, text=True, timeout=LONG,
         env={**os.environ, "NETKIT_ROOTLESS": "1", "PYTHONPATH": project},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
@@ -60,15 +60,15 @@ def test_what_a_scene_leaves_inside_is_told(nobody: Ordinary) -> None:
 import os, sys
 from netkit import Namespace
 from netkit._demo import leftovers
-os.environ[leftovers.MARK] = "mark"
+os.environ[leftovers.MARK] = mark = os.urandom(8).hex()
 box = Namespace("box").create()
-before = leftovers.Machine("mark")
+before = leftovers.Machine(mark)
 with Namespace("red") as red:
     sleeping = red.popen(["sleep", "100"])
-    found = leftovers.Machine("mark").new_since(before)
+    found = leftovers.Machine(mark).new_since(before)
     print({part: texts for part, texts in found.items() if texts and "descr" not in part})
     print(sleeping.pid)
-print(leftovers.count(leftovers.Machine("mark").new_since(before)))
+print(leftovers.count(leftovers.Machine(mark).new_since(before)))
 box.delete()
 """
     found, pid, left = nobody.python(program).splitlines()

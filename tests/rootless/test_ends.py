@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from tests.harness.ordinary import PYTHON, Ordinary
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.processes import descendants
 from tests.rootless.programs import START, program
 
@@ -40,12 +40,12 @@ def test_all_of_it_ends_with_the_process(nobody: Ordinary, number: int | None) -
         assert not {user_namespace(pid) for pid in started} & {user_namespace(process.pid)}
         watched = [os.pidfd_open(pid) for pid in started]
         if number is None:
-            process.communicate(timeout=10)
+            process.communicate(timeout=LONG)
         else:
             process.send_signal(number)
-            process.wait(10 * PATIENCE)
+            process.wait(LONG)
     for pidfd in watched:
-        assert select.select([pidfd], [], [], 10 * PATIENCE)[0], started
+        assert select.select([pidfd], [], [], LONG)[0], started
         os.close(pidfd)
 
 
@@ -56,7 +56,7 @@ from netkit._system import broker
 a = Namespace().create()
 p = a.popen(["sleep", "1000"])
 os.kill(broker.running().pid, signal.SIGKILL)
-print(p.wait(10))
+print(p.wait(60))
 try:
     a.run(["true"])
 except StateError as problem:

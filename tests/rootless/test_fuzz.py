@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.ordinary import PYTHON, Ordinary
+from tests.harness.patience import LONG
 from tests.harness.tools import needs
 from tests.rootless import fuzz
 
@@ -16,7 +17,7 @@ from tests.rootless import fuzz
 def test_a_live_broker_survives_anything_and_leaks_nothing(nobody: Ordinary) -> None:
     env = nobody.borrow("hypothesis")
     argv = [PYTHON, "-c", Path(fuzz.__file__).read_text(), "300"]
-    done = nobody.run(nobody.counted(argv), env=env, timeout=170)
+    done = nobody.run(nobody.counted(argv), env=env, timeout=6 * LONG)
     assert done.returncode == 0, done.stderr
     leaked, works = done.stdout.splitlines()
     assert leaked.split()[0] == "0"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.harness.ordinary import PYTHON, Ordinary
+from tests.harness.patience import LONG
 from tests.harness.tools import needs
 
 # What is killed: a program that starts a broker, uses it and ends it, over and over.
@@ -42,5 +43,5 @@ with ThreadPoolExecutor(4) as pool:
 @pytest.mark.slow
 @needs("setpriv", "unshare")
 def test_killed_at_a_hundred_random_moments_nothing_is_left(nobody: Ordinary) -> None:
-    done = nobody.run(nobody.counted([PYTHON, "-c", KILLER, BUSY, "100", "4"]), timeout=300)
+    done = nobody.run(nobody.counted([PYTHON, "-c", KILLER, BUSY, "100", "4"]), timeout=10 * LONG)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -14,7 +14,7 @@ import pytest
 
 from netkit import Topology
 from tests.harness.ordinary import PYTHON, Ordinary
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.rootless import notebooks
 
 ROOT = Path(__file__).parents[2]
@@ -36,8 +36,7 @@ def check(output: str) -> None:
 def test_they_run_with_root() -> None:
     done = subprocess.run(
         [sys.executable, notebooks.__file__, str(DIRECTORY)], capture_output=True, text=True,
-        timeout=150 * PATIENCE,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "NETKIT_ROOTLESS": "0"},
+        timeout=6 * LONG, env={**os.environ, "PYTHONPATH": str(ROOT), "NETKIT_ROOTLESS": "0"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     check(done.stdout)
@@ -51,7 +50,7 @@ def test_they_run_as_an_ordinary_user(nobody: Ordinary) -> None:
     for path in [copied, *copied.iterdir()]:
         path.chmod(0o755)
     argv = nobody.counted([PYTHON, "-c", Path(notebooks.__file__).read_text(), str(copied)])
-    done = nobody.run(argv, env=env, timeout=150)
+    done = nobody.run(argv, env=env, timeout=6 * LONG)
     assert done.returncode == 0, done.stderr
     check(done.stdout)
 

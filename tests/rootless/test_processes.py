@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from tests.harness.ordinary import BECOME, PYTHON, Ordinary
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.rootless.programs import START, program
 
 # What a child can say of itself. Its pid is another number inside; whether it leads is none.
@@ -134,7 +134,7 @@ def on_a_terminal(nobody: Ordinary, text: str, *typed: tuple[str, str]) -> str:
             said += _until(ours, heard)
             os.write(ours, answer.encode())
         said += _until(ours, None)
-        assert process.wait(20 * PATIENCE) == 0, said
+        assert process.wait(LONG) == 0, said
     os.close(ours)
     return said.replace("\r\n", "\n")
 
@@ -143,7 +143,7 @@ def _until(terminal: int, heard: str | None) -> str:
     """Read until this was said, or until nobody has the terminal any more."""
     said = ""
     while heard is None or heard not in said:
-        assert select.select([terminal], [], [], 20 * PATIENCE)[0], f"no {heard!r} in {said!r}"
+        assert select.select([terminal], [], [], LONG)[0], f"no {heard!r} in {said!r}"
         try:
             said += os.read(terminal, 4096).decode()
         except OSError:  # EIO: the other side is closed
@@ -163,7 +163,7 @@ def test_ctrl_c_reaches_the_program_and_its_caller(nobody: Ordinary, start: str)
         process.wait()
     except KeyboardInterrupt:
         print("caught")
-        print("interrupted", process.wait(10))
+        print("interrupted", process.wait(60))
     print({start}(["sh", "-c", "test -t 0 && read it < /dev/tty && echo $it"]).wait())
     print(box.ping("127.0.0.1").loss)
 """
@@ -190,7 +190,7 @@ def test_a_terminal_of_its_own(nobody: Ordinary, start: str) -> None:
     while said.count(b"hello") < 2:
         said += os.read(ours, 100)
     os.write(ours, b"\\x03")
-    print(b"7 70" in said, process.wait(10))
+    print(b"7 70" in said, process.wait(60))
 """
     assert on_a_terminal(nobody, text) == "True -2\n"
 
@@ -236,11 +236,11 @@ with Namespace() as box:
         print(problem.timeout, process.poll())
     os.kill(process.pid, signal.SIGCONT)
     process.terminate()
-    print(process.wait(10), process.poll(), process.returncode)
+    print(process.wait(60), process.poll(), process.returncode)
     process = box.popen(["sleep", "100"])
     pidfd = os.pidfd_open(process.pid)
     process.kill()
-    print(select.select([pidfd], [], [], 10)[0] == [pidfd], process.wait())
+    print(select.select([pidfd], [], [], 60)[0] == [pidfd], process.wait())
 """
     assert program(nobody, text) == ["0.1 None", "-15 -15 -15", "True -9"]
 
@@ -251,6 +251,6 @@ with Namespace() as box:
     process = box.popen(["sleep", "100"], start_new_session=True)
     print(os.getpgid(process.pid) == process.pid, os.readlink(f"/proc/{process.pid}/exe"))
     os.killpg(process.pid, 15)
-    print(process.wait(10))
+    print(process.wait(60))
 """
     assert program(nobody, text) == ["True /usr/bin/sleep", "-15"]

@@ -18,7 +18,7 @@ def asked(ns, address):
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(("172.18.0.2", 80))
         server.listen()
-        client.settimeout(5)
+        client.settimeout(60)
         client.connect((address, 8080))
         connection, name = server.accept()
         connection.close()

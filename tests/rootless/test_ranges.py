@@ -11,7 +11,7 @@ import pytest
 
 from netkit._system import id_maps
 from tests.harness.ordinary import NOBODY, PYTHON, Ordinary
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.tools import needs
 from tests.rootless.programs import START
 
@@ -37,12 +37,7 @@ def with_ids(nobody: Ordinary, tmp_path: Path) -> WithIds:
     def run(argv: list[str]) -> str:
         environment = {"HOME": str(nobody.home), "PYTHONPATH": str(nobody.home), "PATH": "/usr/bin:/usr/sbin"}
         done = subprocess.run(
-            [*private, *argv],
-            env=environment,
-            cwd=nobody.home,
-            capture_output=True,
-            text=True,
-            timeout=60 * PATIENCE,
+            [*private, *argv], env=environment, cwd=nobody.home, capture_output=True, text=True, timeout=LONG
         )
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
@@ -105,13 +100,13 @@ with Namespace() as box:
         return process
     with serve() as process:
         process.terminate()
-        print(process.wait(10))
+        print(process.wait(60))
     with serve() as process:
         process.kill()
-        print(process.wait(10))
+        print(process.wait(60))
     with serve() as process:
         box.delete()
-        print(process.wait(10))
+        print(process.wait(60))
 with Namespace() as box:
     other = dict(user="www-data", group="www-data", extra_groups=["mail"])
     print(box.run(["id"], **other, capture_output=True).stdout)

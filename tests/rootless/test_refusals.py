@@ -12,7 +12,7 @@ import pytest
 from netkit._system import refusals
 from tests.harness import counted
 from tests.harness.ordinary import PYTHON, Ordinary
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.tools import needs
 from tests.rootless.programs import START
 
@@ -113,9 +113,7 @@ def with_proc(nobody: Ordinary, mounts: str, argv: Sequence[str]) -> str:
         pytest.skip("mount(2) over what an ordinary user sees takes root")
     private = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", f"{mounts}; {BECOME}", "sh"]
     environment = {"HOME": str(nobody.home), "PYTHONPATH": str(nobody.home), "PATH": "/usr/bin:/usr/sbin"}
-    done = subprocess.run(
-        [*private, *argv], env=environment, capture_output=True, text=True, timeout=60 * PATIENCE
-    )
+    done = subprocess.run([*private, *argv], env=environment, capture_output=True, text=True, timeout=LONG)
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.ordinary import PYTHON, Ordinary
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.tools import needs
 from tests.rootless.programs import START, program
 
@@ -170,10 +170,10 @@ with Namespace() as a:
         process.stdin.flush()
         print(process.stdout.readline(), end="")
         process.terminate()
-        print(process.wait(10), process.returncode)
+        print(process.wait(60), process.returncode)
         process.kill()  # of one that has ended: nothing
     left = a.popen(["sh", "-c", "trap '' TERM HUP; sleep 1000 & wait"], start_new_session=True)
-left.wait(10)
+left.wait(60)
 print(left.returncode)
 """
     assert program(nobody, text) == ["True None True", "hello", "-15 -15", "-9"]
@@ -408,7 +408,7 @@ def test_root_can_have_it_too() -> None:
     project = str(Path(__file__).parents[2])
     done = subprocess.run(
         [PYTHON, "-c", START + f"with Namespace() as a:\n    print({inside})"],
-        capture_output=True, text=True, timeout=60 * PATIENCE, cwd=project,
+        capture_output=True, text=True, timeout=LONG, cwd=project,
         env={**os.environ, "NETKIT_ROOTLESS": "1", "PYTHONPATH": project},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

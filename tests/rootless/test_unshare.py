@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.harness import processes
 from tests.harness.ordinary import PYTHON, Ordinary
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 UNSHARE = [PYTHON, "-m", "netkit", "unshare", "--"]
 
@@ -66,7 +68,7 @@ def test_a_signal_reaches_the_program_and_is_how_it_ended(nobody: Ordinary) -> N
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10 * PATIENCE) == -signal.SIGTERM
+        assert process.wait(LONG) == -signal.SIGTERM
 
 
 def test_a_broken_pipe_ends_the_program_as_elsewhere(nobody: Ordinary) -> None:
@@ -90,17 +92,20 @@ def test_nothing_is_left_when_it_is_killed(nobody: Ordinary) -> None:
     with nobody.popen([*UNSHARE, "sh", "-ec", script], stdin=subprocess.PIPE) as process:
         assert process.stdout is not None
         network = process.stdout.readline().strip()
-        assert network in _networks()
+        inside = _processes_in(network)
+        assert inside
         process.kill()
-        process.wait(10 * PATIENCE)
-    assert network not in _networks()
+        process.wait(LONG)
+    deadline = time.monotonic() + LONG
+    assert [line for pid in inside if (line := processes.wait(pid, deadline))] == []
 
 
-def _networks() -> set[str]:
-    found: set[str] = set()
-    for process in Path("/proc").glob("[0-9]*/ns/net"):
+def _processes_in(network: str) -> set[int]:
+    found: set[int] = set()
+    for link in Path("/proc").glob("[0-9]*/ns/net"):
         try:
-            found.add(os.readlink(process))
+            if os.readlink(link) == network:
+                found.add(int(link.parts[2]))
         except OSError:
             continue  # it has ended
     return found

@@ -11,7 +11,7 @@ import netkit
 from netkit import _cli
 from netkit._demo import play
 from netkit.errors import SpecError
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 
 
 def _run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -114,6 +114,6 @@ def test_a_reader_that_has_seen_enough_is_no_traceback() -> None:
     )
     assert process.stdout is not None
     process.stdout.close()
-    _, error = process.communicate(timeout=60 * PATIENCE)
+    _, error = process.communicate(timeout=LONG)
     assert process.returncode == 1
     assert error == ""

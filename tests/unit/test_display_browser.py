@@ -16,7 +16,7 @@ from netkit import Topology
 from netkit._display.model import Box, Device, End, Wire
 from netkit._display.palette import DARK
 from netkit._display.picture import Picture
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.tools import needs
 
 pytestmark = [pytest.mark.slow, needs("chromium")]
@@ -70,7 +70,7 @@ def measured(directory: Path) -> list[dict[str, Any]]:
     words += ["--force-dark-mode", "--blink-settings=preferredColorScheme=0", "--window-size=1600,1200"]
     done = subprocess.run(
         ["chromium", *words, "--dump-dom", page.as_uri()],
-        capture_output=True, text=True, timeout=120 * PATIENCE, env={**os.environ, "HOME": str(directory)},
+        capture_output=True, text=True, timeout=4 * LONG, env={**os.environ, "HOME": str(directory)},
     )  # fmt: skip
     match = re.search(r"<pre>(.*)</pre>", done.stdout, re.DOTALL)
     assert match, done.stderr[-2000:]

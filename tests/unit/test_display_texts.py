@@ -22,7 +22,7 @@ from netkit._display.tables import Table
 from netkit._display.texts import cells, padded, printable, shortened
 from netkit.testing import FakeKernel
 from tests.api.test_docstring_parts import OBJECTS, found
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.tools import needs
 from tests.unit.pictures import pictures
 
@@ -137,11 +137,7 @@ def test_graphviz_sees_what_there_is() -> None:
 
 def _graphviz(text: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [shutil.which("dot") or "", "-Tplain"],
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=60 * PATIENCE,
+        [shutil.which("dot") or "", "-Tplain"], input=text, capture_output=True, text=True, timeout=LONG
     )
 
 

@@ -122,16 +122,10 @@ class Publishing:
             ...         print(len(mapping.specs), mapping.exists)
             254 True
         """
-        from collections.abc import Mapping
-
         from netkit._nat.publish import PortMapping
-        from netkit._nat.publish_specs import parse_many
-        from netkit._nat.publish_targets import Asked, parse_mappings
+        from netkit._nat.publish_targets import parse_all
 
-        pairs: list[tuple[PortLike, Target]]
-        pairs = list(ports.items() if isinstance(ports, Mapping) else ports)  # pyright: ignore[reportAssignmentType, reportUnknownVariableType, reportUnknownMemberType, reportUnknownArgumentType]
-        many = parse_many(pairs, proto, host_ip)
-        asked = parse_mappings(pairs, proto, host_ip) if many is None else Asked(many)
+        asked = parse_all(ports, proto, host_ip)
         return PortMapping(
             self._itself(),
             asked,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from errno import ENODEV
+from weakref import ref
 
 from netkit._address import add_requests, parse_addresses, refuse_small_mtu
 from netkit._end import End, random_mac, take_back_addresses
@@ -138,6 +139,7 @@ class VethPair(Resource, Shown):
         self._up = numbers.boolean(up, "up")
         self._master = None if master is None else require_master(master, ns)
         self._port_options_of: Callable[[int], list[Request]] = _no_options
+        _remember(self)
 
     @classmethod
     def open(cls, ns: Namespace, name: str, *, peer_ns: Namespace | None = None) -> VethPair:
@@ -170,6 +172,7 @@ class VethPair(Resource, Shown):
         )
         pair._queues, pair._up, pair._master, pair._port_options_of = 1, True, None, _no_options
         pair._state = "borrowed"
+        _remember(pair)
         return pair
 
     @property
@@ -388,6 +391,22 @@ class VethPair(Resource, Shown):
     def __repr__(self) -> str:
         near, far = self._near, self._far
         return f"<VethPair {near} - {far}>"
+
+
+_all: dict[ref[VethPair], None] = {}
+
+
+def _remember(pair: VethPair) -> None:
+    _all[ref(pair, _forget)] = None
+
+
+def _forget(gone: ref[VethPair]) -> None:
+    _all.pop(gone, None)
+
+
+def living_pairs() -> list[VethPair]:
+    """Those of this program that are there, oldest first: among thousands of other things as quickly."""
+    return [pair for each in list(_all) if (pair := each()) is not None and pair._is_alive()]
 
 
 def require_master(master: object, netns: Namespace) -> Bridge | Link:

@@ -25,7 +25,7 @@ from netkit.errors import NotFoundError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
 
     from netkit._namespace import Namespace
     from netkit._nat.forward_gates import Gate
@@ -233,9 +233,11 @@ def _iptables(runtime: Runtime) -> Iptables:
     return backend
 
 
-def refuse_closed(ns: Namespace, versions: set[int], what: str) -> None:
-    """StateError that names the chains that drop what is forwarded."""
-    gates = closed_gates(ns._live_runtime(), versions)
+def refuse_closed(
+    ns: Namespace, versions: Collection[int], what: str, legacy: Mapping[int, list[str]] | None = None
+) -> None:
+    """StateError that names the chains that drop what is forwarded; ``legacy`` is that of `closed_gates`."""
+    gates = closed_gates(ns._live_runtime(), versions, legacy)
     if gates:
         named_gates = " and ".join([str(gate) for gate in gates])
         raise StateError(

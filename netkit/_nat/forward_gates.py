@@ -13,7 +13,7 @@ from netkit.errors import KernelError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from netkit._nat.iptables_client import IptablesWorker
     from netkit._netlink.nft import Chain, Rule
@@ -57,13 +57,16 @@ class Gate(Value):
         return f"nft chain {nft.table_words(self.family, self.table)} {self.chain} ({self.how}{by})"
 
 
-def closed_gates(runtime: Runtime, versions: Collection[int]) -> list[Gate]:
+def closed_gates(
+    runtime: Runtime, versions: Collection[int], legacy: Mapping[int, list[str]] | None = None
+) -> list[Gate]:
     """The chains that drop forwarded packets of these IP versions unless a rule of theirs accepts them.
 
     By their policy, or by a last rule that nothing escapes, as firewalld has it. An accept in another chain
     does not help: each chain of a hook has to let a packet pass (nft(8), "verdict statements").
+    ``legacy``: what `legacy_tables` would find of each version, if that is known.
     """
-    gates = [*_in_nftables(runtime), *_in_iptables(runtime, versions)]
+    gates = [*_in_nftables(runtime), *_in_iptables(runtime, versions, legacy)]
     return [gate for gate in gates if not gate.versions.isdisjoint(versions)]
 
 
@@ -98,9 +101,11 @@ def _is_drop(values: dict[str, object]) -> bool:
     return within(verdict, "NFTA_VERDICT_CODE") == DROP
 
 
-def _in_iptables(runtime: Runtime, versions: Collection[int]) -> Iterator[Gate]:
+def _in_iptables(
+    runtime: Runtime, versions: Collection[int], legacy: Mapping[int, list[str]] | None
+) -> Iterator[Gate]:
     for family in sorted(versions):
-        if "filter" in legacy_tables(runtime, family):
+        if "filter" in (legacy_tables(runtime, family) if legacy is None else legacy[family]):
             backend = named(runtime, "iptables")
             assert isinstance(backend, Iptables)
             how = _legacy_words(backend.worker, family)
@@ -121,15 +126,21 @@ def legacy_tables(runtime: Runtime, family: int, *, thorough: bool = False) -> l
 
     Without root that takes a process, which only what is ``thorough`` does in a namespace of ours.
     """
-    path = f"/proc/thread-self/net/{_NAMES[family]}"
+    path = legacy_names(family)
     if runtime.opener.guarded:
         return runtime.inside(lambda: _lines(path))
     return [] if runtime.ours and not thorough else runtime.fresh(_lines, path)
 
 
+def legacy_names(family: int) -> str:
+    """The file that names these tables, for a thread in the namespace."""
+    return f"/proc/thread-self/net/{_NAMES[family]}"
+
+
 def _lines(path: str) -> list[str]:
+    """The lines of a file; none where there is no such file, as in a kernel without ip_tables."""
     try:
         with open(path, encoding="ascii") as file:
             return file.read().split()
     except OSError:
-        return []  # a kernel without ip_tables
+        return []

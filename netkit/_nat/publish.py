@@ -10,27 +10,28 @@ from netkit._nat.backend import check_name
 from netkit._nat.backend_rule import NatCounters, detached
 from netkit._nat.forward import adopt_or_create
 from netkit._nat.publish_backends import add_part, books_of, first_usable
-from netkit._nat.publish_devices import Hairpin, addresses_of, connected, is_ours, ports_of
+from netkit._nat.publish_devices import Hairpin, Where, addresses_of, is_ours, ports_of
 from netkit._nat.publish_filters import strict_devices
 from netkit._nat.publish_flush import forget_udp
 from netkit._nat.publish_forward import opened_for
 from netkit._nat.publish_held import HeldPorts
+from netkit._nat.publish_look import FORWARDING, Look
 from netkit._nat.publish_part import Part
 from netkit._nat.publish_rules import FAMILIES
 from netkit._shown import Shown
 from netkit._spec.numbers import boolean
 from netkit._system.signals import deferred_signals
+from netkit._system.sysctl_files import key_of
 from netkit.errors import SpecError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from typing import Literal
 
     from netkit._namespace import Namespace
     from netkit._nat.forward import OpenedForward
     from netkit._nat.publish_books import Books
-    from netkit._nat.publish_devices import Connected
     from netkit._nat.publish_part import Network
     from netkit._nat.publish_targets import Asked
     from netkit._runtime import Runtime
@@ -40,9 +41,7 @@ if TYPE_CHECKING:
 
 _VERSIONS = {4: 4, 16: 6}  # by the length of an address
 _LOOSE = 2
-_FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
 _OR_THE_OTHER = {4: ", host_ip='::' publishes IPv6 alone", 6: ", host_ip='0.0.0.0' publishes IPv4 alone"}
-_BRIDGE_CALLS = {4: "net.bridge.bridge-nf-call-iptables", 6: "net.bridge.bridge-nf-call-ip6tables"}
 
 
 class PortMapping(Resource, Holder, Shown):
@@ -131,11 +130,12 @@ class PortMapping(Resource, Holder, Shown):
             addresses = addresses_of(runtime)
             self._specs = self._asked.found(addresses, self._netns._called())
             where = self._connections(addresses)
-            self._check_forwarding(undo)
-            self._open_forward_chains(undo, where)
+            look = Look(runtime, self._specs.versions())
+            self._check_forwarding(undo, look)
+            self._open_forward_chains(undo, where, look)
             undo.add(self._held_ports.let_go)
             self._held_ports.bind(runtime, self._specs)
-            devices = self._prepare_devices(undo, where)
+            devices = self._prepare_devices(undo, where, look)
             part = self._part = self._new_part(where, devices)
             self._books = books = add_part(runtime, self._wanted, part, undo)
             self._where = books.where
@@ -146,29 +146,29 @@ class PortMapping(Resource, Holder, Shown):
         if part.specs.has_udp():
             forget_udp(self._open(), part.specs.entries())
 
-    def _check_forwarding(self, undo: Undo) -> None:
+    def _check_forwarding(self, undo: Undo, look: Look) -> None:
         """Nothing comes from elsewhere without it: in a namespace of ours it is turned on."""
-        for version in sorted([_VERSIONS[size] for size in set(map(len, self._specs.targets()))]):
-            key = _FORWARDING[version]
+        for version in self._specs.versions():
+            key = key_of(FORWARDING[version])
             if self._open().ours:
                 self._override(undo, key)  # if it is on as well: of several mappings any may end first
-            elif self._netns.sysctl.get(key) == "0":
+            elif not look.forwards(version):
                 raise StateError(
                     f"{self._netns._called()} does not forward IPv{version}, so nobody else would reach a "
                     f"published port: ns.sysctl.override({key!r}, 1) turns it on for a while"
                     f"{_OR_THE_OTHER[version]}"
                 )
 
-    def _open_forward_chains(self, undo: Undo, where: Mapping[bytes, Connected]) -> None:
+    def _open_forward_chains(self, undo: Undo, where: Where, look: Look) -> None:
         """A firewall that drops what nobody accepts: an error, or opened for what is published."""
-        opened = opened_for(self._netns, self._opens, self._specs, where)
+        opened = opened_for(self._netns, self._opens, self._specs, where, look)
         if opened is not None:
             self._hold(opened)
             undo.add(partial(_drop, opened))
             opened.create()
 
-    def _connections(self, addresses: Sequence[tuple[int, Address]]) -> dict[bytes, Connected]:
-        return connected(self._specs.targets(), addresses, self._netns._called())
+    def _connections(self, addresses: Sequence[tuple[int, Address]]) -> Where:
+        return Where(self._specs.targets(), addresses, self._netns._called())
 
     def _override(self, undo: Undo, key: str, value: int = 1, netns: Namespace | None = None) -> None:
         override = (netns or self._netns).sysctl.override(key, value)
@@ -176,24 +176,20 @@ class PortMapping(Resource, Holder, Shown):
         undo.add(partial(_drop, override))
         override.create()
 
-    def _prepare_devices(self, undo: Undo, where: Mapping[bytes, Connected]) -> list[str]:
+    def _prepare_devices(self, undo: Undo, where: Where, look: Look) -> list[str]:
         """Hairpin mode, route_localnet, loose rp_filter, where needed; the devices with route_localnet."""
         runtime = self._open()
         names: list[str] = []
-        places = set(where.values())  # few, however many targets there are
-        indexes = sorted({each.index for each in places if len(each.network) == 4})
+        indexes = sorted({each.index for each in where.places(where.targets) if len(each.network) == 4})
         for index in indexes if self._specs.from_loopback() else ():
             if is_ours(runtime, index):
                 names.append(runtime.name_of(index))
                 self._override(undo, f"net/ipv4/conf/{names[-1]}/route_localnet")
-        for where_strict, key in strict_devices(self._netns, where):
+        for where_strict, key in strict_devices(self._netns, where.targets):
             self._override(undo, key, _LOOSE, where_strict)
-        calls = {
-            size for size in {len(each.network) for each in places}
-            if self._wants_hairpin and self._netns.sysctl.get(_BRIDGE_CALLS[_VERSIONS[size]]) == "1"
-        }  # fmt: skip
-        bridged = [target for target in where if len(target) in calls] if calls else []
-        for port in ports_of(self._netns, bridged):
+        ports = ports_of(self._netns, where.targets) if self._wants_hairpin else []
+        bridged = look.filters_bridged() if ports else []
+        for port in sorted({port for version, port in ports if version in bridged}):
             if is_ours(runtime, port):
                 hairpin = Hairpin(runtime, port)
                 hairpin.begin()
@@ -201,10 +197,10 @@ class PortMapping(Resource, Holder, Shown):
                 self._hairpins.append(hairpin)
         return names
 
-    def _new_part(self, where: Mapping[bytes, Connected], devices: Sequence[str]) -> Part:
+    def _new_part(self, where: Where, devices: Sequence[str]) -> Part:
         networks: set[Network] = {
             (FAMILIES[_VERSIONS[len(place.network)]], place.network, place.prefixlen)
-            for place in set(map(where.__getitem__, self._specs.translated_targets()))
+            for place in where.places(self._specs.translated_targets())
         }
         return Part(self._specs, networks, devices)
 
@@ -252,7 +248,7 @@ class PortMapping(Resource, Holder, Shown):
         where = self._connections(addresses)
         self._books = books_of(runtime, self._wanted or first_usable(runtime))
         guarded = self._books.guarded_devices()
-        devices = {runtime.name_of(each.index) for each in where.values()} & guarded
+        devices = {runtime.name_of(each.index) for each in where.places(where.targets)} & guarded
         self._part = self._new_part(where, sorted(devices))
         self._take_over()
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from _thread import RLock
 
-from netkit._lifecycle import ROOT
 from netkit._marks import TAG
 from netkit._netlink.address import list_addresses, parse_addresses
 from netkit._netlink.bridge import set_port
 from netkit._netlink.link import get_link, parse_link
 from netkit._spec.addresses import address_of
-from netkit._veth import VethPair
+from netkit._veth import living_pairs
 from netkit.errors import KernelError, NotFoundError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from netkit._namespace import Namespace
     from netkit._runtime import Runtime
@@ -36,35 +36,73 @@ class Connected:
         self.network = network
         self.prefixlen = prefixlen
 
+    def has(self, size: int, head: bytes) -> bool:
+        """Whether an address of this size that begins so is in it; ``head`` is no shorter than the prefix."""
+        spare = len(head) * 8 - self.prefixlen
+        beginning = int.from_bytes(self.network[: len(head)], "big")
+        return len(self.network) == size and int.from_bytes(head, "big") >> spare == beginning >> spare
+
 
 def addresses_of(runtime: Runtime) -> list[tuple[int, Address]]:
     """All addresses of a namespace, with the indexes of their links."""
     return parse_addresses(runtime.route.dump(list_addresses()))
 
 
-def connected(
-    targets: Iterable[bytes], addresses: Sequence[tuple[int, Address]], label: str
-) -> dict[bytes, Connected]:
-    """Where each target is connected; SpecError for one that is not."""
-    # The longest prefix decides, as for a route.
-    networks = {
-        (len(a.packed), a.prefixlen, _network(a.packed, a.prefixlen)): index for index, a in addresses
-    }
-    ordered = [
-        (size, size * 8 - length, int.from_bytes(network, "big") >> size * 8 - length,
-         Connected(index, network, length))
-        for (size, length, network), index in sorted(networks.items(), key=lambda each: -each[0][1])
-    ]  # fmt: skip
-    found: dict[bytes, Connected] = {}
-    for target in targets:
-        number, width = int.from_bytes(target, "big"), len(target)
-        for size, shift, network, place in ordered:
-            if size == width and number >> shift == network:
-                found[target] = place
-                break
-        else:
-            raise _not_connected(target, addresses, label)
-    return found
+class Where:
+    """Where each of several targets is connected; SpecError for one that is not.
+
+    Thousands of targets are in a few networks. So what is looked up is only as many of their first bytes as
+    the longest prefix of their family has.
+    """
+
+    __slots__ = ("_cuts", "_found", "targets")
+
+    def __init__(
+        self, targets: AbstractSet[bytes], addresses: Sequence[tuple[int, Address]], label: str
+    ) -> None:
+        self.targets = targets
+        self._cuts: dict[int, int] = {4: 0, 16: 0}
+        for _, address in addresses:
+            size = len(address.packed)
+            self._cuts[size] = max(self._cuts[size], (address.prefixlen + 7) // 8)
+        networks = _networks(addresses)
+        self._found: dict[tuple[int, bytes], Connected] = {}
+        for head in self._heads(targets):
+            place = next((place for place in networks if place.has(*head)), None)
+            if place is None:
+                first = next(each for each in targets if head in self._heads([each]))
+                raise _not_connected(first, addresses, label)
+            self._found[head] = place
+
+    def _heads(self, targets: Collection[bytes]) -> set[tuple[int, bytes]]:
+        """Their sizes, and what of them decides."""
+        sizes = set(map(len, targets))
+        found: set[tuple[int, bytes]] = set()
+        for size in sizes:
+            cut, some = self._cuts[size], targets
+            if len(sizes) > 1:
+                some = [each for each in targets if len(each) == size]
+            found.update([(size, head) for head in {each[:cut] for each in some}])
+        return found
+
+    def places(self, targets: Collection[bytes]) -> set[Connected]:
+        """The networks of some of the targets."""
+        heads = self._found if targets is self.targets else self._heads(targets)
+        return {self._found[head] for head in heads}
+
+    def of(self, target: bytes) -> Connected:
+        """Where one of them is."""
+        size = len(target)
+        return self._found[size, target[: self._cuts[size]]]
+
+
+def _networks(addresses: Iterable[tuple[int, Address]]) -> list[Connected]:
+    """The longest prefix first, which decides, as for a route."""
+    found: dict[tuple[int, bytes], Connected] = {}
+    for index, address in addresses:
+        network = _network(address.packed, address.prefixlen)
+        found[address.prefixlen, network] = Connected(index, network, address.prefixlen)
+    return sorted(found.values(), key=lambda each: -each.prefixlen)
 
 
 def _not_connected(target: bytes, addresses: Sequence[tuple[int, Address]], label: str) -> SpecError:
@@ -96,20 +134,18 @@ def is_ours(runtime: Runtime, index: int) -> bool:
 # -- hairpin --------------------------------------------------------------------------
 
 
-def ports_of(netns: Namespace, targets: Iterable[bytes]) -> list[int]:
-    """The indexes of our bridge ports behind which these targets are."""
-    wanted = set(targets)
-    found: set[int] = set()
-    for member in ROOT._held_members() if wanted else ():
-        if not isinstance(member, VethPair) or not member._is_alive():
-            continue
-        near, far = member._near, member._far
+def ports_of(netns: Namespace, targets: AbstractSet[bytes]) -> list[tuple[int, int]]:
+    """IP versions of these targets, and the indexes of our bridge ports behind which they are."""
+    found: set[tuple[int, int]] = set()
+    for pair in living_pairs():
+        near, far = pair._near, pair._far
         if near.netns is None or not near.netns._same_as(netns):
             continue
-        if any(address.packed in wanted for address in far.addresses):
-            link = member.link
+        behind = {len(address.packed) for address in far.addresses if address.packed in targets}
+        if behind:
+            link = pair.link
             if link._read().master:
-                found.add(link.ifindex)
+                found.update([(4 if size == 4 else 6, link.ifindex) for size in behind])
     return sorted(found)
 
 

@@ -7,25 +7,25 @@ in the target's namespace, or the answer at the host's other bridge. With 2 any 
 
 from __future__ import annotations
 
-from netkit._lifecycle import ROOT
 from netkit._nat.publish_devices import is_ours
-from netkit._veth import VethPair
+from netkit._veth import living_pairs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
 
     from netkit._end import End
     from netkit._namespace import Namespace
+    from netkit._veth import VethPair
 
 _STRICT = 1
 
 
-def strict_devices(netns: Namespace, targets: Iterable[bytes]) -> list[tuple[Namespace, str]]:
+def strict_devices(netns: Namespace, targets: AbstractSet[bytes]) -> list[tuple[Namespace, str]]:
     """Devices of ours on the ways to and from such targets that are strict: where, and the sysctl's key."""
-    wanted = {target for target in targets if len(target) == 4}
-    pairs = [list(_ends(pair)) for pair in _pairs()] if wanted else []
-    boxes = [own.netns for ends in pairs for own, _ in ends if wanted.intersection(_packed(own))]
+    pairs = [list(_ends(pair)) for pair in living_pairs()]
+    boxes = [own.netns for ends in pairs for own, _ in ends if not targets.isdisjoint(_packed(own))]
     found: dict[tuple[Namespace, str], None] = {}
     for box in boxes:
         if box is None or box._same_as(netns):
@@ -38,19 +38,14 @@ def strict_devices(netns: Namespace, targets: Iterable[bytes]) -> list[tuple[Nam
     return [(where, key) for where, name in found if (key := _key(name)) and _is_strict(where, key)]
 
 
-def _pairs() -> Iterator[VethPair]:
-    for member in ROOT._held_members():
-        if isinstance(member, VethPair) and member._is_alive():
-            yield member
-
-
 def _ends(pair: VethPair) -> Iterator[tuple[End, End]]:
     yield pair._near, pair._far
     yield pair._far, pair._near
 
 
 def _packed(end: End) -> list[bytes]:
-    return [address.packed for address in end.addresses]
+    """Its IPv4 addresses: there is no rp_filter for the others."""
+    return [address.packed for address in end.addresses if len(address.packed) == 4]
 
 
 def _is_in(end: End, netns: Namespace) -> bool:

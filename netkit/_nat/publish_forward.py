@@ -8,16 +8,15 @@ from netkit._spec.forward import forward_published, networks_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from netkit._namespace import Namespace
-    from netkit._nat.publish_devices import Connected
+    from netkit._nat.publish_devices import Connected, Where
+    from netkit._nat.publish_look import Look
     from netkit._nat.publish_specs import Specs
     from netkit._spec.addresses import IPAddress, IPNetwork
 
 
 def opened_for(
-    ns: Namespace, opens: bool | None, specs: Specs, where: Mapping[bytes, Connected]
+    ns: Namespace, opens: bool | None, specs: Specs, where: Where, look: Look | None = None
 ) -> OpenedForward | None:
     """What lets packets to these targets pass, to be created; None where that is not asked for.
 
@@ -29,9 +28,12 @@ def opened_for(
     if not targets:
         return None
     if opens is None:
-        refuse_closed(ns, {4 if size == 4 else 6 for size in set(map(len, targets))}, "a published port")
+        versions = {4 if size == 4 else 6 for size in set(map(len, targets))}
+        refuse_closed(ns, versions, "a published port", None if look is None else look.tables)
         return None
-    return OpenedForward(ns, forward_published(networks_of([_place(each, where[each]) for each in targets])))
+    return OpenedForward(
+        ns, forward_published(networks_of([_place(each, where.of(each)) for each in targets]))
+    )
 
 
 def _place(target: bytes, where: Connected) -> tuple[IPAddress, IPNetwork]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from netkit._link import Link
-from netkit._nat.publish_devices import addresses_of, connected
+from netkit._nat.publish_devices import Where, addresses_of
 from netkit._nat.publish_specs import Specs
 from netkit._spec.addresses import address_of
 from netkit._spec.port_mapping import PublishSpec
@@ -12,6 +12,7 @@ from netkit.errors import SpecError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
     from netkit._namespace import Namespace
     from netkit._spec.address import Address
@@ -38,6 +39,17 @@ class Asked:
                 for spec, place in zip(self.specs.all(), self._places, strict=True)
             ]
         )
+
+
+def parse_all(ports: Any, proto: str | Iterable[str], host_ip: AddressLike | None) -> Asked:
+    """The same of a mapping or of pairs: in bulk where each is a port and ``ADDRESS:PORT``."""
+    from netkit._nat.publish_many import parse_many
+
+    whole: Any = ports if hasattr(ports, "keys") else list(ports)
+    many = parse_many(whole, proto, host_ip)
+    if many is not None:
+        return Asked(many)
+    return parse_mappings(whole.items() if hasattr(whole, "keys") else whole, proto, host_ip)
 
 
 def parse_mappings(
@@ -77,7 +89,7 @@ def _addresses_in(
         if not wanted or version in found:
             continue
         try:
-            connected([address.packed], here, label)
+            Where({address.packed}, here, label)
             found[version] = address_of(address.packed)
         except SpecError as problem:
             refusal = refusal or problem

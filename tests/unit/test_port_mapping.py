@@ -10,9 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from netkit import SpecError
+from netkit._nat.publish_many import parse_many
 from netkit._nat.publish_part import Part
 from netkit._nat.publish_rules import data_of, key_of
-from netkit._nat.publish_specs import Specs, parse_many
+from netkit._nat.publish_specs import Specs
 from netkit._nat.publish_targets import parse_mappings
 from netkit._netlink import conntrack
 from netkit._netlink.nft_elements import parse_elements_list

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import IO, Any
@@ -19,10 +20,22 @@ from tests.harness import counted
 from tests.harness.patience import LONG, PATIENCE
 
 NOBODY = 65534
-PYTHON = "/usr/bin/python3"
 _ROOT = Path(__file__).parents[2]
 # For subprocess: root becomes that user, an ordinary user is one.
 BECOME: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def _python() -> str:
+    """This session's Python, if that user can run it, or else the system's."""
+    own = os.path.realpath(sys.executable)
+    argv = [own, "-I", "-c", "import ctypes, json"]
+    with suppress(OSError, subprocess.SubprocessError):  # no right to execute it, or no such user here
+        if subprocess.run(argv, capture_output=True, **BECOME).returncode == 0:
+            return own
+    return "/usr/bin/python3"
+
+
+PYTHON = _python()
 
 
 def cannot_be_one() -> str | None:

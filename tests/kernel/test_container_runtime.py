@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -54,6 +55,15 @@ def program() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """A directory whose name nobody else has: the cgroups of its containers are called after it, and those are
+    the machine's."""
+    own = tmp_path / uuid4().hex
+    own.mkdir()
+    return own
 
 
 @pytest.fixture(params=[pytest.param(name, marks=needs(name)) for name in ("crun", "runc")])

@@ -94,7 +94,7 @@ def test_the_fixtures_give_networks_that_work(suite: pytest.Pytester) -> None:
 
 
 def test_a_rate_is_kept(suite: pytest.Pytester) -> None:
-    """2 Mbit/s: what comes in half a second is an eighth of a megabyte, and not the gigabyte it would be."""
+    """2 Mbit/s: 200 kB, of which 64 may go at once, take half a second, on a busy machine too no less."""
     result = _run(
         suite,
         """
@@ -105,16 +105,12 @@ def test_a_rate_is_kept(suite: pytest.Pytester) -> None:
             udp = socket.SOCK_DGRAM
             with net.server.socket(type=udp) as sink, net.client.socket(type=udp) as source:
                 sink.bind((net.server_address, 9))
-                sink.settimeout(0.2)
-                began, came = time.monotonic(), 0
-                for _ in range(2000):
+                sink.settimeout(60)
+                began = time.monotonic()
+                for _ in range(200):
                     source.sendto(bytes(1000), (net.server_address, 9))
-                try:
-                    while time.monotonic() - began < 0.5:
-                        came += len(sink.recv(2000))
-                except TimeoutError:
-                    pass
-            assert 10_000 < came < 500_000
+                    assert len(sink.recv(2000)) == 1000
+                assert time.monotonic() - began > 0.5
 
         def test_bad_rates(wan):
             for what, bad in [

@@ -18,7 +18,6 @@ import pytest
 from netkit._system import functions
 from netkit._system.classes import Classes
 from netkit._system.functions import Unportable, outcome_of, pack, unpack
-from tests.harness.patience import LONG
 
 BASE = 40
 
@@ -84,7 +83,7 @@ def test_an_empty_cell_stays_empty() -> None:
 def test_sockets_go_as_descriptors() -> None:
     one, other = socket.socketpair()
     with one, other:
-        one.settimeout(LONG)
+        one.settimeout(5)
         twice = there_and_back({"a": one, "b": [one]})
         assert twice["a"] is twice["b"][0]
         with twice["a"] as moved:

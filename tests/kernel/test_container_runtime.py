@@ -59,8 +59,7 @@ def program() -> ModuleType:
 
 @pytest.fixture
 def tmp_path(tmp_path: Path) -> Path:
-    """A directory whose name nobody else has: the cgroups of its containers are called after it, and those are
-    the machine's."""
+    """A directory whose name nobody else has: it is that of its containers' cgroups, which are the machine's."""
     own = tmp_path / uuid4().hex
     own.mkdir()
     return own

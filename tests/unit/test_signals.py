@@ -247,9 +247,9 @@ def test_a_lock_that_another_thread_has(came: Here) -> None:
     thread.start()
     taken.wait()
     timer = threading.Timer(0.05, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
-    timer.start()
     try:
         with held_signals(), pytest.raises(Arrived):
+            timer.start()
             acquire(lock)
     finally:
         ended.set()

@@ -59,7 +59,7 @@ def program() -> ModuleType:
 
 @pytest.fixture
 def tmp_path(tmp_path: Path) -> Path:
-    """A directory whose name nobody else has: it is that of its containers' cgroups, which are the machine's."""
+    """A directory of a name that nobody else has: their cgroups have it, which are the machine's."""
     own = tmp_path / uuid4().hex
     own.mkdir()
     return own

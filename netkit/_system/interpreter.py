@@ -62,7 +62,8 @@ def spawn_helper(
         finally:
             os.close(null)
     except OSError as problem:
-        hint = f"The program is {sys.executable}"
+        file = sys.executable if problem.filename != os.devnull else os.devnull  # a bare chroot has none
+        hint = f"It takes {file}"
         raise kernel_error(f"start the helper process of {what}", problem.errno or 0, hint=hint) from None
 
 

@@ -24,6 +24,7 @@ _SYSCTLS = (
 )
 _NETWORKS = "user.max_net_namespaces"
 _MOUNTS = "/proc/self/mountinfo"
+_FIRST_MOUNTS = "/proc/1/mountinfo"  # everybody may read it, unlike /proc/1/root
 _ALLOWED = "/proc/sys/fs/binfmt_misc"  # on a directory that is always empty: hides nothing
 _MAPS = "/proc/self/uid_map"
 
@@ -37,6 +38,8 @@ def suspects() -> list[str]:
             told.append(f"{key} = {value}{' (forbids it)' if value == forbids else ''}")
     if _filtered():
         told.append("Seccomp = 2 in /proc/self/status (a filter, as containers have, may forbid unshare)")
+    if _chrooted():
+        told.append("/ is that of a chroot, in which the kernel makes no user namespace (user_namespaces(7))")
     if hiding := _hiding():
         told.append(
             f"mounts on parts of /proc, as containers have: {', '.join(hiding)} (forbid another /proc)"
@@ -70,8 +73,23 @@ def limit_of_networks() -> str:
 
 def _hiding() -> list[str]:
     """What is mounted on things in /proc: the kernel allows no second /proc then (mnt_already_visible)."""
-    paths = [line.split()[4] for line in (_read(_MOUNTS) or "").splitlines()]
-    return [path for path in paths if path.startswith("/proc/") and path != _ALLOWED]
+    return [path for path in _mounts(_MOUNTS).values() if path.startswith("/proc/") and path != _ALLOWED]
+
+
+def _mounts(file: str) -> dict[str, str]:
+    """The mount points below somebody's own root, by their numbers."""
+    return {words[0]: words[4] for words in map(str.split, (_read(file) or "").splitlines())}
+
+
+def _chrooted() -> bool:
+    """Whether / is not the root of the mount namespace: then unshare(CLONE_NEWUSER) is EPERM for everybody.
+
+    Either / is no mount at all; or it is one that process 1, of the same mount namespace, sees elsewhere (numbers
+    of mounts are the machine's, and a copied mount namespace has others).
+    """
+    here, first = _mounts(_MOUNTS), _mounts(_FIRST_MOUNTS)
+    roots = [number for number, path in here.items() if path == "/"]
+    return bool(here) and all(first.get(number, "/") != "/" for number in roots)
 
 
 def _filtered() -> bool:

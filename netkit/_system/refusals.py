@@ -84,8 +84,8 @@ def _mounts(file: str) -> dict[str, str]:
 def _chrooted() -> bool:
     """Whether / is not the root of the mount namespace: then unshare(CLONE_NEWUSER) is EPERM for everybody.
 
-    Either / is no mount at all; or it is one that process 1, of the same mount namespace, sees elsewhere (numbers
-    of mounts are the machine's, and a copied mount namespace has others).
+    Either / is no mount at all; or it is one that process 1, of the same mount namespace, sees elsewhere
+    (numbers of mounts are the machine's, and a copied mount namespace has others).
     """
     here, first = _mounts(_MOUNTS), _mounts(_FIRST_MOUNTS)
     roots = [number for number, path in here.items() if path == "/"]

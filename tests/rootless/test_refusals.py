@@ -136,7 +136,7 @@ def test_what_hides_parts_of_proc_is_named(nobody: Ordinary) -> None:
 # -- a chroot -----------------------------------------------------------------------------------------------
 
 CHROOTED = "/ is that of a chroot, in which the kernel makes no user namespace (user_namespaces(7))"
-# A root of the machine's own directories: in a directory of a tmpfs, or the machine's whole tree at another place.
+# A root of the machine's own directories in a directory of a tmpfs; and its whole tree at another place.
 IN_A_DIRECTORY = """mount -t proc proc /proc
     mount -t tmpfs none /mnt; mkdir /mnt/root; cd /mnt/root; mkdir tmp
     for each in bin sbin lib lib64 usr proc dev; do
@@ -152,10 +152,14 @@ AT_A_MOUNT = "mount -t proc proc /proc; mount --rbind / /mnt; cd /mnt"
 def test_a_chroot_is_named(nobody: Ordinary, root: str, program: list[str]) -> None:
     if os.geteuid():
         pytest.skip("chroot(2) takes root")
-    # A pid namespace of its own, so that process 1 is of this mount namespace, as the machine's is of a chroot's.
+    # A pid namespace of its own, so that process 1 is of this mount namespace, as it is with a real chroot.
     private = ["unshare", "--mount", "--pid", "--fork", "--propagation", "private", "sh", "-ec"]
     become = 'chroot . setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all "$@"; exit $?'
-    environment = {"HOME": str(nobody.home), "PYTHONPATH": str(nobody.home), "PATH": "/usr/bin:/usr/sbin:/bin"}
+    environment = {
+        "HOME": str(nobody.home),
+        "PYTHONPATH": str(nobody.home),
+        "PATH": "/usr/bin:/usr/sbin:/bin",
+    }
     argv = [*private, f"{root}\n{become}", "sh", *program]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
     told = done.stdout + done.stderr

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from netkit._nat.reading import nftables_entry, translating
 from netkit._nat.rule import NatRule
+from netkit._shown import Shown
 
 if TYPE_CHECKING:
     from netkit._nat.reading import Own
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class NatState:
+class NatState(Shown):
     """One NAT rule. ``rule`` is nft's text; what netkit does not know in others' rules is in brackets."""
 
     rule: str

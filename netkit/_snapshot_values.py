@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from netkit._shown import Shown
+
 if TYPE_CHECKING:
     from netkit._spec.address import Address
     from netkit._spec.bridges import BridgeInfo, PortInfo
 
 
 @dataclass(frozen=True)
-class LinkState:
+class LinkState(Shown):
     """One link as it was. Twin: an entry of ``ip -d link show``.
 
     ``peer`` is the veth's other end (or the device it is put upon) where that is in the same
@@ -47,7 +49,7 @@ class LinkState:
 
 
 @dataclass(frozen=True)
-class InterfaceAddress:
+class InterfaceAddress(Shown):
     """An address and the name of the link that has it; ``flags`` do not count when two are compared."""
 
     link: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from netkit._lifecycle import ROUTES, Resource, Teardown, Undo
 from netkit._runtime import Runtime
+from netkit._shown import Shown
 from netkit._system import sysctl as system
 from netkit._system.signals import deferred_signals
 from netkit.errors import NotFoundError, StateError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from netkit._namespace import Namespace
 
 
-class Sysctls:
+class Sysctls(Shown):
     """The ``/proc/sys`` of a namespace, by key: ``ns.sysctl["net.ipv4.ip_forward"]``.
 
     Keys are those of sysctl(8): dots, or slashes where a device name has a dot
@@ -92,7 +93,7 @@ def _runtime_of(override: SysctlOverride) -> Runtime:
     return override._netns._live_runtime()
 
 
-class SysctlOverride(Resource):
+class SysctlOverride(Resource, Shown):
     """A sysctl that has another value while this lives; made by ``ns.sysctl.override(key, value)``."""
 
     _stage = ROUTES

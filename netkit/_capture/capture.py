@@ -13,6 +13,7 @@ from netkit._capture.ring import Ring
 from netkit._capture.spool import Spool
 from netkit._known import runtime_of
 from netkit._netlink.link import list_links, parse_link
+from netkit._shown import Shown
 from netkit._spec import numbers
 from netkit.errors import KernelError, NetkitError, StateError, WaitTimeout, kernel_error
 
@@ -30,7 +31,7 @@ _WHOLE = 262_144  # bytes: tcpdump's own default, and more than any packet
 _ARPHRD_NONE = 65534
 
 
-class Capture:
+class Capture(Shown):
     """What passes a link (``link.capture()``) or all links of a namespace (``ns.capture()``), in and out.
 
     It catches from the beginning of its block to the end. Iterating gives the packets from the first on;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from netkit._capture.headers import parse
+from netkit._shown import Shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ DIRECTIONS = {0: "in", 1: "broadcast", 2: "multicast", 3: "other", 4: "out"}
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6", 132: "sctp"}
 
 
-class Packet:
+class Packet(Shown):
     """A packet: when and where it was caught, its bytes, and its headers, which are parsed on first use.
 
     Attributes:

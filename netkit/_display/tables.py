@@ -190,11 +190,71 @@ def _outside(shown: Any) -> Iterator[Table]:
     yield Table(_caption(shown), ("", ""), rows)
 
 
+# What one looks for first; the rest has ``sysctl -a``.
+_SYSCTLS = (
+    *[f"net.{ip}.conf.{each}.forwarding" for ip in ("ipv4", "ipv6") for each in ("all", "default")],
+    *[f"net.ipv4.conf.{each}.rp_filter" for each in ("all", "default")],
+    *[f"net.ipv6.conf.{each}.{key}" for key in ("disable_ipv6", "accept_dad") for each in ("all", "default")],
+    "net.ipv4.ip_default_ttl", "net.ipv4.ip_local_port_range", "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range", "net.ipv4.tcp_congestion_control", "net.netfilter.nf_conntrack_max",
+)  # fmt: skip
+
+
+def _sysctls(shown: Any) -> Iterator[Table]:
+    found = [(key, shown.get(key)) for key in _SYSCTLS]
+    rows = [(key, value) for key, value in found if value is not None]
+    yield Table(_caption(shown), ("sysctl", "value"), rows, "and those that `sysctl -a` lists")
+
+
+def _override(shown: Any) -> Iterator[Table]:
+    rows = [(shown.key, shown._text, shown._netns.sysctl.get(shown.key) or "")]
+    yield Table(_caption(shown), ("sysctl", "overridden with", "is now"), rows)
+
+
+def _process(shown: Any) -> Iterator[Table]:
+    words = [shown.args] if isinstance(shown.args, str) else [str(each) for each in shown.args]
+    status = shown.poll()
+    rows = [("command", " ".join(words)), ("pid", str(shown.pid))]
+    rows += [("status", "it runs" if status is None else str(status))]
+    yield Table(f"process {shown.pid}", ("", ""), rows)
+
+
+def _capture(shown: Any) -> Iterator[Table]:
+    packets = shown.captured()
+    rows = [[f"{each.time - packets[0].time:.6f}", str(each)] for each in packets]
+    note = f"{shown.dropped} were lost, for the ring was full" if shown.dropped else ""
+    yield Table(_caption(shown), ("seconds", "packet"), rows, note)
+
+
+def _packet(shown: Any) -> Iterator[Table]:
+    names = ("ethernet", "vlans", "arp", "ip", "tcp", "udp", "icmp")
+    found = [(name, getattr(shown, name)) for name in names]
+    rows = [(name, _text(value)) for name, value in found if value]
+    yield Table(str(shown), ("", ""), [*rows, ("payload", f"{len(shown.payload)} bytes")])
+
+
+def _nat_watch(shown: Any) -> Iterator[Table]:
+    yield Table(_caption(shown), ("restored",), [[str(shown.restored)]])
+
+
+def _value(shown: Any) -> Iterator[Table]:
+    """A frozen one: its fields, but for those that say nothing. Bytes are for programs."""
+    kind = type(shown)
+    names = shown._fields if hasattr(kind, "_fields") else kind.__dataclass_fields__
+    values = [(name, getattr(shown, name)) for name in names]
+    rows = [(name, _text(value)) for name, value in values if not isinstance(value, bytes)]
+    text = f" {shown}" if "__str__" in {name for each in kind.__mro__[:-1] for name in vars(each)} else ""
+    yield Table(f"{kind.__name__}{text}", ("", ""), [row for row in rows if row[1]])
+
+
 # By name: importing the classes would load what the program has not used.
 _MAKERS: dict[str, Callable[[Any], Iterator[Table]]] = {
     "Links": _links, "Link": _link, "AdoptedLink": _adopted,
     "Addresses": _addresses, "RouteTable": _routes, "Rules": _rules,
     "Neighbours": _neighbours, "Connections": _connections, "ForwardingDatabase": _fdb,
     "AlternativeNames": _altnames, "BackendRule": _nat_rule, "NatRules": _nat_rules,
+    "Sysctls": _sysctls, "SysctlOverride": _override, "Process": _process, "Capture": _capture,
+    "Packet": _packet, "NatWatch": _nat_watch, "Value": _value,
+    "LinkState": _value, "InterfaceAddress": _value, "NatState": _value,
     "PortMapping": _port_mapping, "VethPair": _veth_pair, "Bridge": _bridge, "Outside": _outside,
 }  # fmt: skip

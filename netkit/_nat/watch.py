@@ -7,6 +7,7 @@ import select
 from threading import Condition, Thread
 
 from netkit._netlink.transport import NETLINK_NETFILTER, subscribe
+from netkit._shown import Shown
 from netkit._spec.numbers import seconds
 from netkit.errors import NetkitError, StateError, WaitTimeout
 
@@ -22,7 +23,7 @@ _GROUPS = (7,)  # NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h)
 _LARGEST = 1 << 16
 
 
-class NatWatch:
+class NatWatch(Shown):
     """What `NatRules.watch` returns: for ``with``."""
 
     def __init__(self, rules: NatRules, interval: float) -> None:

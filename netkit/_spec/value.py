@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from netkit._shown import Shown
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar, Self
@@ -9,7 +11,7 @@ if TYPE_CHECKING:
 _set = object.__setattr__
 
 
-class Value:
+class Value(Shown):
     """A frozen object with slots: compared, hashed, shown, copied and pickled by its fields.
 
     A subclass lists its slots in ``_fields``, sets them in ``__init__`` through

@@ -7,6 +7,7 @@ import subprocess
 import time
 
 from netkit._command_error import CommandError
+from netkit._shown import Shown
 from netkit._spec import addresses, numbers
 from netkit._spec.value import shown
 from netkit.errors import SpecError, WaitTimeout
@@ -27,7 +28,7 @@ else:
 _SHORTEST, _LONGEST = 0.001, 0.02  # seconds between two looks
 
 
-class Process(_Popen):
+class Process(_Popen, Shown):
     """A program started by ``Namespace.popen``: a ``subprocess.Popen`` with one method more.
 
     Examples:

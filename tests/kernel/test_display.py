@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import netkit
 from netkit import Bridge, Namespace, NatRule, Picture, Scope, Snapshot, Topology, VethPair
 from netkit._display.model import Box, Device
 from tests.harness.oracle import ip, run_in
@@ -144,6 +145,40 @@ def test_every_object_has_its_table(lab: Any) -> None:
     ]  # fmt: skip
     for each, text in shown:
         assert text in each._repr_html_(), each
+
+
+def test_what_is_looked_at_while_it_happens_has_its_table(host: Namespace) -> None:
+    with host.links["lo"].capture("icmp") as packets, host.nat.watch() as watch:
+        reply = host.ping("127.0.0.1")
+        assert "restored" in watch._repr_html_()
+    with host.sysctl.override("net.ipv4.ip_default_ttl", 99) as override:
+        shown: list[tuple[Any, str]] = [(override, "<td>99</td><td>99</td>"), (host.sysctl, "<td>99</td>")]
+        process = host.popen(["sleep", "60"])
+        shown += [
+            (process, "it runs"),
+            (packets, "127.0.0.1 &gt; 127.0.0.1"),
+            (packets.captured()[0], "icmp"),
+        ]
+        shown += [(reply, "<td>received</td><td>1</td>"), (host.routes.get("127.0.0.1"), "<td>lo</td>")]
+        shown += [(each, "127.0.0.1/8") for each in host.snapshot().addresses if each.address.version == 4]
+        shown += [(host.snapshot().links[0], "<td>name</td><td>lo</td>")]
+        for each, text in shown:
+            assert text in each._repr_html_(), each
+        process.kill()
+        process.wait()
+    assert "-9" in process._repr_html_()
+
+
+# The base of what can be created; it has no instances of its own.
+NOT_SHOWN = {"Resource"}
+
+
+def test_whatever_is_public_shows_itself() -> None:
+    classes = [value for name in netkit.__all__ if isinstance(value := getattr(netkit, name), type)]
+    lacking = {each.__name__ for each in classes if not hasattr(each, "_repr_html_")}
+    assert {each for each in lacking if not each.endswith(("Error", "WaitTimeout"))} == NOT_SHOWN
+    drawn = {each.__name__ for each in classes if hasattr(each, "_repr_svg_")}
+    assert drawn == {"Namespace", "Network", "Picture", "Scope", "Snapshot", "Topology"}
 
 
 def test_a_network_is_drawn_by_the_names_of_its_plan() -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -26,8 +27,8 @@ from netkit._diagnostics.report import PARTS, WIDTH, report
 from netkit._diagnostics.software import find_tools
 from netkit._system import user_namespace
 from netkit.errors import AccessError, UnsupportedError
-from tests.conftest import IS_ROOT
-from tests.harness import machine, oracle, place
+from tests.harness import machine, oracle
+from tests.harness.ordinary import PYTHON, Ordinary, cannot_be_one, ordinary_user
 from tests.harness.patience import LONG
 
 ROOT = Path(__file__).parents[2]
@@ -178,39 +179,28 @@ def test_the_text_says_the_same() -> None:
 # -- who may do less ---------------------------------------------------------------------------
 
 
-def _as_nobody(where: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run netkit as an ordinary user without any capability, from a copy that it can read."""
-    shutil.copytree(ROOT / "netkit", where / "netkit", ignore=shutil.ignore_patterns("__pycache__"))
-    for path in (where, *where.parents[:-2], *where.rglob("*")) if IS_ROOT else ():
-        path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
-    become: dict[str, Any] = {"user": 65534, "group": 65534, "extra_groups": []}
-    return subprocess.run(
-        ["/usr/bin/python3", "-m", "netkit", *words],
-        cwd=where,
-        **(become if IS_ROOT else {}),  # else he is one already
-        capture_output=True,
-        text=True,
-        env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
-        timeout=LONG,
-    )
-
-
 def _old_python() -> bool:
     code = "import sys; raise SystemExit(sys.version_info < (3, 11))"
-    try:
-        return subprocess.run(["/usr/bin/python3", "-c", code]).returncode != 0
-    except FileNotFoundError:
-        return True
+    return subprocess.run([PYTHON, "-c", code]).returncode != 0
 
 
-BECOME_NOBODY = pytest.mark.skipif(
-    _old_python() or not (IS_ROOT or place.ROOTLESS), reason="needs a Python that every user can run"
-)
+@pytest.fixture
+def nobody() -> Iterator[Ordinary]:
+    """An ordinary user without any capability.
+
+    What he reads is not below tmp_path: each pytest of root's that starts beside this one closes
+    /tmp/pytest-of-root to all others again (_pytest/tmpdir.py).
+    """
+    if reason := cannot_be_one():
+        pytest.skip(reason)
+    if _old_python():
+        pytest.skip(f"{PYTHON} is older than 3.11")
+    with ordinary_user() as user:
+        yield user
 
 
-@BECOME_NOBODY
-def test_an_ordinary_user_is_told_what_is_lacking(tmp_path: Path) -> None:
-    done = _as_nobody(tmp_path, "doctor", "--json")
+def test_an_ordinary_user_is_told_what_is_lacking(nobody: Ordinary) -> None:
+    done = nobody.run([PYTHON, "-m", "netkit", "doctor", "--json"])
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
     states = {finding["name"]: finding for finding in found["privileges"]}
@@ -229,11 +219,10 @@ def test_an_ordinary_user_is_told_what_is_lacking(tmp_path: Path) -> None:
         assert "user.max_user_namespaces = " in states["user namespaces"]["sysctl"]
 
 
-@BECOME_NOBODY
-def test_an_ordinary_user_can_play_the_demo(tmp_path: Path) -> None:
+def test_an_ordinary_user_can_play_the_demo(nobody: Ordinary) -> None:
     if examined()["privileges"][4]["state"] != "yes":
         pytest.skip("no user namespaces here")
-    done = _as_nobody(tmp_path, "demo")
+    done = nobody.run([PYTHON, "-m", "netkit", "demo"])
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Without root (CAP_SYS_ADMIN and CAP_NET_ADMIN are missing)")
     assert "you are 192.168.122.220" in done.stdout

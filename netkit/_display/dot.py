@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from netkit._display.summary import summarised
 from netkit._display.svg import escape
+from netkit._display.texts import printable
 
 if TYPE_CHECKING:
     from netkit._display.model import Box, Device, State
@@ -35,27 +36,32 @@ def draw(picture: Picture) -> str:
     lines += ['  edge [fontname="monospace" fontsize=9]']
     lines += [f"  {box.key} [label=<{_table(box)}>]" for box in drawn.boxes]
     lines += [f"  {ports[wire.near]} -- {ports[wire.far]} [{_STYLES[wire.state]}]" for wire in drawn.wires]
-    if drawn.note:
-        lines.append(f"  label=<{escape(drawn.note)}>")
+    if note := " ".join(drawn.note.split()):  # a label of nothing but space is a syntax error
+        lines.append(f"  label=<{_text(note)}>")
     return "\n".join([*lines, "}"]) + "\n"
 
 
+def _text(text: str) -> str:
+    """In one line: elements of nothing but line ends are syntax errors."""
+    return escape(printable(text))
+
+
 def _table(box: Box) -> str:
-    marks = "".join([f" ({escape(mark)})" for mark in box.marks])
-    rows = [f'<TR><TD BGCOLOR="#e2e8f0"><B>{escape(box.name)}</B>{marks}</TD></TR>']
+    marks = "".join([f" ({_text(mark)})" for mark in box.marks])
+    rows = [f'<TR><TD BGCOLOR="#e2e8f0"><B>{_text(box.name)}</B>{marks}</TD></TR>']
     names = {each.name: number for number, each in enumerate(box.devices)}
     rows += [_row(each, f"d{names[each.name]}", each.master in names) for each in box.in_order()]
-    rows += [f'<TR><TD ALIGN="LEFT">{escape(text)}</TD></TR>' for text in _foot(box)]
+    rows += [f'<TR><TD ALIGN="LEFT">{_text(text)}</TD></TR>' for text in _foot(box)]
     return f'<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3">{"".join(rows)}</TABLE>'
 
 
 def _row(device: Device, port: str, is_port: bool) -> str:
-    kind = "" if device.kind in (None, "veth") else f" <I>{escape(device.kind or '')}</I>"
+    kind = "" if device.kind in (None, "veth") else f" <I>{_text(device.kind or '')}</I>"
     state = "" if device.state in ("up", "planned") else f" ({device.state})"
     texts = [*device.addresses, *([f"→ {device.far}"] if device.far else [])]
     indent = "&#160;&#160;" if is_port else ""
-    first, *rest = [escape(each) for each in texts] or [""]
-    line = f"{indent}{escape(device.name)}{kind}{state} {first}".rstrip()
+    first, *rest = [_text(each) for each in texts] or [""]
+    line = f"{indent}{_text(device.name)}{kind}{state} {first}".rstrip()
     more = "".join([f'<BR ALIGN="LEFT"/>{indent}&#160;&#160;{each}' for each in rest])
     return f'<TR><TD PORT="{port}" ALIGN="LEFT" BALIGN="LEFT">{line}{more}</TD></TR>'
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from netkit._display.contents import box_of, state_of
@@ -48,7 +49,9 @@ class _Place:
     far: dict[str, str] = field(default_factory=dict[str, str])
 
     def drawn(self) -> list[LinkState]:
-        return [each for each in self.seen.links if self.only is None or each.name in self.only]
+        """In the order in which they were made, for the places in a drawing follow it."""
+        links = [each for each in self.seen.links if self.only is None or each.name in self.only]
+        return sorted(links, key=attrgetter("index"))
 
 
 def read(

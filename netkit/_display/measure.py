@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from netkit._display.model import Box, Device, State
-from netkit._display.texts import cells, printable, shortened
+from netkit._display.texts import cells, printable, shortened, shortened_inside
 
 CHAR = 7.3  # the widest of the usual monospaced fonts, at 12 pixels
 LINE, PAD, HEAD, INDENT, GLYPH, PILL = 18.0, 10.0, 26.0, 14.0, 14.0, 60.0
-_LONGEST_NAME, _LONGEST_LINE, _MOST_ADDRESSES = 30, 50, 5
+_LONGEST_NAME, _LONGEST_LINE, _MOST_ADDRESSES = 30, 60, 5
+_LONGEST_KIND = 27  # "macvlan on " and the longest name
 
 Style = Literal["name", "badge", "state", "device", "dim", "address", "text"]
 
@@ -144,7 +145,7 @@ def _kind_cells(device: Device) -> int:
 
 
 def _kind(device: Device) -> str:
-    return "" if device.kind in (None, "veth") else shortened(printable(device.kind or ""), 20)
+    return "" if device.kind in (None, "veth") else shortened(printable(device.kind or ""), _LONGEST_KIND)
 
 
 def _device(done: Written, device: Device, y: float, column: float, indent: float) -> float:
@@ -156,9 +157,10 @@ def _device(done: Written, device: Device, y: float, column: float, indent: floa
     if kind := _kind(device):
         done.labels.append(Label(done.labels[-1].right + CHAR, middle, kind, "dim"))
     done.anchors[device.name] = middle
-    addresses = _cut_list(device.addresses, _MOST_ADDRESSES)
+    addresses = _few(device.addresses, _MOST_ADDRESSES)
     for number, address in enumerate(addresses):
-        done.labels.append(Label(column, middle + number * LINE, address, "address"))
+        text, full = _cut(address, _LONGEST_LINE)
+        done.labels.append(Label(column, middle + number * LINE, text, "address", full))
     y += LINE * max(len(addresses), 1)
     if device.far is not None:
         text, full = _cut(f"→ {device.far}", _LONGEST_LINE)
@@ -170,7 +172,7 @@ def _device(done: Written, device: Device, y: float, column: float, indent: floa
 def _foot(done: Written, y: float, most: int) -> float:
     box = done.box
     kinds = (("default", box.defaults), ("route", box.routes), ("NAT", box.nat), ("port", box.published))
-    lines = [(word, text) for word, texts in kinds for text in _cut_list(texts, most)]
+    lines = [(word, text) for word, texts in kinds for text in _few(texts, most)]
     if not lines:
         return y
     done.rule = y + 3
@@ -178,7 +180,9 @@ def _foot(done: Written, y: float, most: int) -> float:
     only = box.devices[0].name if len(box.devices) == 1 else None
     for word, text in lines:
         done.pills.append(Pill(PAD, y + LINE / 2, word))
-        shown, full = _cut(_brief(word, text, only), _LONGEST_LINE)
+        whole = printable(_brief(word, text, only))
+        shown = shortened_inside(whole, _LONGEST_LINE)
+        full = "" if shown == whole else whole
         done.labels.append(Label(PAD + PILL, y + LINE / 2, shown, "text", full))
         y += LINE
     return y
@@ -191,11 +195,10 @@ def _brief(word: str, text: str, only: str | None) -> str:
     return text if only is None else text.removesuffix(f" dev {only}")
 
 
-def _cut_list(texts: Sequence[str], most: int) -> list[str]:
+def _few(texts: Sequence[str], most: int) -> list[str]:
     if len(texts) <= most:
-        return [shortened(printable(each), _LONGEST_LINE) for each in texts]
-    kept = [shortened(printable(each), _LONGEST_LINE) for each in texts[: most - 1]]
-    return [*kept, f"… {len(texts) - len(kept)} more"]
+        return list(texts)
+    return [*texts[: most - 1], f"… {len(texts) - most + 1} more"]
 
 
 def _cut(text: str, width: int) -> tuple[str, str]:

@@ -44,6 +44,17 @@ def shortened(text: str, width: int) -> str:
     return f"{kept}…"
 
 
+def shortened_inside(text: str, width: int) -> str:
+    """At most this many columns, cut in the middle: of a rule, the end says what it does."""
+    if cells(text) <= width:
+        return text
+    kept = width - 1
+    start, end = shortened(text, kept // 2 + 1)[:-1], text
+    while cells(end) > kept - cells(start):
+        end = end[1:]
+    return f"{start}…{end}"
+
+
 def padded(text: str, width: int) -> str:
     """With spaces up to this many columns."""
     return text + " " * (width - cells(text))

@@ -196,6 +196,14 @@ def test_a_network_is_drawn_by_the_names_of_its_plan() -> None:
     assert "deleted" in net.picture().note
 
 
+def test_a_star_is_drawn_in_the_order_of_its_plan() -> None:
+    with Topology.star(12, subnet="10.0.0.0/24") as net:
+        ends = [wire.far for wire in net.picture().wires]
+        assert [net.picture().box(end.box).name for end in ends] == [
+            f"box{number}" for number in range(1, 13)
+        ]
+
+
 def test_a_snapshot_is_drawn_when_all_is_gone(host: Namespace) -> None:
     with VethPair(host, host, name="a", peer_name="b", address="10.0.0.1/24"):
         snapshot = host.snapshot()

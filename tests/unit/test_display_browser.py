@@ -49,10 +49,13 @@ def pictures() -> list[Picture]:
         Device("veth0123456789a", "veth", "no carrier", addresses, "br-0123456789ab", "box:eth0"),
         Device("eth0", None, "down", addresses),
         Device("日本語のデバイス", "vlan on eth0", "planned"),
+        Device("macvlan01234567", "macvlan on uplink-abcdefgh", "down", addresses),
+        Device("vxlan0123456789", "vxlan", "up", addresses * 4, "br-0123456789ab"),
     )
     box = Box(
         "n0", "M" * 40, devices, ("default via 10.0.0.1 dev eth0",) * 9, ("W" * 80,),
-        ('oifname "eth0" ip saddr 172.18.0.0/24 masquerade',), ("tcp 8080 -> 172.18.0.2:80",),
+        ('iifname "uplink-abcdefgh" udp dport 5000-5010 dnat to [fd00:18::2]:5000-5010',),
+        ("tcp 8080 -> 172.18.0.2:80",),
         True, "deleted",
     )  # fmt: skip
     other = Box("n1", "b", (Device("eth0", "veth", "up"),))

@@ -19,12 +19,12 @@ from netkit._display.page import rendered
 from netkit._display.palette import DARK, LIGHT, svg_style
 from netkit._display.picture import Picture
 from netkit._display.tables import Table
-from netkit._display.texts import cells, padded, printable, shortened
+from netkit._display.texts import cells, padded, printable, shortened, shortened_inside
 from netkit.testing import FakeKernel
 from tests.api.test_docstring_parts import OBJECTS, found
 from tests.harness.patience import LONG
 from tests.harness.tools import needs
-from tests.unit.pictures import pictures
+from tests.unit.pictures import NAMES, pictures
 
 
 class Tags(HTMLParser):
@@ -69,6 +69,27 @@ def test_what_is_shortened_fits(text: str, width: int) -> None:
     short = shortened(printable(text), width)
     assert cells(short) <= width
     assert cells(padded(short, width)) == width
+
+
+@given(NAMES, st.integers(3, 20))
+def test_what_is_cut_in_the_middle_fits_and_keeps_both_ends(text: str, width: int) -> None:
+    whole = printable(text)
+    short = shortened_inside(whole, width)
+    assert cells(short) <= width
+    assert short == whole or all(part in whole for part in short.split("…", 1))
+    assert short == whole or width < 8 or whole.endswith(short[-1])
+
+
+def test_the_end_of_a_rule_is_what_it_does_and_is_seen() -> None:
+    rule = 'iifname "uplink-abcdefgh" udp dport 5000-5010 dnat to [fd00:18::2]:5000-5010'
+    drawn = Picture([Box("n0", "box", nat=(rule,))], []).to_svg()
+    assert "…dnat to [fd00:18::2]:5000-5010</text>" in drawn
+    assert f"<title>{rule.replace(chr(34), '&quot;')}</title>" in drawn
+
+
+def test_the_longest_name_of_a_lower_device_is_not_cut() -> None:
+    device = Device("macvlan01234567", "macvlan on uplink-abcdefgh", "up")
+    assert "macvlan on uplink-abcdefgh</text>" in Picture([Box("n0", "box", (device,))], []).to_svg()
 
 
 def test_escapes_are_readable() -> None:
@@ -117,6 +138,12 @@ def test_mermaid_of_a_small_network() -> None:
         "  classDef planned stroke:#64748b,stroke-width:2px\n"
         "  class n0d0,n1d0 planned\n"
     )
+
+
+@needs("dot")
+def test_graphviz_reads_a_note_of_nothing() -> None:
+    for name in ("\n", " "):
+        assert _graphviz(dot(Picture([Box("n0", name)], [], note=" \n"))).returncode == 0
 
 
 @needs("dot")

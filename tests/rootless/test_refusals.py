@@ -138,11 +138,11 @@ def test_what_hides_parts_of_proc_is_named(nobody: Ordinary) -> None:
 CHROOTED = "/ is that of a chroot, in which the kernel makes no user namespace (user_namespaces(7))"
 # A root of the machine's own directories in a directory of a tmpfs; and its whole tree at another place.
 IN_A_DIRECTORY = """mount -t proc proc /proc
-    mount -t tmpfs none /mnt; mkdir /mnt/root; cd /mnt/root; mkdir tmp
-    for each in bin sbin lib lib64 usr proc dev; do
-        if [ -e /$each ]; then mkdir $each; mount --rbind /$each $each; fi
-    done
-    mkdir .$HOME; mount --bind $HOME .$HOME"""
+    mount -t tmpfs none /mnt; mkdir /mnt/root; cd /mnt/root
+    for each in bin dev etc home lib lib64 opt proc root sbin tmp usr; do
+        if [ -L /$each ]; then cp -P /$each $each
+        elif [ -d /$each ]; then mkdir $each; mount --rbind /$each $each; fi
+    done"""
 AT_A_MOUNT = "mount -t proc proc /proc; mount --rbind / /mnt; cd /mnt"
 
 
@@ -161,7 +161,7 @@ def test_a_chroot_is_named(nobody: Ordinary, root: str, program: list[str]) -> N
         "PATH": "/usr/bin:/usr/sbin:/bin",
     }
     argv = [*private, f"{root}\n{become}", "sh", *program]
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=LONG)
     told = done.stdout + done.stderr
     assert "cannot make a user namespace: Operation not permitted (EPERM)" in told
     assert CHROOTED in told

@@ -76,6 +76,10 @@ class Runtime:
             from netkit._system.places import cookie_of, place
 
             self._place = place(self.identity, cookie_of(self.route.fileno()))
+        if self.survives:
+            from netkit._system.journal import journal
+
+            journal.hold(self._place, self.fd)
         return self._place
 
     def note_members(self) -> None:
@@ -248,6 +252,10 @@ class Runtime:
                     problem = problem or raised
             if fd >= 0:
                 os.close(fd)
+        if self._place and self.survives:
+            from netkit._system.journal import journal
+
+            journal.release(self._place)
         self._strike_members()
         if problem is not None:
             raise problem

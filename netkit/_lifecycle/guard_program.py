@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import select
 import sys
+from _socket import socket
 
 from netkit._lifecycle.claims import living_claims, read_whole
 from netkit._lifecycle.reclaim import GONE, REMOVED, Finding, Reclaiming
 from netkit._system import sysctl as sysctl  # loaded now: when it is needed, the files may be gone
+from netkit._system.held_places import held_in
 from netkit._system.journal_lines import Contents, read, strike_line
 from netkit._system.syscalls import CLONE_NEWNET, load, setns
 
-JOURNAL, OWNER = 3, 4  # the descriptors that it starts with, besides /dev/null
+JOURNAL, OWNER, PLACES = 3, 4, 5  # the descriptors that it starts with, besides /dev/null
 
 
 def main() -> None:
@@ -45,7 +47,8 @@ def _undo(said: Contents) -> list[Finding]:
         else:
             left.append(finding)
 
-    Reclaiming(lambda: living_claims(said.owner)).run([*said.entries.values()], settled)
+    held = dict(held_in(socket(fileno=PLACES)))
+    Reclaiming(lambda: living_claims(said.owner), held=held).run([*said.entries.values()], settled)
     return left
 
 

@@ -43,7 +43,7 @@ from netkit.errors import KernelError, NetkitError, NotFoundError, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from netkit._lifecycle.claims import Claims
@@ -71,13 +71,18 @@ class ForeignError(Exception):
 
 
 class Reclaiming:
-    """One pass over the entries of a dead process. ``claims`` are what living ones have noted."""
+    """One pass over the entries of a dead process. ``claims`` are what living ones have noted.
 
-    def __init__(self, claims: Callable[[], Claims], dry_run: bool = False) -> None:
+    ``held`` are descriptors of namespaces by their places, closed at the end; others are looked for.
+    """
+
+    def __init__(
+        self, claims: Callable[[], Claims], dry_run: bool = False, held: Mapping[str, int] | None = None
+    ) -> None:
         self._read_claims = claims
         self._known_claims: Claims | None = None
         self._dry_run = dry_run
-        self._places = Places()
+        self._places = Places(held)
         self._sockets: dict[str, NetlinkSocket] = {}
         self._links: dict[str, dict[int, LinkRecord]] = {}
         # Namespaces that ended with the process, if nobody has entered them: their links are looked for at

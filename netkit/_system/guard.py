@@ -22,17 +22,18 @@ _signal: Any = sys.modules["_signal"]  # the signal module makes enums of its co
 _FOR_IPTABLES = ("PATH", "XTABLES_LOCKFILE", "XTABLES_LIBDIR")
 
 
-def start(journal: int, path: str) -> Orphan | None:
+def start(journal: int, path: str, places: int) -> Orphan | None:
     """Start the guard of this process; None where no interpreter is known (a program that embeds Python).
 
-    Returns as soon as it is a process: dying before it has begun to wait makes no difference to it.
+    ``places``: where it finds namespaces, see held_places. Returns as soon as it is a process: dying before
+    it has begun to wait makes no difference to it.
     """
     if not sys.executable:
         return None
     owner = os.pidfd_open(os.getpid())
     try:
         return spawn_helper(
-            "_lifecycle.guard_program", [journal, owner], "what would outlive this process", path,
+            "_lifecycle.guard_program", [journal, owner, places], "what would outlive this process", path,
             new_session=True, blocked=_signal.valid_signals(), variables=_FOR_IPTABLES,
         )  # fmt: skip
     finally:

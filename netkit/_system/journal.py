@@ -15,6 +15,7 @@ from _thread import RLock
 from errno import ENOSPC
 from fcntl import F_GETFL, F_SETFL, LOCK_EX, LOCK_NB, fcntl, flock
 
+from netkit._system.held_places import HeldPlaces
 from netkit._system.journal_lines import HEADER_WORD, line, strike_line
 from netkit._system.signals import deferred_signals
 from netkit.errors import kernel_error
@@ -40,6 +41,7 @@ class Journal:
         self._number = 0
         self._open: dict[int, bytes] = {}
         self._guard: Orphan | None = None
+        self._held = HeldPlaces()
         self._tag = ""
         self.owner = ""
 
@@ -66,6 +68,16 @@ class Journal:
         with self._lock:
             if self._open.pop(number, None) is not None and self._file >= 0:
                 self._write(strike_line(number))
+
+    def hold(self, place: str, fd: int) -> None:
+        """Something is going to be noted in a namespace of others: the guard will find it in any case."""
+        with self._lock, deferred_signals():
+            self._held.hold(place, fd)
+
+    def release(self, place: str) -> None:
+        """Nothing of ours is noted in it any more."""
+        with self._lock, deferred_signals():
+            self._held.release(place)
 
     def end(self) -> bool:
         """End the guard, if there is nothing to guard; whether that was so."""
@@ -118,7 +130,7 @@ class Journal:
             self._file, self._path, self._size = file, path, 0
             self._write(_header(self.owner) + b"".join(self._open.values()))
             self._limit = max(_LARGEST, _GROWTH * self._size)
-            self._guard = start(file, path)
+            self._guard = start(file, path, self._held.reader())
             if path and not _give_name(file, directory, path):
                 self._path = ""
         except BaseException:
@@ -133,7 +145,7 @@ class Journal:
             from netkit._system.guard import start
 
             self._guard.end()
-            self._guard = start(self._file, self._path)
+            self._guard = start(self._file, self._path, self._held.reader())
 
     def _write(self, data: bytes) -> None:
         try:
@@ -149,6 +161,7 @@ class Journal:
         path = "" if leave else self._path
         _end(self._file, path, self._guard)
         self._file, self._path, self._size, self._guard = -1, "", 0, None
+        self._held.close()
 
     def forget(self) -> None:
         """In a child after fork: the file and the guard are the parent's."""
@@ -156,6 +169,7 @@ class Journal:
             os.close(self._file)  # unlocking it would unlock it for the parent
         if self._guard is not None:
             self._guard.forget()
+        self._held.close()
         number = self._number  # of the parent's things, which are none of this journal
         self.__init__()  # type: ignore[misc]
         self._number = number

@@ -15,7 +15,7 @@ from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _SO_NETNS_COOKIE = 71
 
@@ -59,12 +59,15 @@ def parse_place(text: str) -> tuple[tuple[int, int], int]:
 
 
 class Places:
-    """Finds namespaces and enters them, with the calling thread: one of its own, or a process's only one."""
+    """Finds namespaces and enters them, with the calling thread: one of its own, or a process's only one.
 
-    def __init__(self) -> None:
+    ``held`` are descriptors of some of them, which it closes.
+    """
+
+    def __init__(self, held: Mapping[str, int] | None = None) -> None:
         self._home = nsfs.open_current()
         self._inside = nsfs.identity(self._home)
-        self._found: dict[str, int] = {}
+        self._found: dict[str, int] = {**(held or {})}
         self._gone: set[str] = set()
         self._descriptors: dict[int, list[str]] | None = None
 

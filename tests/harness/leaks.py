@@ -86,6 +86,7 @@ def _kept() -> set[int]:
         -1 if journal is None else journal.journal._file,
         -1 if guard is None else guard._ended,
         -1 if sysctls is None else sysctls._directory,
+        *([] if journal is None else journal.journal._held.descriptors()),
     }
 
 

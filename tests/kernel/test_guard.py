@@ -17,6 +17,7 @@ from netkit._system.interpreter import _START
 from netkit._system.journal import journal
 from tests.harness import processes
 from tests.harness.killed import doomed, said
+from tests.harness.oracle import Events
 from tests.harness.processes import command
 from tests.kernel.test_nat import needs_iptables
 
@@ -95,8 +96,6 @@ def test_F01_nothing_is_left_by_a_killed_process(outside: Namespace, build: str)
 
 def wait_for_the_kernel(outside: Namespace) -> None:
     """Veths whose other end was in a namespace that died go some 30 ms later (F35)."""
-    from tests.harness.oracle import Events
-
     with Events(outside) as events:
         events.wait_until(lambda: "v-" not in said("ip -o link")["ip -o link"])
 
@@ -126,6 +125,51 @@ def test_F01_what_a_route_replaced_comes_back(outside: Namespace) -> None:
         assert said(*LOOKS) == before
     finally:
         said("ip route flush table 191")
+
+
+_IN_A_HIDDEN_NAMESPACE = """
+import os, signal, sys
+fd = int(sys.argv[1])
+if os.fork():
+    os.close(fd)  # nobody in this pid namespace has it but the child
+    while True:
+        signal.pause()
+from netkit import Bridge, Namespace
+host = Namespace.from_fd(fd)
+os.close(fd)
+for _ in range(3):
+    with Namespace.current() as here, Bridge(here, "br-z"):
+        pass  # another one, which is let go of
+Bridge(host, "br-a").create()
+host.sysctl.override("net.ipv4.conf.lo.proxy_arp", 1).create()
+print("ready", flush=True)
+sys.stdin.readline()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_F01_in_a_namespace_that_only_processes_elsewhere_hold(outside: Namespace) -> None:
+    """So it is for what the broker runs: the ordinary user's program is in another pid namespace."""
+    with Namespace() as host, Events(host) as events:
+        fd = os.open(host.path, os.O_RDONLY)
+        program = [sys.executable, "-c", _IN_A_HIDDEN_NAMESPACE, str(fd)]
+        unshare = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        with subprocess.Popen(
+            [*unshare, *program], pass_fds=[fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as child:
+            os.close(fd)
+            assert child.stdin
+            assert child.stdout
+            try:
+                assert child.stdout.readline() == "ready\n"
+                assert "br-a" in host.links
+                assert host.sysctl["net.ipv4.conf.lo.proxy_arp"] == "1"
+                child.stdin.write("\n")
+                child.stdin.flush()
+                events.wait_until(lambda: "br-a" not in host.links)
+                assert host.sysctl["net.ipv4.conf.lo.proxy_arp"] == "0"
+            finally:
+                child.kill()
 
 
 def test_F42_a_renamed_link_is_found_again(outside: Namespace) -> None:

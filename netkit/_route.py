@@ -174,7 +174,7 @@ class RouteTable(Block, Shown):
         """Add a route; returns it as the kernel has it.
 
         ``dst`` is a network, ``"default"``, or a Route read elsewhere. ``mtu`` in bytes.
-        ``type`` is ``unicast``, ``blackhole``, ``unreachable`` or ``prohibit``.
+        ``type`` is ``unicast``, ``local``, ``blackhole``, ``unreachable`` or ``prohibit``.
 
         Twin: ``ip route add``. Raises ExistsError when there is one to this destination with this
         metric, NotFoundError for an unknown device, KernelError "Nexthop has invalid gateway"

@@ -93,6 +93,11 @@ def _nft_redirect(netns: Namespace) -> None:
         return
 
 
+def _nft_tproxy(netns: Namespace) -> None:
+    with NatRule.tproxy(netns, dport=80, to=8080, family=4, backend="nftables"):
+        return
+
+
 def _conntrack(netns: Namespace) -> None:
     netns.sysctl["net.netfilter.nf_conntrack_max"]
 
@@ -157,6 +162,7 @@ FEATURES = [
     Feature(
         "nf_tables redirect", _nft_redirect, "CONFIG_NFT_REDIR", "nft_redir", "NatRule.redirect by nftables"
     ),
+    Feature("nf_tables tproxy", _nft_tproxy, "CONFIG_NFT_TPROXY", "nft_tproxy", "NatRule.tproxy by nftables"),
     Feature("conntrack", _conntrack, "CONFIG_NF_CONNTRACK", "nf_conntrack", "NAT of any kind"),
     Feature(
         "legacy iptables nat",

@@ -83,6 +83,8 @@ def _read_extensions(raw: bytes, rule: Rule) -> None:
     rule["target"] = name
     if name in entry.NAT_TARGETS:
         _read_target(name, revision, data, rule)
+    elif (name, revision) == ("TPROXY", 1):
+        _read_proxied(data, rule)
 
 
 def _extension(raw: bytes, offset: int) -> tuple[str, int, bytes]:
@@ -156,6 +158,13 @@ def _read_target(name: str, revision: int, data: bytes, rule: Rule) -> None:
             rule["to_ports"] += f"/{int.from_bytes(base, 'big')}"
 
 
+def _read_proxied(data: bytes, rule: Rule) -> None:
+    mask, value, address, port = layout.TPROXY.unpack_from(data)
+    rule["to"] = str(ip_address(address[: 4 if rule["family"] == 4 else 16]))
+    rule["to_ports"] = str(int.from_bytes(port, "big"))
+    rule["mark"] = f"{value:#x}/{mask:#x}"
+
+
 def extension_words(family: int, name: str, revision: int, data: bytes, *, is_target: bool) -> str:
     """A match or target of iptables inside a rule of nf_tables, as ``iptables -S`` has its options.
 
@@ -164,7 +173,10 @@ def extension_words(family: int, name: str, revision: int, data: bytes, *, is_ta
     rule: Rule = {"family": family, "table": "", "chain": "", "position": "append", "target": name}
     try:
         if is_target:
-            _read_target(name, revision, data.ljust(layout.RANGE2.size, b"\0"), rule)
+            if (name, revision) == ("TPROXY", 1):
+                _read_proxied(data, rule)
+            else:
+                _read_target(name, revision, data.ljust(layout.RANGE2.size, b"\0"), rule)
             return " ".join([name, *target_words(rule)]).rstrip()
         if name in _MATCHES:
             _MATCHES[name](name, data, rule)

@@ -34,6 +34,7 @@ from netkit._nat.iptables_layout import (
     SCTP_LAYOUT,
     STATES,
     TARGET_FLAGS,
+    TPROXY,
     VERDICT,
 )
 from netkit._nat.iptables_matches import comment_match, encoded_matches, extension
@@ -204,6 +205,8 @@ def _ports(text: str, default: tuple[int, int]) -> tuple[int, int]:
 
 def _target(rule: Rule) -> bytes:
     name, family = rule["target"], rule["family"]
+    if name == "TPROXY":
+        return extension(name, 1, _proxied(rule))
     if name not in NAT_TARGETS:
         if not name or len(name.encode()) > MOST_OF_A_CHAIN:
             raise ValueError(f"target {name!r} is no verdict, and no name of a chain")
@@ -219,6 +222,15 @@ def _target(rule: Rule) -> bytes:
     if family == 4:
         return extension(name, 0, RANGE4.pack(1, flags, low, high, *ports))
     return extension(name, 1 if name == "SNAT" else 0, RANGE.pack(flags, low, high, *ports))
+
+
+def _proxied(rule: Rule) -> bytes:
+    value, _, mask = rule.get("mark", "0x0/0x0").partition("/")
+    address = _address(rule.get("to", ""))
+    if len(address) != (4 if rule["family"] == 4 else 16):
+        raise ValueError(f"{rule.get('to')} is not of IPv{rule['family']}")
+    port = struct.pack("!H", int(rule.get("to_ports", "0")))
+    return TPROXY.pack(int(mask, 16), int(value, 16), address, port)
 
 
 def _ends(text: str, family: int) -> tuple[bytes, bytes]:

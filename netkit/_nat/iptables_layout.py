@@ -1,7 +1,7 @@
 """The kernel's layout of a NAT rule, IPv4 and IPv6.
 
 linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h and
-linux/netfilter/{x_tables,xt_tcpudp,xt_sctp,xt_addrtype,xt_conntrack,xt_iprange,xt_statistic,xt_comment,
+linux/netfilter/{x_tables,xt_tcpudp,xt_sctp,xt_addrtype,xt_conntrack,xt_iprange,xt_statistic,xt_comment,xt_TPROXY,
 nf_nat}.h; revisions are those that iptables 1.8 uses.
 """
 
@@ -28,6 +28,7 @@ TARGET_FLAGS = {"--random": 0x04, "--random-fully": 0x10, "--persistent": 0x08}
 RANGE4 = struct.Struct("@II4s4s2s2s")  # nf_nat_ipv4_multi_range_compat with one range
 RANGE = struct.Struct("@I16s16s2s2s0I")  # nf_nat_range
 RANGE2 = struct.Struct("@I16s16s2s2s2s2x")  # nf_nat_range2
+TPROXY = struct.Struct("@II16s2s2x")  # xt_tproxy_target_info_v1: mark's mask and value, address, port
 SCTP_LAYOUT = "@4H256sI12siII"  # dpts, spts, chunkmap (a bit per chunk type, but in words: 256 bytes)
 SCTP_FLAGS = b"\xff\0\0" * 4  # flag_info: no chunk type chosen
 

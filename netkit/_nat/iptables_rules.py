@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         flags: NotRequired[str]  # of the target: "--random --persistent"
         src_outside: NotRequired[str]  # "224.0.0.0-239.255.255.255", several with commas
         dst_outside: NotRequired[str]
+        mark: NotRequired[str]  # of TPROXY: "0x1000000/0x1000000"
         share: NotRequired[str]  # "nth 3 0": each third packet; "random 3": one in three
         comment: NotRequired[str]  # of letters, digits, - and _ only: iptables quotes others
 
@@ -54,7 +55,9 @@ if TYPE_CHECKING:
         rules: list[Rule]
 
 
-_TARGETS = {"masquerade": "MASQUERADE", "snat": "SNAT", "dnat": "DNAT", "redirect": "REDIRECT"}
+_TARGETS = {
+    "masquerade": "MASQUERADE", "snat": "SNAT", "dnat": "DNAT", "redirect": "REDIRECT", "tproxy": "TPROXY",
+}  # fmt: skip
 _FLAGS = {"random": "--random", "fully-random": "--random-fully", "persistent": "--persistent"}
 _PROTOCOLS = {"icmpv6": "ipv6-icmp"}  # as /etc/protocols and so iptables have it
 _OPTIONS = (
@@ -80,6 +83,8 @@ def rules_for(spec: NatSpec | ForwardSpec) -> list[Rule]:
             f"NAT rule '{spec}': iptables spreads by spread='inc' or 'random' only; "
             "backend='nftables' by 'jhash', too"
         )
+    if spec.kind == "tproxy":
+        return [_tproxy_rule(spec, family) for family in ((spec.family,) if spec.family else (4, 6))]
     chains = [spec.hook.upper()] + (["OUTPUT"] if spec.local else [])
     return [_rule(part, chain) for chain in chains for part in spec.parts()]
 
@@ -110,6 +115,15 @@ def _rule(spec: NatSpec, chain: str) -> Rule:
     for field, text in matches:
         if text:
             rule[field] = text  # type: ignore[literal-required]
+    return rule
+
+
+def _tproxy_rule(spec: NatSpec, family: int) -> Rule:
+    rule = _rule(spec, "PREROUTING")
+    rule["family"], rule["table"] = family, "mangle"
+    rule.setdefault("to", "0.0.0.0" if family == 4 else "::")  # the address of the device it came by
+    rule.setdefault("to_ports", "0")  # the port it was for
+    rule["mark"] = f"{spec.mark:#x}/{spec.mark:#x}"
     return rule
 
 
@@ -255,6 +269,8 @@ def target_words(rule: Rule) -> list[str]:
         return (["--to-ports", ports] if ports else []) + flags
     if rule["target"] == "NETMAP":
         return ["--to", to]
+    if rule["target"] == "TPROXY":
+        return ["--on-port", ports, "--on-ip", to, "--tproxy-mark", rule.get("mark", "")]
     if rule["target"] not in ("SNAT", "DNAT"):
         return []
     option = "--to-source" if rule["target"] == "SNAT" else "--to-destination"

@@ -16,8 +16,10 @@ from netkit._netlink.nft import (
     NFPROTO_INET,
     NFPROTO_IPV4,
     NFPROTO_IPV6,
+    NFPROTO_UNSPEC,
     PRIORITY_DSTNAT,
     PRIORITY_FILTER,
+    PRIORITY_MANGLE,
     PRIORITY_SRCNAT,
     new_chain,
     new_nat_chain,
@@ -52,13 +54,16 @@ _SEED = 0x6E65746B  # the same for all targets of a rule, or a client would be n
 _NAMES_ITS_FAMILY = ("icmp", "icmpv6")
 
 
-CHAIN_NAMES = (*CHAINS, FORWARD)
+TPROXY = "tproxy_prerouting"  # `tproxy` alone is a word of nft's, and could not be read back
+CHAIN_NAMES = (*CHAINS, FORWARD, TPROXY)
 
 
 def chain_request(family: int, table: str, chain: str) -> Request:
     """Make one of our chains, with its hook, if it is not there."""
     if chain == FORWARD:
         return new_chain(family, table, chain, hook=(HOOK_FORWARD, PRIORITY_FILTER))
+    if chain == TPROXY:  # before NAT, which would change where the packet goes
+        return new_chain(family, table, chain, hook=(HOOK_PREROUTING, PRIORITY_MANGLE))
     return new_nat_chain(family, table, chain, *CHAINS[chain])
 
 
@@ -78,6 +83,8 @@ def compiled(spec: Spec, families: tuple[int, ...]) -> Iterator[tuple[int, str, 
             yield family, part.hook, content
             if part.local:
                 yield family, "output", content
+            if part.hook == TPROXY:  # what no socket took would pass: as with iptables, it does not
+                yield family, part.hook, _matches(part, family) + nft.verdict(nft.DROP)
 
 
 _VERSION = {NFPROTO_IPV4: 4, NFPROTO_IPV6: 6}
@@ -88,6 +95,11 @@ def expressions(spec: NatSpec, family: int) -> bytes:
 
     The order is ``iifname ip saddr ip daddr oifname meta l4proto sport dport SHARE counter ACTION``.
     """
+    action = _proxied(spec, family) if spec.hook == TPROXY else _action(spec)
+    return _matches(spec, family) + nft.counter() + action
+
+
+def _matches(spec: NatSpec, family: int) -> bytes:
     return b"".join(
         (
             _device(nft.META_IIFNAME, spec.iif),
@@ -98,8 +110,6 @@ def expressions(spec: NatSpec, family: int) -> bytes:
             _protocol(spec.proto),
             _ports(spec.sport, spec.dport),
             _share(spec, family),
-            nft.counter(),
-            _action(spec),
         )
     )
 
@@ -108,7 +118,8 @@ def _family(spec: NatSpec) -> bytes:
     """An inet chain sees both families: say which, unless the target or the protocol says it."""
     if spec.family is None:
         return b""
-    if spec.saddr is None and spec.daddr is None and (spec.to is not None or _names_family(spec.proto)):
+    named = spec.hook != TPROXY and (spec.to is not None or _names_family(spec.proto))
+    if spec.saddr is None and spec.daddr is None and named:
         return b""
     return nft.match_byte(nft.META_NFPROTO, _FAMILY[spec.family])
 
@@ -179,6 +190,28 @@ def _action(spec: NatSpec) -> bytes:
     loads, ports = _load_ports(spec, 1)
     act = nft.masquerade if spec.kind == "masquerade" else nft.redirect
     return loads + act(ports, _flags(spec))
+
+
+def _proxied(spec: NatSpec, family: int) -> bytes:
+    """To the socket of the proxy; marked, for the policy rule that has it delivered here."""
+    loads, address, port = b"", None, None
+    if spec.to is not None:
+        loads, address = nft.immediate(spec.to.packed, 1), 1
+    if spec.to_ports is not None:
+        port = 1 if address is None else 2
+        loads += nft.immediate(spec.to_ports[0].to_bytes(2, "big"), port)
+    known = family if spec.family is None else _FAMILY[spec.family]
+    bits = (spec.mark or 0).to_bytes(4, byteorder)
+    marked = nft.meta(nft.META_MARK) + nft.bitwise(bytes([255 - byte for byte in bits]), flipped=bits)
+    return b"".join(
+        (
+            loads,
+            nft.tproxy(NFPROTO_UNSPEC if known == NFPROTO_INET else known, address, port),
+            marked,
+            nft.set_meta(nft.META_MARK),
+            nft.verdict(nft.ACCEPT),
+        )
+    )
 
 
 def _translation(spec: NatSpec, to: IPAddress) -> bytes:

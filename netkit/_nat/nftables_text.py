@@ -73,7 +73,8 @@ class _Reader:
         key = values.get("NFTA_META_KEY")
         words = _META.get(key, f"meta {key}") if isinstance(key, int) else "meta"
         if "NFTA_META_SREG" in values:
-            self.words.append(f"{words} set")
+            loaded = self.loaded.get(_number(values, "NFTA_META_SREG"), "")
+            self.words.append(f"{words} set{f' {loaded}' if loaded else ''}")
         else:
             self._load(values.get("NFTA_META_DREG"), words)
 
@@ -107,9 +108,17 @@ class _Reader:
         self._load(values.get("NFTA_HASH_DREG", 0), words)
 
     def _bitwise(self, values: Values) -> None:
-        mask = within(values.get("NFTA_BITWISE_MASK"), "NFTA_DATA_VALUE")
+        mask, flipped = [
+            within(values.get(f"NFTA_BITWISE_{name}"), "NFTA_DATA_VALUE") for name in ("MASK", "XOR")
+        ]
+        register = _number(values, "NFTA_BITWISE_DREG")
+        if isinstance(mask, bytes) and isinstance(flipped, bytes) and any(flipped):
+            bits = int.from_bytes(flipped, byteorder)
+            if int.from_bytes(mask, byteorder) == bits ^ ((1 << 8 * len(mask)) - 1):
+                self._load(register, f"{self.loaded.get(register, '?')} or {bits:#x}")
+                return
         if isinstance(mask, bytes):
-            self.masks[_number(values, "NFTA_BITWISE_DREG")] = mask
+            self.masks[register] = mask
 
     def _immediate(self, values: Values) -> None:
         register, data = _number(values, "NFTA_IMMEDIATE_DREG"), values.get("NFTA_IMMEDIATE_DATA")
@@ -181,6 +190,16 @@ class _Reader:
             address = "-".join([f"[{end}]" for end in address.split("-")])
         target = address if "map @" in address else f"{address}{f':{ports}' if ports else ''}"
         self.words.append(f"{kind}{prefix} to {target}{_flag_words(flags)}")
+
+    def _tproxy(self, values: Values) -> None:
+        packed, port = [
+            self.values.get(_number(values, f"NFTA_TPROXY_REG_{name}")) for name in ("ADDR", "PORT")
+        ]
+        address = "" if packed is None else str(ip_address(packed))
+        if port is not None:
+            address = f"[{address}]" if ":" in address else address
+            address += f":{int.from_bytes(port[:2], 'big')}"
+        self.words.append(f"tproxy to {address}")
 
     def _masq(self, values: Values) -> None:
         self._act("masquerade", values, "NFTA_MASQ")

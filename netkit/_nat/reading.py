@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     Own: TypeAlias = BackendRule | OpenedForward | PortMapping
 
-_KINDS = {"nat", "masq", "redir"}  # the expressions of nf_tables that translate addresses
-_TARGETS = {"MASQUERADE", "SNAT", "DNAT", "REDIRECT", "NETMAP"}  # those of iptables
+_KINDS = {"nat", "masq", "redir", "tproxy"}  # the expressions of nf_tables that translate addresses
+_TARGETS = {"MASQUERADE", "SNAT", "DNAT", "REDIRECT", "NETMAP", "TPROXY"}  # those of iptables
+_TABLES = ("mangle", "nat")  # where those stand; a packet comes by the first one first
 FAMILIES = {1: "inet", 2: "ip", 10: "ip6"}
 
 
@@ -92,8 +93,9 @@ def entries(runtime: Runtime, own: Sequence[Own]) -> Iterator[NatEntry]:
             yield nftables_entry(rule, rule.table in tables)
     yield from _published(runtime)
     for family in (4, 6):
-        if "nat" in legacy_tables(runtime, family, thorough=True):
-            yield from _legacy(runtime, family, own, suffix)
+        used = legacy_tables(runtime, family, thorough=True)
+        for table in [each for each in _TABLES if each in used]:
+            yield from _legacy(runtime, family, table, own, suffix)
 
 
 def _own_places(runtime: Runtime) -> tuple[list[str], str]:
@@ -126,30 +128,30 @@ def _published(runtime: Runtime) -> Iterable[NatEntry]:
     ]
 
 
-def _legacy(runtime: Runtime, family: int, own: Sequence[Own], suffix: str) -> Iterator[NatEntry]:
+def _legacy(runtime: Runtime, family: int, table: str, own: Sequence[Own], suffix: str) -> Iterator[NatEntry]:
     backend = named(runtime, "iptables")
     assert isinstance(backend, Iptables)
-    ours = _own_texts(own, family)
-    table = "ip nat" if family == 4 else "ip6 nat"
+    ours = _own_texts(own, family, table)
+    place = f"{'ip' if family == 4 else 'ip6'} {table}"
     found: list[NatEntry] = []
-    for text in reversed(backend.worker.list(family, "nat")):  # of equal ones, ours is the last
+    for text in reversed(backend.worker.list(family, table)):  # of equal ones, ours is the last
         words = text.split(" ")
         if "-j" not in words or words[words.index("-j") + 1] not in _TARGETS:
             continue
         chain = words[1]
         is_ours = ours[text] > 0 or (bool(suffix) and chain.endswith(f"-{suffix}"))
         ours[text] -= 1
-        by = "netkit" if is_ours else made_by("iptables", table.split()[0], "nat", chain, text)
-        found.append(NatEntry(text, "iptables", table, chain, is_ours, by))
+        by = "netkit" if is_ours else made_by("iptables", place.split()[0], table, chain, text)
+        found.append(NatEntry(text, "iptables", place, chain, is_ours, by))
     yield from reversed(found)
 
 
-def _own_texts(own: Sequence[Own], family: int) -> Counter[str]:
+def _own_texts(own: Sequence[Own], family: int, table: str) -> Counter[str]:
     from netkit._nat.backend_rule import BackendRule
     from netkit._nat.iptables_rules import rule_text
 
     found: Counter[str] = Counter()
     for each in own:
         if isinstance(each, BackendRule) and each.backend == "iptables":
-            found.update([rule_text(rule) for rule in each._token if rule["family"] == family])
+            found.update([rule_text(r) for r in each._token if (r["family"], r["table"]) == (family, table)])
     return found

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class NatRule(BackendRule):
-    """One NAT rule in a namespace. Made by `masquerade`, `snat`, `dnat` and `redirect`.
+    """One NAT rule in a namespace. Made by `masquerade`, `snat`, `dnat`, `redirect` and `tproxy`.
 
     Keywords are nft's. A value that begins with ``!= `` negates: ``oif="!= br0"``. Ports need
     ``proto`` (``tcp``, ``udp`` or ``sctp``) and may be ranges: ``"8000-8010"``. ``saddr`` and ``daddr``
@@ -49,7 +49,7 @@ class NatRule(BackendRule):
         super().__init__(ns, spec, backend)
         self._says = spec
 
-    # -- the four kinds -----------------------------------------------------------
+    # -- the five kinds -----------------------------------------------------------
 
     @classmethod
     def masquerade(
@@ -207,6 +207,55 @@ class NatRule(BackendRule):
             local=local, family=family, random=random,
         )  # fmt: skip
         return cls(ns, spec, backend)
+
+    @classmethod
+    def tproxy(
+        cls,
+        ns: Namespace,
+        *,
+        to: NatTarget | NatPort,
+        saddr: AddressMatch | None = None,
+        daddr: AddressMatch | None = None,
+        iif: DeviceLike | None = None,
+        proto: Literal["tcp", "udp"] = "tcp",
+        sport: NatPort | None = None,
+        dport: NatPort | None = None,
+        mark: int = 0x1000000,
+        family: Literal[4, 6] | None = None,
+        backend: Literal["nftables", "iptables"] | None = None,
+    ) -> NatRule:
+        """What passes through, or arrives, goes to a transparent proxy here: its addresses stay as they are.
+
+        The proxy is a socket of this namespace with ``IP_TRANSPARENT`` (or ``IPV6_TRANSPARENT``), which
+        listens at the port ``to``; ``"127.0.0.1:3128"`` says at which address. Its connections have the
+        client's address as the peer's, and as their own the one that the client asked for. What no such
+        socket takes is dropped: nothing gets past a proxy that has ended.
+
+        With it come a policy rule for ``mark`` (bits that the rule sets; others stay) and a table with the
+        route that delivers here, ``local default dev lo``. Without a family both are made.
+
+        Twins: ``nft add rule ... tcp dport 80 tproxy to :3128 meta mark set 1 accept``; ``iptables -t mangle
+        -A PREROUTING -p tcp --dport 80 -j TPROXY --on-port 3128 --tproxy-mark 1``; both with ``ip rule add
+        fwmark 1 lookup 100`` and ``ip route add local default dev lo table 100``. Raises SpecError for bad
+        values; its creation ExistsError for a second rule that says the same. Needs CONFIG_NFT_TPROXY or
+        CONFIG_NETFILTER_XT_TARGET_TPROXY, and CONFIG_IP_MULTIPLE_TABLES. Source: tproxy.rst of the kernel.
+
+        Examples:
+            >>> from netkit import Namespace, NatRule
+            >>> with Namespace() as host:
+            ...     with NatRule.tproxy(host, iif="eth0", dport=80, to=3128) as rule:
+            ...         print(rule.spec)
+            iifname "eth0" tcp dport 80 tproxy to :3128 meta mark set meta mark or 0x1000000
+        """
+        from netkit._nat.tproxy import TproxyRule
+        from netkit._spec.nat_tproxy import tproxy
+
+        _require_device(iif, ns, "iif")
+        spec = tproxy(
+            to=to, saddr=saddr, daddr=daddr, iif=iif, proto=proto, sport=sport, dport=dport, mark=mark,
+            family=family,
+        )  # fmt: skip
+        return TproxyRule(ns, spec, backend)
 
     # -- reading ------------------------------------------------------------------
 

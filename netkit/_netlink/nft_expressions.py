@@ -17,6 +17,7 @@ NETWORK_HEADER = 1
 TRANSPORT_HEADER = 2
 
 # Keys of meta.
+META_MARK = 3
 META_IIFNAME = 6
 META_OIFNAME = 7
 META_NFPROTO = 15
@@ -130,6 +131,12 @@ def meta(key: int, register: int = REGISTER_1) -> bytes:
 
 
 @cache
+def set_meta(key: int, register: int = REGISTER_1) -> bytes:
+    """Change what the kernel knows about the packet to what a register holds: its mark."""
+    return expression("meta", be32(2, key), be32(3, register))
+
+
+@cache
 def ct(key: int, register: int = REGISTER_1) -> bytes:
     """Load what connection tracking knows of the packet."""
     return expression("ct", be32(2, key), be32(1, register))
@@ -140,15 +147,15 @@ def compare(value: bytes, operator: int = EQ, register: int = REGISTER_1) -> byt
     return expression("cmp", be32(1, register), be32(2, operator), _value(3, value))
 
 
-def bitwise(mask: bytes, register: int = REGISTER_1) -> bytes:
-    """Mask the register in place."""
+def bitwise(mask: bytes, register: int = REGISTER_1, *, flipped: bytes | None = None) -> bytes:
+    """Mask the register in place, then flip the bits that ``flipped`` has."""
     return expression(
         "bitwise",
         be32(1, register),
         be32(2, register),
         be32(3, len(mask)),
         _value(4, mask),
-        _value(5, bytes(len(mask))),
+        _value(5, flipped or bytes(len(mask))),
     )
 
 
@@ -255,6 +262,13 @@ def masquerade(ports: tuple[int, int | None] | None = None, flags: int = 0) -> b
 def redirect(ports: tuple[int, int | None] | None = None, flags: int = 0) -> bytes:
     """Change the destination to this machine (``redir``)."""
     return expression("redir", _pair(1, ports), _flags(3, ports, flags))
+
+
+@cache
+def tproxy(family: int, address: int | None, port: int | None) -> bytes:
+    """Give the packet to a socket of this machine, by what registers hold, its destination unchanged."""
+    registers = b"".join([be32(kind, each) for kind, each in ((2, address), (3, port)) if each is not None])
+    return expression("tproxy", be32(1, family), registers)
 
 
 def _pair(kind: int, registers: tuple[int, int | None] | None) -> bytes:

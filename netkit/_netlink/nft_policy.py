@@ -114,6 +114,11 @@ EXPRESSION_POLICIES: dict[str, Policy] = {
         2: Attribute("NFTA_REDIR_REG_PROTO_MAX", be32),
         3: Attribute("NFTA_REDIR_FLAGS", be32),
     },
+    "tproxy": {
+        1: Attribute("NFTA_TPROXY_FAMILY", be32),
+        2: Attribute("NFTA_TPROXY_REG_ADDR", be32),
+        3: Attribute("NFTA_TPROXY_REG_PORT", be32),
+    },
     "match": {
         1: Attribute("NFTA_MATCH_NAME", text),
         2: Attribute("NFTA_MATCH_REV", be32),

@@ -22,6 +22,9 @@ else:
     Target = tuple
 
 
+FIRST_ADDRESS = 1 << 24  # what is below, as a number, is 0.0.0.0/8
+
+
 def parse_target(to: object, kind: str) -> Target:
     """``to`` of snat and dnat, in nft's forms or as a tuple (address, port)."""
     if to is None:
@@ -31,7 +34,7 @@ def parse_target(to: object, kind: str) -> Target:
         if len(pair) != 2:
             raise SpecError(f"to {shown(pair)} is no target: give (address, port)")
         return *_addresses(pair[0]), port_range(pair[1], f"to {shown(pair)}: port")
-    if isinstance(to, int) and to <= 65535:  # a port, far more likely than 0.0.x.y
+    if isinstance(to, int) and to < FIRST_ADDRESS:  # a port, far more likely than 0.x.y.z
         raise SpecError(f"to {shown(to)} has no address{_instead(kind)}")
     if not isinstance(to, str):
         return checked_via(to, "to"), None, None

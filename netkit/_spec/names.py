@@ -235,10 +235,10 @@ def route_type_name(number: int) -> str:
 
 
 def route_type(value: object, what: str = "type") -> str:
-    """The type of a route that can be added: unicast, blackhole, unreachable or prohibit."""
+    """The type of a route that can be added: unicast, local, blackhole, unreachable or prohibit."""
     if isinstance(value, str) and value in ADDABLE_ROUTE_TYPES:
         return value
     raise SpecError(f"{what} {shown(value)} cannot be added: {', '.join(ADDABLE_ROUTE_TYPES)} can")
 
 
-ADDABLE_ROUTE_TYPES = ("unicast", "blackhole", "unreachable", "prohibit")
+ADDABLE_ROUTE_TYPES = ("unicast", "local", "blackhole", "unreachable", "prohibit")

@@ -35,15 +35,15 @@ class NatSpec(Value):
 
     Source: nft(8), iptables-extensions(8).
 
-    ``kind`` is ``masquerade``, ``snat``, ``dnat`` or ``redirect``. What it matches is a Match or None;
-    a port Match holds (low, high). ``to`` is the target address (or the low end of a range that ends
+    ``kind`` is ``masquerade``, ``snat``, ``dnat``, ``redirect`` or ``tproxy``. What it matches is a Match or
+    None; a port Match holds (low, high). ``to`` is the target address (or the low end of a range that ends
     with ``to_high``), ``to_ports`` is (low, high). ``family`` is 4, 6, or None where nothing says so:
     both with nft, IPv4 with iptables.
 
     ``outside`` are the networks to leave out beyond the first one, as ("daddr", network). ``flags`` are
     nft's: ``random``, ``fully-random``, ``persistent``. With ``prefix``, ``to`` to ``to_high`` is a network.
     With ``spread``, ``others`` are the targets besides the first, and ``share``, in what `parts` returns,
-    says which connections one of them gets: (modulus, remainder).
+    says which connections one of them gets: (modulus, remainder). ``mark`` is the bits that tproxy sets.
     """
 
     __slots__ = _fields = (
@@ -66,6 +66,7 @@ class NatSpec(Value):
         "spread",
         "others",
         "share",
+        "mark",
     )
 
     kind: str
@@ -87,6 +88,7 @@ class NatSpec(Value):
     spread: str | None
     others: tuple[Target, ...]
     share: tuple[int, int] | None
+    mark: int | None
 
     def __init__(
         self,
@@ -105,6 +107,7 @@ class NatSpec(Value):
         flags: tuple[str, ...] = (),
         spread: str | None = None,
         others: tuple[Target, ...] = (),
+        mark: int | None = None,
     ) -> None:
         _check_devices(kind, iif, oif, local)
         _set(self, "kind", kind)
@@ -128,6 +131,7 @@ class NatSpec(Value):
         _set(self, "spread", spread)
         _set(self, "others", others)
         _set(self, "share", None)
+        _set(self, "mark", mark)
         _set(self, "family", self._family(family))
         self._check_ports()
 
@@ -158,6 +162,8 @@ class NatSpec(Value):
     @property
     def hook(self) -> str:
         """The chain it belongs to: ``postrouting`` or ``prerouting`` (``local`` adds ``output``)."""
+        if self.kind == "tproxy":
+            return "tproxy_prerouting"  # the same hook, but before that of NAT
         return "postrouting" if self.kind in POSTROUTING else "prerouting"
 
     def one_to_one(self) -> tuple[NatSpec, ...]:
@@ -231,6 +237,8 @@ class NatSpec(Value):
         words.append(self.kind)
         if self.to is not None or self.to_ports is not None:
             words += ["prefix to" if self.prefix else "to", self._target_words()]
+        if self.mark is not None:
+            words.append(f"meta mark set meta mark or {self.mark:#x}")
         return " ".join([*words, ",".join(self.flags)]).rstrip()
 
     def _target_words(self) -> str:

@@ -280,7 +280,10 @@ def _next_hop(hop: object) -> NextHop:
 def _check_way(
     kind: str, via: IPAddress | None, dev: str | None, hops: tuple[NextHop, ...], onlink: bool
 ) -> None:
-    if kind != "unicast":
+    if kind == "local":
+        if dev is None or via is not None or hops:
+            raise SpecError("type='local' is for addresses of this machine: give dev=, such as 'lo', no via=")
+    elif kind != "unicast":
         if via is not None or dev is not None or hops:
             raise SpecError(f"type={kind!r} leads nowhere: leave out via=, dev= and nexthops=")
     elif hops and (via is not None or dev is not None):
@@ -296,6 +299,8 @@ def _scope(
 ) -> str:
     if scope is not None:
         return scope_name(scope_number(scope))
-    # As ip-route(8): link for what is reached directly. IPv6 routes have no scope but global.
+    # As ip-route(8): host for what is local, link for what is reached directly. IPv6 routes have but global.
+    if kind == "local" and family == 4:
+        return "host"
     direct = kind == "unicast" and via is None and not hops
     return "link" if direct and family == 4 else "global"

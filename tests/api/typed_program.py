@@ -154,7 +154,8 @@ def nat(red: Namespace) -> None:
     spread = NatRule.dnat(red, to=["10.0.0.2", "10.0.0.3"], spread="inc", persistent=True)
     prefix = NatRule.snat(red, saddr="10.0.0.0/24", to="192.0.2.0/24", prefix=True)
     left_out = NatRule.masquerade(red, daddr=["!= 10.0.0.0/8", "!= 224.0.0.0/4"], fully_random=True)
-    assert_type([spread, prefix, left_out], list[NatRule])
+    proxied = NatRule.tproxy(red, iif="lan", proto="udp", dport=53, to="127.0.0.1:5353", mark=1, family=4)
+    assert_type([spread, prefix, left_out, proxied], list[NatRule])
 
 
 def many() -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from netkit import Bridge, Namespace, Scope, StateError
 
+pytestmark = pytest.mark.capable  # without root the broker's process is asked, which is another matter
 FORWARDING = "net.ipv4.ip_forward"
 
 

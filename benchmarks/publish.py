@@ -24,7 +24,7 @@ UNITS = {"ms": 1e3, "us": 1e6}
 
 ORDER = (
     "demo_build", "star", "rootless", "memory", "many", "read_links", "operations", "ports", "connections",
-    "run_command", "import_first",
+    "run_command", "import_first", "fixtures",
 )  # fmt: skip
 LAST = 1 << 30  # what has no size comes after what has
 

@@ -14,6 +14,7 @@ everything else when a fixture or the marker is used.
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -42,6 +43,7 @@ MARKER = (
     "skipped; `isolate` runs its body inside a fresh network namespace"
 )
 _LAB = "netkit_lab"
+_LEFT = "netkit left behind"  # a property of the report of a test that had a process of its own
 
 
 # -- options, marker ------------------------------------------------------------------
@@ -70,6 +72,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """``pytest --markers``."""
     config.addinivalue_line("markers", MARKER)
+    config.stash[_pid_key] = os.getpid()
+    config.pluginmanager.register(_Told(config))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -123,6 +127,9 @@ def pytest_runtest_makereport(
         from netkit._fixtures.failure import add_networks
 
         add_networks(item, report)
+    is_child = os.getpid() != item.config.stash[_pid_key]  # of pytest-forked, or of ours: it ends now
+    if is_child and report.when == "teardown" and "netkit._lifecycle" in sys.modules:
+        report.user_properties += [(_LEFT, line) for line in _leaks(item.config).left()]
     return report
 
 
@@ -139,13 +146,14 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """What is still there."""
-    if "netkit._lifecycle" not in sys.modules:
-        return
-    left = _leaks(session.config).left()
-    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
-    if output is not None:  # a worker of pytest-xdist: its controller tells it
-        output["netkit_left"] = left
-    _note_left(session.config, left)
+    if "netkit._lifecycle" in sys.modules:
+        left = _leaks(session.config).left()
+        output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+        if output is not None:  # a worker of pytest-xdist: its controller tells it
+            output["netkit_left"] = left
+        _note_left(session.config, left)
+    if _left(session.config) and _strict(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -162,16 +170,26 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> Generator[None, None, None]:
     """Left behind: by which test."""
-    nothing: list[str] = []
-    left = config.stash.get(_left_key, nothing)
+    left = _left(config)
     if left:
         terminalreporter.section("netkit: left behind", yellow=True)
         terminalreporter.write("\n".join(left) + "\n")
     return (yield)
 
 
+class _Told:
+    """What tests in processes of their own have left: their reports say it."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        _note_left(self._config, [str(line) for name, line in report.user_properties if name == _LEFT])
+
+
 _leaks_key: pytest.StashKey[Leaks] = pytest.StashKey()
 _left_key: pytest.StashKey[list[str]] = pytest.StashKey()
+_pid_key: pytest.StashKey[int] = pytest.StashKey()
 
 
 def _leaks(config: pytest.Config) -> Leaks:
@@ -183,14 +201,13 @@ def _leaks(config: pytest.Config) -> Leaks:
     return found
 
 
+def _left(config: pytest.Config) -> list[str]:
+    nothing: list[str] = []
+    return config.stash.get(_left_key, nothing)
+
+
 def _note_left(config: pytest.Config, left: list[str]) -> None:
-    if not left:
-        return
     config.stash.setdefault(_left_key, []).extend(left)
-    if config.getoption("--netkit-strict"):
-        session = config.pluginmanager.get_plugin("session")
-        if isinstance(session, pytest.Session) and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 # -- fixtures -------------------------------------------------------------------------

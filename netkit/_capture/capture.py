@@ -11,6 +11,7 @@ from netkit._capture import filters, pcapng
 from netkit._capture.packet import Packet
 from netkit._capture.ring import Ring
 from netkit._capture.spool import Spool
+from netkit._forks import process
 from netkit._known import runtime_of
 from netkit._netlink.link import list_links, parse_link
 from netkit._shown import Shown
@@ -19,7 +20,7 @@ from netkit.errors import KernelError, NetkitError, StateError, WaitTimeout, ker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -37,6 +38,8 @@ class Capture(Shown):
     It catches from the beginning of its block to the end. Iterating gives the packets from the first on;
     within the block it waits for more, so leave it by ``break`` or take `captured()`; after it, it ends.
     The packets are kept in a file without a name in the directory for temporary files.
+    The kernel keeps a VLAN tag beside the packet: a filter that names ``vlan`` is applied when packets are
+    read, and `received` counts those of all VLANs.
 
     Twin: ``tcpdump -i NAME -w FILE 'FILTER'``. Source: packet(7). Needs CAP_NET_RAW and CONFIG_PACKET.
     Raises UnsupportedError without libpcap for a filter; NotFoundError when the link is gone.
@@ -74,7 +77,7 @@ class Capture(Shown):
         self._names: dict[int, str] = {}
         self._counted = (0, 0)
         self._lock = Lock()
-        self._pid = os.getpid()
+        self._pid = process()
 
     # -- the block --------------------------------------------------------------------
 
@@ -83,10 +86,15 @@ class Capture(Shown):
             raise StateError(f"{self!r} has been used: make another one")
         runtime = self._runtime = runtime_of(self._netns)
         index, link_type = self._where(runtime)
-        program = filters.compiled(self._filter, self._snaplen, link_type)
+        matches = filters.by_tags(self._filter, self._snaplen, link_type)
+        if matches is None:
+            program = filters.compiled(self._filter, self._snaplen, link_type)
+        else:
+            program = filters.compiled(None, _WHOLE)
+        spool = Spool(self._name_of, self._limit, matches)
         opened = runtime.open_socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
-        self._spool = Spool(self._name_of, self._limit)
-        self._ring = Ring(opened, self._spool, self._buffer)
+        self._spool = spool
+        self._ring = Ring(opened, spool, self._buffer)
         try:
             self._ring.start(program, index)
         except BaseException as problem:
@@ -107,9 +115,11 @@ class Capture(Shown):
 
     def stop(self) -> None:
         """Catch nothing more; a second call does nothing. The end of the block does this."""
+        if self._pid != process():  # a child's end is not the capture's
+            return
         with self._lock:
             ring, self._ring = self._ring, None
-            if ring is None or self._pid != os.getpid():  # a child's end is not the capture's
+            if ring is None:
                 return
             ring.stop()
             self._counted = ring.statistics()
@@ -117,6 +127,14 @@ class Capture(Shown):
         captures = self._runtime.kept("captures")
         if isinstance(captures, Captures):
             captures.remove(self)
+
+    def _ask_to_stop(self) -> None:
+        """Before `stop`, where several are stopped: they end together."""
+        if self._pid != process():
+            return
+        with self._lock:
+            if self._ring is not None:
+                self._ring.ask_to_stop()
 
     def close(self) -> None:
         """Stop, and let go of the packets."""
@@ -194,8 +212,12 @@ class Capture(Shown):
 
     def captured(self) -> list[Packet]:
         """Those that have been handed over so far: within the block, all but those of the last 10 ms."""
+        return list(self._handed_over())
+
+    def _handed_over(self) -> Iterator[Packet]:
         spool = self._kept()
-        return [packet for number in range(len(spool)) for packet in spool.packets(number)]
+        for number in range(len(spool)):
+            yield from spool.packets(number)
 
     def wait_for(self, condition: Callable[[Packet], object], *, timeout: float = 10.0) -> Packet:
         """The first packet of which ``condition(packet)`` is true, from the first that was caught on.
@@ -215,14 +237,20 @@ class Capture(Shown):
     def save(self, path: str | os.PathLike[str]) -> int:
         """Write what was caught so far as pcapng, which Wireshark and tcpdump read; how many packets.
 
-        Raises OSError for a file that can't be written.
+        Raises OSError for a file that can't be written, and KernelError if some packets could not be kept,
+        for the disk or the limit: the file has those before.
         """
-        with open(path, "wb") as file:
-            return pcapng.write(file, self.captured(), self._snaplen)
+        spool = self._kept()
+        count = pcapng.write(path, self._handed_over(), self._snaplen)
+        if spool.problem is not None:
+            raise spool.problem
+        return count
 
     def _kept(self) -> Spool:
         if self._spool is None:
             raise StateError(f"{self!r} has not begun: use it in a `with`")
+        if self._pid != process() and not self._spool.ended:
+            raise StateError(f"{self!r} is the parent's of this process, made by fork(): it is read there")
         return self._spool
 
     def __del__(self) -> None:
@@ -252,5 +280,13 @@ class Captures:
 
     def close(self) -> None:
         """The namespace ends."""
-        for capture in list(self._running.values()):
-            capture.stop()
+        stop_all(list(self._running.values()))
+
+
+def stop_all(captures: Iterable[Capture]) -> None:
+    """Several at once: each takes a while until the kernel has handed over the last packets."""
+    captures = list(captures)
+    for capture in captures:
+        capture._ask_to_stop()
+    for capture in captures:
+        capture.stop()

@@ -11,7 +11,10 @@ import os
 import select
 import socket
 import struct
+from contextlib import suppress
 from threading import Thread
+from time import monotonic
+from weakref import WeakSet
 
 from netkit._capture.spool import BLOCK, Spool
 
@@ -25,7 +28,7 @@ _TO_KERNEL, _TO_USER = 0, 1
 _BLOCK_BYTES = 1 << 20  # more than the largest packet (64 KB, and 512 KB with BIG TCP)
 _FRAME_BYTES = 1 << 11
 _RETIRE_MS = 10  # a block with a packet is handed over after so long
-_PATIENCE_MS = 3 * _RETIRE_MS  # no block for so long after the last packet: there is none
+_PATIENCE = 5.0  # seconds for the kernel's timer to hand over the last block: milliseconds, but under load
 _STATISTICS_SIZE = 12  # struct tpacket_stats_v3
 _NOTHING = struct.pack("=HBBI", 0x06, 0, 0, 0)  # the filter that lets nothing pass: BPF_RET | BPF_K
 
@@ -40,8 +43,10 @@ class Ring:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._memory: mmap.mmap | None = None
         self._thread: Thread | None = None
-        self._packets = self._drops = 0
+        self._packets = self._drops = self._taken = 0
         self._next = 0
+        self._is_asked = False
+        _rings.add(self)
 
     def start(self, program: bytes, index: int) -> None:
         """Begin to catch what passes a link, or all of them (0). ``program`` is the filter."""
@@ -76,18 +81,25 @@ class Ring:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN | select.POLLERR)
         poll.register(self._wake, select.POLLIN)
-        stopping = False
+        deadline: float | None = None
         while True:
-            ready = dict(poll.poll(_PATIENCE_MS if stopping else None))
+            ready = dict(poll.poll(None if deadline is None else _RETIRE_MS))
             took = self._take_blocks()
             if self._wake in ready:
                 poll.unregister(self._wake)
-                stopping = True
-            elif stopping and not took:
-                break
-            elif ready.get(self._socket.fileno(), 0) & ~select.POLLIN and not took:
+                deadline = monotonic() + _PATIENCE
+            elif took:
+                continue
+            elif ready.get(self._socket.fileno(), 0) & ~select.POLLIN:
                 self._clear_error()  # ENETDOWN: the link went down or away; it may come back
+            elif deadline is not None and (self._has_all() or monotonic() > deadline):
+                break
         self._spool.end()
+
+    def _has_all(self) -> bool:
+        """Whether all packets that the kernel has counted were handed over."""
+        packets, drops = self.statistics()
+        return self._taken >= packets - drops
 
     def _clear_error(self) -> None:
         self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -98,11 +110,12 @@ class Ring:
         view = memoryview(self._memory)
         while True:
             start = self._next * _BLOCK_BYTES
-            _, _, status, _, _, length = BLOCK.unpack_from(view, start)
+            _, _, status, count, _, length = BLOCK.unpack_from(view, start)
             if not status & _TO_USER:
                 view.release()
                 return took
             took = True
+            self._taken += count
             block = view[start : start + length]
             self._spool.add(block)
             block.release()
@@ -118,17 +131,43 @@ class Ring:
             self._drops += drops
         return self._packets, self._drops
 
+    def ask_to_stop(self) -> None:
+        """Let nothing more pass; what is in the ring comes within some milliseconds."""
+        if self._thread is not None and not self._is_asked:
+            self._is_asked = True
+            self._attach(_NOTHING)
+            os.eventfd_write(self._wake, 1)
+
     def stop(self) -> None:
         """Catch nothing more; what was caught is in the spool when this returns."""
         if self._socket.fileno() < 0:
             return
+        self.ask_to_stop()
         if self._thread is not None:
-            self._attach(_NOTHING)
-            os.eventfd_write(self._wake, 1)
             self._thread.join()
             self.statistics()
         self._spool.end()
+        self._close()
+
+    def _close(self) -> None:
         if self._memory is not None:
             self._memory.close()
         self._socket.close()
         os.close(self._wake)
+
+    def abandon(self) -> None:
+        """In a forked child: it is the parent's, and would keep the namespace alive here."""
+        if self._socket.fileno() >= 0:
+            with suppress(BufferError):  # the thread, which is not in the child, was looking at it
+                self._close()
+
+
+_rings: WeakSet[Ring] = WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for ring in list(_rings):
+        ring.abandon()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

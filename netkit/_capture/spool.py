@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from netkit._capture.filters import Matcher
+
 # linux/if_packet.h: struct tpacket_block_desc with tpacket_hdr_v1; tpacket3_hdr; sockaddr_ll.
 BLOCK = Struct("=IIIIII")  # version, offset of private data, status, packets, offset of the first, length
 _PACKET = Struct("=IIIIIIHHIIHxx8x")  # next, sec, nsec, snaplen, len, status, mac, net, hash, vlan tci, tpid
@@ -28,7 +30,8 @@ _OUTGOING = 4
 class Spool:
     """Written by the thread that empties the ring, read by whoever iterates."""
 
-    def __init__(self, name_of: Callable[[int], str], limit: int) -> None:
+    def __init__(self, name_of: Callable[[int], str], limit: int, matches: Matcher | None = None) -> None:
+        self._matches = matches  # what the kernel's filter can't do
         self._file = _unnamed_file()
         self._blocks: list[tuple[int, int]] = []
         self._size = 0
@@ -99,6 +102,10 @@ class Spool:
         if status & _VLAN_VALID and len(raw) >= 12:
             tag = (tpid if status & _TPID_VALID else _DOT1Q).to_bytes(2, "big") + tci.to_bytes(4, "big")[2:]
             raw, length = raw[:12] + tag + raw[12:], length + 4
+        if self._matches is not None:
+            if not self._matches(raw, length):
+                return None
+            raw = raw[: self._matches.snaplen]
         direction_text = DIRECTIONS.get(direction, str(direction))
         name = self._name_of(index)
         return Packet(sec * 10**9 + nsec, name, direction_text, raw, length, kind in (_ETHERNET, _LOOPBACK))
@@ -117,6 +124,14 @@ class Spool:
 def _unnamed_file() -> int:
     """A file that is gone when it is closed, by whatever end."""
     directory = tempfile.gettempdir()
+    try:
+        return _opened(directory)
+    except OSError as problem:
+        hint = f"It is the directory {directory} for temporary files; TMPDIR= names another place"
+        raise kernel_error("make a file for captured packets", problem.errno or 0, hint=hint) from None
+
+
+def _opened(directory: str) -> int:
     try:
         return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as problem:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import select
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from netkit._capture.capture import stop_all
 from netkit._display.sources import of_named
 from netkit._fixtures.lab import labs_of
 from netkit._known import runtime_of
@@ -17,13 +19,15 @@ from netkit.errors import NetkitError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import IO, Any
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import IO, Any, TypeVar
 
     from netkit._display.picture import Picture
     from netkit._fixtures.lab import Lab
     from netkit._namespace import Namespace
     from netkit._system.started import Process
+
+    T = TypeVar("T")
 
 DIRECTORY = "netkit"
 _LAST_OUTPUT = 2000  # characters of each stream of a program
@@ -37,28 +41,43 @@ def add_networks(item: pytest.Item, report: pytest.TestReport) -> None:
     Whatever goes wrong here is told, and does not hide why the test failed.
     """
     labs = labs_of(item)
-    if not any(lab.namespaces for lab in labs):
+    namespaces = _by_label((lab, lab.namespaces) for lab in labs)
+    if not namespaces:
         return
-    texts = {label: _described(namespace) for lab in labs for label, namespace in lab.namespaces}
+    texts = {label: _described(namespace) for label, namespace in namespaces.items()}
     for label, text in texts.items():
         report.sections.append((f"netkit: namespace {label}", _without_the_usual(text)))
-    picture = _picture(labs)
+    picture = _picture(namespaces)
     if picture is not None:
         report.sections.append(("netkit: picture", str(picture)))
-    try:
-        directory = _directory(item)
-        _save(directory, labs, texts)
-        if picture is not None:
-            (directory / "picture.svg").write_text(picture.to_svg())
-        told = str(directory)
-    except OSError as problem:
-        told = f"the files could not be written: {problem}"
-    report.sections.append(("netkit: files", told))
+    files: dict[str, Callable[[Path], object]] = {
+        f"{label}.txt": partial(_write, text=text + "\n") for label, text in texts.items()
+    }
+    if picture is not None:
+        files["picture.svg"] = partial(_write, text=picture.to_svg())
+    captures = _by_label((lab, lab.captures.items()) for lab in labs)
+    if captures:
+        stop_all(captures.values())  # what was in their rings is there now
+    # These come last: what is small is written even where the disk is nearly full.
+    files |= {f"{label}.pcapng": capture.save for label, capture in captures.items()}
+    report.sections.append(("netkit: files", "\n".join(_saved(item, files))))
 
 
-def _picture(labs: list[Lab]) -> Picture | None:
+def _by_label(of_labs: Iterable[tuple[Lab, Iterable[tuple[str, T]]]]) -> dict[str, T]:
+    """What belongs to a module is called as its fixture is, ``module_netns``, beside the test's ``netns``."""
+    found: dict[str, T] = {}
+    for lab, labelled in of_labs:
+        for label, thing in labelled:
+            called = label if lab.scope == "function" else f"{lab.scope}_{label}"
+            while called in found:
+                called += "+"
+            found[called] = thing
+    return found
+
+
+def _picture(namespaces: dict[str, Namespace]) -> Picture | None:
     try:
-        return of_named([each for lab in labs for each in lab.namespaces])
+        return of_named(list(namespaces.items()))
     except (NetkitError, OSError):
         return None  # a namespace that the test has deleted: its section says so
 
@@ -141,10 +160,21 @@ def _directory(item: pytest.Item) -> Path:
     return directory
 
 
-def _save(directory: Path, labs: list[Lab], texts: dict[str, str]) -> None:
-    for lab in labs:
-        for label, capture in lab.captures.items():
-            capture.stop()  # what was in the ring is there now
-            capture.save(directory / f"{label.replace('/', '_')}.pcapng")
-    for label, text in texts.items():
-        (directory / f"{label.replace('/', '_')}.txt").write_text(text + "\n")
+def _saved(item: pytest.Item, files: dict[str, Callable[[Path], object]]) -> Iterator[str]:
+    """Writes all it can; says where, and what could not be written."""
+    try:
+        directory = _directory(item)
+    except OSError as problem:
+        yield f"the files could not be written: {problem}"
+        return
+    yield str(directory)
+    for name, write in files.items():
+        path = directory / name.replace("/", "_")
+        try:
+            write(path)
+        except OSError as problem:
+            yield f"{path.name} could not be written: {problem}"
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8", "backslashreplace")

@@ -43,8 +43,12 @@ class Lab:
         problem: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for capture in self.captures.values():
-            capture.close()
+        if self.captures:
+            from netkit._capture.capture import stop_all
+
+            stop_all(self.captures.values())
+            for capture in self.captures.values():
+                capture.close()
         self._scope.__exit__(kind, problem, traceback)
 
     def namespace(self, label: str) -> Namespace:

@@ -28,6 +28,7 @@ PACKAGES = {
     "runc": "runc",
     "slirp4netns": "slirp4netns",
     "sysctl": "procps",
+    "tshark": "tshark",
 }
 MISSING = sorted(tool for tool in PACKAGES if shutil.which(tool) is None)
 _NOT_FOUND = re.compile(

@@ -10,9 +10,10 @@ import pytest
 
 from tests.conftest import NOT_ISOLATED
 from tests.harness.leaks import Held, leaks
+from tests.harness.suites import alone
 
 if TYPE_CHECKING:
-    from netkit import Namespace
+    from netkit import Namespace, VethPair
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +51,27 @@ def host() -> Iterator[Namespace]:
 
     with netkit.Namespace() as ns:
         yield ns
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A directory for a suite of pytest's that a test runs (harness/suites.py)."""
+    return alone(pytester, monkeypatch)
+
+
+@pytest.fixture
+def pair(host: Namespace) -> Iterator[VethPair]:
+    """``near`` in the host and ``far`` in another namespace, with addresses of both families."""
+    import netkit
+
+    with netkit.Namespace() as other:
+        pair = netkit.VethPair(
+            host,
+            other,
+            name="near",
+            peer_name="far",
+            address=["10.0.0.1/24", "fd00::1/64"],
+            peer_address=["10.0.0.2/24", "fd00::2/64"],
+        )
+        with pair:
+            yield pair

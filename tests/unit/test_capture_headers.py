@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -126,16 +126,15 @@ def test_a_filter_that_is_wrong(bad: str, words: str) -> None:
         filters.compiled(bad, 100)
 
 
-def test_blocks_of_a_file_fit_together() -> None:
+def test_blocks_of_a_file_fit_together(tmp_path: Path) -> None:
     now = time.time_ns()
     packets = [
         Packet(now, "eth0", "out", frame(0x0800, IPV4 + TCP), 54),
         Packet(now + 1, "tun0", "in", IPV6 + TCP, 2000, False),
         Packet(now + 2, "eth0", "in", b"odd", 3),
     ]
-    file = io.BytesIO()
-    assert pcapng.write(file, packets, 100) == 3
-    data, at, kinds = file.getvalue(), 0, []
+    assert pcapng.write(tmp_path / "file", packets, 100) == 3
+    data, at, kinds = (tmp_path / "file").read_bytes(), 0, []
     while at < len(data):
         kind, length = struct.unpack_from("=II", data, at)
         assert length % 4 == 0

@@ -239,12 +239,13 @@ def _nat_watch(shown: Any) -> Iterator[Table]:
 
 def _value(shown: Any) -> Iterator[Table]:
     """A frozen one: its fields, but for those that say nothing. Bytes are for programs."""
-    kind = type(shown)
-    names = shown._fields if hasattr(kind, "_fields") else kind.__dataclass_fields__
+    kind: Any = shown.__class__
+    names: list[str] = list(getattr(kind, "_fields", None) or kind.__dataclass_fields__)
     values = [(name, getattr(shown, name)) for name in names]
     rows = [(name, _text(value)) for name, value in values if not isinstance(value, bytes)]
-    text = f" {shown}" if "__str__" in {name for each in kind.__mro__[:-1] for name in vars(each)} else ""
-    yield Table(f"{kind.__name__}{text}", ("", ""), [row for row in rows if row[1]])
+    has_text = any("__str__" in vars(each) for each in kind.__mro__[:-1])
+    caption = f"{kind.__name__} {shown}" if has_text else kind.__name__
+    yield Table(caption, ("", ""), [row for row in rows if row[1]])
 
 
 # By name: importing the classes would load what the program has not used.

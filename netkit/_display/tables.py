@@ -202,12 +202,12 @@ _SYSCTLS = (
 
 def _sysctls(shown: Any) -> Iterator[Table]:
     found = [(key, shown.get(key)) for key in _SYSCTLS]
-    rows = [(key, value) for key, value in found if value is not None]
+    rows = [(key, " ".join(value.split())) for key, value in found if value is not None]  # without tabs
     yield Table(_caption(shown), ("sysctl", "value"), rows, "and those that `sysctl -a` lists")
 
 
 def _override(shown: Any) -> Iterator[Table]:
-    rows = [(shown.key, shown._text, shown._netns.sysctl.get(shown.key) or "")]
+    rows = [(shown.key, shown._text, " ".join((shown._netns.sysctl.get(shown.key) or "").split()))]
     yield Table(_caption(shown), ("sysctl", "overridden with", "is now"), rows)
 
 

@@ -167,6 +167,7 @@ def test_what_is_looked_at_while_it_happens_has_its_table(host: Namespace) -> No
         process.kill()
         process.wait()
     assert "-9" in process._repr_html_()
+    assert "<td>32768 60999</td>" in host.sysctl._repr_html_()  # read with a tab in between
 
 
 # The base of what can be created; it has no instances of its own.

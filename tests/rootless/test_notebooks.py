@@ -13,6 +13,7 @@ import nbformat
 import pytest
 
 from netkit import Topology
+from tests.harness import browser
 from tests.harness.ordinary import PYTHON, Ordinary
 from tests.harness.patience import LONG
 from tests.rootless import notebooks
@@ -33,13 +34,20 @@ def check(output: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.capable
-def test_they_run_with_root() -> None:
+def test_they_run_with_root_and_a_browser_draws_what_they_show(tmp_path: Path) -> None:
+    drawings = tmp_path / "drawings"
+    drawings.mkdir()
     done = subprocess.run(
-        [sys.executable, notebooks.__file__, str(DIRECTORY)], capture_output=True, text=True,
+        [sys.executable, notebooks.__file__, str(DIRECTORY), str(drawings)], capture_output=True, text=True,
         timeout=6 * LONG, env={**os.environ, "PYTHONPATH": str(ROOT), "NETKIT_ROOTLESS": "0"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     check(done.stdout)
+    if shutil.which("chromium"):
+        texts = [path.read_text() for path in sorted(drawings.iterdir())]
+        assert len(texts) == sum(each[notebooks.SVG] for each in json.loads(done.stdout).values())
+        for dark in (False, True):
+            browser.check(texts, tmp_path, dark=dark)
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ REFUSED: list[int | str] = [
 ]  # fmt: skip
 ANSWERS: list[int | str] = ["truncated", "lost"]
 FAULTS = [*REFUSED, *ANSWERS]
-# What meets one request after the other, in each sweep over all of them. In a soak everything meets each, else
+# What meets one request after the other, in each sweep over all: in a soak everything meets each, else
 # two refusals and one bad answer do.
 SWEEPS = {
     "all": [[fault] for fault in FAULTS],

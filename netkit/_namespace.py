@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from netkit._connecting import Connecting
+from netkit._forks import process
 from netkit._inside_async import InsideAsync
 from netkit._known import remember, remember_first
 from netkit._lifecycle import NAMESPACES, ROOT, Holder, Resource, Teardown, Undo, raise_first, take_steps
@@ -393,10 +394,11 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
     # -- inside -------------------------------------------------------------------
 
     def _live_runtime(self) -> Runtime:
-        self._check_live()
-        if self._open is None:
+        opened = self._open
+        if opened is None or self._pid != process() or self._state not in ("owned", "borrowed"):
+            self._check_live()  # which says what is wrong
             raise StateError(f"{self!r} is closed")
-        return self._open
+        return opened
 
     def _runtime_or_none(self) -> Runtime | None:
         return self._open if self._open is not None and self._open.fd >= 0 else None

@@ -63,8 +63,9 @@ if TYPE_CHECKING:
         def outlives_process(self) -> bool: ...
 
     class AskedNetlink(Protocol):
-        """A socket that another process opens meanwhile."""
+        """A socket that another process opens meanwhile, or a thread that is in the namespace anyway."""
 
+        def along(self, function: Callable[[], T]) -> Callable[[], T]: ...
         def answer(self) -> Transport: ...
         def drop(self) -> None: ...
 
@@ -77,6 +78,43 @@ if TYPE_CHECKING:
         def disown(self) -> None: ...
         def forget(self) -> None: ...
         def give_descriptor(self) -> int: ...
+
+
+class _ByTheWay:
+    """A netlink socket that is going to be used: a thread for it alone is a tenth of a millisecond."""
+
+    __slots__ = ("_dropped", "_fd", "_opened", "_protocol")
+
+    def __init__(self, fd: int, protocol: int) -> None:
+        self._fd, self._protocol = fd, protocol
+        self._opened: Transport | None = None
+        self._dropped = False
+
+    def along(self, function: Callable[[], T]) -> Callable[[], T]:
+        """A function that opens it, too. What can't be opened is told who asks for it."""
+
+        def both() -> T:
+            try:
+                if self._opened is None:
+                    self._opened = netlink_transport(self._protocol)
+                if self._dropped:
+                    self._opened.close()
+            except OSError:
+                self._opened = None
+            return function()
+
+        return both
+
+    def answer(self) -> Transport:
+        """The socket."""
+        opened, self._opened = self._opened, None
+        return opened or inside(self._fd, lambda: netlink_transport(self._protocol))
+
+    def drop(self) -> None:
+        """It is not going to be used."""
+        self._dropped = True
+        if self._opened is not None:
+            self._opened.close()
 
 
 class ThreadOpener:
@@ -110,8 +148,9 @@ class ThreadOpener:
         """A netlink socket that speaks to the namespace."""
         return inside(fd, lambda: netlink_transport(protocol))
 
-    def ask_netlink(self, fd: int, protocol: int) -> None:
-        """Nobody would open it meanwhile."""
+    def ask_netlink(self, fd: int, protocol: int) -> _ByTheWay:
+        """The next thread that enters the namespace opens it, or one of its own if none has."""
+        return _ByTheWay(fd, protocol)
 
     def inside(self, fd: int, function: Callable[[], T]) -> T:
         """Run a short function of ours inside."""

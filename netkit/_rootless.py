@@ -194,6 +194,10 @@ class _AskedNetlink:
         self._asked = asked
         self._protocol = protocol
 
+    def along(self, function: Callable[[], T]) -> Callable[[], T]:
+        """The function: the broker needs nobody's help."""
+        return function
+
     def answer(self) -> Transport:
         """The socket."""
 

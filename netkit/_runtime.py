@@ -143,6 +143,8 @@ class Runtime:
     def inside(self, function: Callable[[], T]) -> T:
         """Run a short function of ours inside the namespace."""
         with self._lock:  # closed meanwhile, the number could be that of another namespace
+            if self._asked is not None:
+                function = self._asked.along(function)
             return self.opener.inside(self.check(), function)
 
     def fresh(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -155,7 +155,7 @@ class NetlinkSocket:
         """
         outcomes: list[KernelError | None] = []
         for part in split(requests):
-            if len(part) > 1 and all(request.flags & NLM_F_ACK for request in part):
+            if len(part) > 1 and not [1 for request in part if not request.flags & NLM_F_ACK]:
                 refusals = self._exchange(part, self._collect_refusals, quiet=True)
             else:
                 refusals, _ = self._exchange(part, self._collect_writing)

@@ -50,7 +50,7 @@ def key_path(key: str) -> str:
     for part in path.split("/"):
         if part in ("", ".", ".."):
             raise SpecError(f"sysctl key {shown(key)} has a part {part!r}: write it as net.ipv4.ip_forward")
-    if any(ord(character) <= 32 for character in key):
+    if (not key.isprintable() or " " in key) and any(ord(character) <= 32 for character in key):
         raise SpecError(f"sysctl key {shown(key)} contains a space or a control character")
     _refuse_unwritable(key, "key")
     if not path.startswith("net/"):  # to set one would change the machine

@@ -71,11 +71,17 @@ def _stop(sock: socket.socket, kind: int) -> None:
     sock.sendto(b"", sock.getsockname()[:2])  # to itself
 
 
-def echoed(ns: Namespace | None, address: str, port: int, kind: int = socket.SOCK_STREAM) -> bool:
+def echoed(
+    ns: Namespace | None,
+    address: str,
+    port: int,
+    kind: int = socket.SOCK_STREAM,
+    wait: float = TIMEOUT,
+) -> bool:
     """Whether a server answers a client in the namespace (None: here), with what it was sent."""
     family = family_of(address)
     with ns.socket(family, kind) if ns is not None else socket.socket(family, kind) as sock:
-        sock.settimeout(TIMEOUT)
+        sock.settimeout(wait)
         try:
             sock.connect((address, port))
             sock.sendall(b"are you there?")

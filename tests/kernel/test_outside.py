@@ -147,8 +147,8 @@ def test_the_loopback_outside_is_the_gateway(box: Namespace, backend: str, kind:
 def test_the_loopback_outside_is_not_for_all(box: Namespace, backend: str) -> None:
     box.connect_outside(backend=backend)
     with server() as port:
-        assert not echoed(box, "10.0.2.2", port)
-        assert not echoed(box, "127.0.0.1", port)
+        assert not echoed(box, "10.0.2.2", port, wait=1)
+        assert not echoed(box, "127.0.0.1", port, wait=1)
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, UDP], ids=["tcp", "udp"])
@@ -250,7 +250,7 @@ def test_several_at_once(box: Namespace, backend: str) -> None:
             assert echoed(None, "127.0.0.1", outer)
     with server("0.0.0.0", 82, ns=box):
         assert echoed(None, "127.0.0.2", 8002)
-        assert not echoed(None, "127.0.0.1", 8002)
+        assert not echoed(None, "127.0.0.1", 8002, wait=1)
     with server("0.0.0.0", 7001, UDP, box):
         assert echoed(None, "127.0.0.1", 7000, UDP)
 
@@ -697,7 +697,7 @@ def test_a_borrowed_namespace(box: Namespace, backend: str) -> None:
 def test_outside_is_where_the_thread_is(box: Namespace, host: Namespace, backend: str) -> None:
     with host.entered():
         box.connect_outside(backend=backend, publish=["8080:80"])
-    assert not echoed(None, "127.0.0.1", 8080)
+    assert not echoed(None, "127.0.0.1", 8080, wait=1)
     with server("0.0.0.0", 80, ns=box):
         assert echoed(host, "127.0.0.1", 8080)
 

@@ -110,7 +110,7 @@ def test_in_and_it_ends_with_the_process(nobody: Ordinary, backend: str, number:
         process.send_signal(number)
         process.wait(LONG)
     assert gone(new) == []
-    assert not echoed(None, "127.0.0.1", port)
+    assert not echoed(None, "127.0.0.1", port, wait=1)
 
 
 BUSY = """

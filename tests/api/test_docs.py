@@ -36,7 +36,7 @@ def test_examples_run(page: Path) -> None:
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=4 * LONG,
+        timeout=2 * LONG,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -64,7 +64,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},  # an announcement, not a warning about our pages
         capture_output=True,
         text=True,
-        timeout=4 * LONG,
+        timeout=2 * LONG,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "index.html").exists()

@@ -25,7 +25,7 @@ Count = Callable[..., None]
 def test_F03_a_storm_of_interrupts(how: str, seed: int, soak: bool, count: Count) -> None:
     """Afterwards the caller is in its own namespace, nothing is left, no thread or file is more."""
     rounds = 500 if soak else 50
-    found = program("storm", rounds, seed, how, timeout=20 * LONG)
+    found = program("storm", rounds, seed, how, timeout=10 * LONG)
     count(
         f"Ctrl-C storm, {how}", rounds=rounds, interrupted=found["interrupted"],
         differences=len(found["left"]),
@@ -58,7 +58,7 @@ def test_no_growth(part: int, soak: bool, count: Count) -> None:
     cycles = 2000 if soak else 100
     names = list(OBJECTS)[part::3]
     with ThreadPoolExecutor(len(names)) as pool:  # most of it is waiting for the kernel
-        each = pool.map(lambda name: program("growth", name, cycles, timeout=40 * LONG), names)
+        each = pool.map(lambda name: program("growth", name, cycles, timeout=20 * LONG), names)
         found = dict(zip(names, each, strict=True))
     grown = {name: result["grown"] for name, result in found.items() if result["grown"]}
     count(

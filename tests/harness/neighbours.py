@@ -67,7 +67,7 @@ def main() -> None:
     start = [_start("build", seconds, seed + n) for n in range(BUILDERS)]
     others = [_start("meddle", seconds, seed), _start("reload", seconds, seed)]
     told = [json.loads(each.communicate(timeout=seconds + 300)[0] or "null") for each in start]
-    meddled = [json.loads(each.communicate(timeout=10 * LONG)[0]) for each in others]
+    meddled = [json.loads(each.communicate(timeout=5 * LONG)[0]) for each in others]
     statuses = [each.returncode for each in (*start, *others)]
     _reload()
     print(json.dumps({"told": told, "meddled": meddled, "statuses": statuses, "left": _differences(before)}))

@@ -78,7 +78,7 @@ class Ordinary:
         )  # fmt: skip
 
     def run(
-        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 5 * LONG
+        self, argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 2 * LONG
     ) -> subprocess.CompletedProcess[str]:
         """Run a program to its end."""
         with self.popen(argv, env=env) as process:
@@ -100,7 +100,7 @@ class Ordinary:
         """The command that runs a program and fails if it leaves a process, mount or namespace."""
         return [*counted.INSIDE, PYTHON, "-c", Path(counted.__file__).read_text(), *argv]
 
-    def python(self, source: str, *, env: Mapping[str, str] | None = None, timeout: float = 5 * LONG) -> str:
+    def python(self, source: str, *, env: Mapping[str, str] | None = None, timeout: float = 2 * LONG) -> str:
         """Run a Python program that is to end well; its output."""
         program = self.home / "program.py"
         program.write_text(source)

@@ -10,7 +10,7 @@ from typing import Any
 from tests.harness.patience import LONG
 
 
-def program(name: str, *arguments: object, timeout: float = 10 * LONG) -> Any:
+def program(name: str, *arguments: object, timeout: float = 5 * LONG) -> Any:
     """`python -m tests.harness.NAME ARGUMENTS`: its JSON; a failure shows what it said."""
     command = [sys.executable, "-m", f"tests.harness.{name}", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout)

@@ -13,7 +13,7 @@ from typing import Any
 from tests.harness.killing import PATIENCE
 from tests.harness.patience import LONG
 
-_SECONDS_PER_POINT = 300.0
+_SECONDS_PER_POINT = 600.0
 
 
 @dataclass
@@ -50,7 +50,7 @@ def sweep(scenario: str, seed: int, most: int | None = None, everybody: bool = F
     step = 1
     if most is not None:
         only_counts = _program(scenario, "", how)
-        found.note(json.loads(only_counts.communicate(timeout=10 * LONG)[0]))
+        found.note(json.loads(only_counts.communicate(timeout=5 * LONG)[0]))
         found.step = step = max(1, found.calls // most)
     begin = 1 + seed % step
     threads = [

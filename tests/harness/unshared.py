@@ -21,7 +21,7 @@ from tests.harness.patience import LONG
 MARK = "capable"
 REPORTS = "NETKIT_TEST_REPORTS"  # the file that a session writes its reports to
 _ROOT = Path(__file__).parents[2]
-_TIMEOUT = 30 * LONG
+_TIMEOUT = 15 * LONG
 
 
 class Sender:

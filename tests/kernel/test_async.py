@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """In an event loop of its own."""
-    return asyncio.run(asyncio.wait_for(work, 5 * LONG))
+    return asyncio.run(asyncio.wait_for(work, 2 * LONG))
 
 
 def names(ns: Namespace) -> list[str]:

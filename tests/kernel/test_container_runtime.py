@@ -104,7 +104,7 @@ def interfaces(ns: Namespace) -> list[str]:
 
 def test_the_example_prints_what_its_page_says(runtime: str) -> None:
     command = [sys.executable, "-m", "netkit", "unshare", "--", sys.executable, "-W", "error", str(PROGRAM)]
-    done = subprocess.run([*command, runtime], cwd=ROOT, capture_output=True, text=True, timeout=4 * LONG)
+    done = subprocess.run([*command, runtime], cwd=ROOT, capture_output=True, text=True, timeout=2 * LONG)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"```text\n{done.stdout}```" in PAGE.read_text()
     assert "the host is as before: True" in done.stdout

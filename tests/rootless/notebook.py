@@ -43,7 +43,7 @@ async with Scope() as lab:
     ran, pinged = asyncio.to_thread(c.run, ["true"]), asyncio.to_thread(c.ping, "127.0.0.1")
     done, reply = await asyncio.gather(ran, pinged)
     process = c.popen(["cat"], stdin=-1)
-done.returncode, reply.loss, process.wait(60), c.exists
+done.returncode, reply.loss, process.wait(150), c.exists
 """
 REFUSED = """
 try:
@@ -136,7 +136,7 @@ def descendants(pid: int) -> list[int]:
 async def all_end(pidfds: list[int]) -> int:
     """Wait for them; how many they were."""
     for fd in pidfds:
-        assert (await asyncio.to_thread(select.select, [fd], [], [], 60))[0], "it goes on"
+        assert (await asyncio.to_thread(select.select, [fd], [], [], 150))[0], "it goes on"
         os.close(fd)
     return len(pidfds)
 
@@ -156,7 +156,7 @@ async def play(book: Book, kill: bool) -> None:
     await book.run(HELD)
     before = await helpers(book)
     await book.client.km.restart_kernel(now=False)
-    await book.client.kc.wait_for_ready(timeout=60)
+    await book.client.kc.wait_for_ready(timeout=150)
     assert await all_end(before) > 0
     print(await book.run(FIRST))
     await book.run(HELD)
@@ -170,7 +170,7 @@ async def main(directory: Path) -> None:
     """A kernel of this very Python."""
     fifo = directory / "tells"
     os.mkfifo(fifo)
-    client: Any = NotebookClient(nbformat.v4.new_notebook(), timeout=60, kernel_name="python3")
+    client: Any = NotebookClient(nbformat.v4.new_notebook(), timeout=150, kernel_name="python3")
     client.create_kernel_manager().transport = "ipc"
     # What programs print appears in the cell; the kernel says it once more where it was started.
     async with client.async_setup_kernel(stdout=subprocess.DEVNULL):

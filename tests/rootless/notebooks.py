@@ -46,7 +46,7 @@ async def run(client: NotebookClient, cells: list[Any], drawings: Path | None = 
 async def main(directory: Path, drawings: Path | None = None) -> dict[str, dict[str, int]]:
     """All notebooks of a directory."""
     found: dict[str, dict[str, int]] = {}
-    client: Any = NotebookClient(nbformat.v4.new_notebook(), timeout=60, kernel_name="python3")
+    client: Any = NotebookClient(nbformat.v4.new_notebook(), timeout=150, kernel_name="python3")
     client.create_kernel_manager().transport = "ipc"
     async with client.async_setup_kernel(stdout=subprocess.DEVNULL):
         for path in sorted(directory.glob("*.ipynb")):

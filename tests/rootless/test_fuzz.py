@@ -17,7 +17,7 @@ from tests.rootless import fuzz
 def test_a_live_broker_survives_anything_and_leaks_nothing(nobody: Ordinary) -> None:
     env = nobody.borrow("hypothesis")
     argv = [PYTHON, "-c", Path(fuzz.__file__).read_text(), "300"]
-    done = nobody.run(nobody.counted(argv), env=env, timeout=6 * LONG)
+    done = nobody.run(nobody.counted(argv), env=env, timeout=3 * LONG)
     assert done.returncode == 0, done.stderr
     leaked, works = done.stdout.splitlines()
     assert leaked.split()[0] == "0"

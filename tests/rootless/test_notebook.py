@@ -40,7 +40,7 @@ WITHOUT_ROOT = SAID.format(refusal="UnsupportedError") + "0.0 ['lo', 'e0']\nkill
 def test_by_root(rootless: str, arguments: list[str], said: str) -> None:
     project = str(Path(__file__).parents[2])
     done = subprocess.run(
-        [sys.executable, notebook.__file__, *arguments], capture_output=True, text=True, timeout=4 * LONG,
+        [sys.executable, notebook.__file__, *arguments], capture_output=True, text=True, timeout=2 * LONG,
         env={**os.environ, "PYTHONPATH": project, "NETKIT_ROOTLESS": rootless},
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, said), done.stderr
@@ -51,5 +51,5 @@ def test_by_root(rootless: str, arguments: list[str], said: str) -> None:
 def test_by_an_ordinary_user(nobody: Ordinary) -> None:
     env = nobody.borrow("nbclient", "ipykernel")
     argv = nobody.counted([PYTHON, "-c", Path(notebook.__file__).read_text(), "--kill"])
-    done = nobody.run(argv, env=env, timeout=8 * LONG)
+    done = nobody.run(argv, env=env, timeout=4 * LONG)
     assert (done.returncode, done.stdout) == (0, WITHOUT_ROOT), done.stderr

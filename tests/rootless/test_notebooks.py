@@ -39,7 +39,7 @@ def test_they_run_with_root_and_a_browser_draws_what_they_show(tmp_path: Path) -
     drawings.mkdir()
     done = subprocess.run(
         [sys.executable, notebooks.__file__, str(DIRECTORY), str(drawings)], capture_output=True, text=True,
-        timeout=6 * LONG, env={**os.environ, "PYTHONPATH": str(ROOT), "NETKIT_ROOTLESS": "0"},
+        timeout=3 * LONG, env={**os.environ, "PYTHONPATH": str(ROOT), "NETKIT_ROOTLESS": "0"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     check(done.stdout)
@@ -58,7 +58,7 @@ def test_they_run_as_an_ordinary_user(nobody: Ordinary) -> None:
     for path in [copied, *copied.iterdir()]:
         path.chmod(0o755)
     argv = nobody.counted([PYTHON, "-c", Path(notebooks.__file__).read_text(), str(copied)])
-    done = nobody.run(argv, env=env, timeout=6 * LONG)
+    done = nobody.run(argv, env=env, timeout=3 * LONG)
     assert done.returncode == 0, done.stderr
     check(done.stdout)
 

@@ -137,7 +137,7 @@ for moment in range(int(sys.argv[3])):
 @needs("setpriv", "unshare")
 def test_killed_at_many_moments_nothing_is_left(nobody: Ordinary, backend: str) -> None:
     """While it is made, while it is there, while it ends: the kernel counts what is left."""
-    done = nobody.run(nobody.counted([PYTHON, "-c", KILLER, BUSY, backend, "20"]), timeout=10 * LONG)
+    done = nobody.run(nobody.counted([PYTHON, "-c", KILLER, BUSY, backend, "20"]), timeout=5 * LONG)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -18,6 +18,7 @@ from uuid import uuid4
 import pytest
 
 from netkit import Bridge, Namespace, NatRule, Scope, VethPair
+from tests.harness.cgroups import VERSION_2
 from tests.harness.oracle import ip, link, nft, run_in
 from tests.harness.patience import LONG
 from tests.harness.tools import needs
@@ -28,19 +29,16 @@ PROGRAM = ROOT / "docs/howto/container_runtime.py"
 
 pytestmark = [pytest.mark.capable, needs("busybox")]
 
-# crun refuses a tree of both versions of cgroups, as some machines have it: one of version 2 alone is mounted
-# in a mount namespace that ends with the call. The runtime's own files are in the session's /run.
-_WRAPPER = """#!/bin/sh
-exec unshare --mount --propagation private sh -c \\
-    'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"' sh {runtime} "$@"
+# The runtime's own files are in the session's /run.
+_WRAPPER = f"""#!/bin/sh
+exec unshare --mount --propagation private sh -ec '{VERSION_2}' sh {{runtime}} "$@"
 """
 # An ordinary user may mount it where the cgroup namespace is his own (cgroup_init_fs_context in
 # kernel/cgroup/cgroup.c), but make no directory in it unless somebody has given him one: crun is told so, and
 # runc is content where no path is asked for.
-_WITHOUT_CGROUPS = """#!/bin/sh
+_WITHOUT_CGROUPS = f"""#!/bin/sh
 [ "$1" != run ] || sed -i 's/, "cgroupsPath": "[^"]*"//' "$4/config.json"
-exec unshare --mount --cgroup --propagation private sh -c \\
-    'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"' sh {runtime} {options} "$@"
+exec unshare --mount --cgroup --propagation private sh -ec '{VERSION_2}' sh {{runtime}} {{options}} "$@"
 """
 _OPTIONS = {"crun": "--cgroup-manager=disabled", "runc": ""}
 _HAS_CGROUPS = Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]

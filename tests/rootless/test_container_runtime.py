@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.harness.cgroups import VERSION_2
 from tests.harness.ordinary import PYTHON, Ordinary
 from tests.harness.tools import needs
 
 HOWTO = Path(__file__).parents[2] / "docs/howto"
-# Where both versions of cgroups are mounted crun starts nothing; in a cgroup namespace a user may mount one.
-CGROUPS = 'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
 
 
 @needs("crun", "busybox")
@@ -18,6 +17,6 @@ def test_an_ordinary_user_runs_containers(nobody: Ordinary) -> None:
     program.write_text((HOWTO / "container_runtime.py").read_text())
     unshare = [PYTHON, "-m", "netkit", "unshare", "--", "unshare", "--mount", "--cgroup"]
     runtime = ["crun", "--cgroup-manager=disabled"]
-    done = nobody.run([*unshare, "sh", "-c", CGROUPS, "sh", PYTHON, "-W", "error", str(program), *runtime])
+    done = nobody.run([*unshare, "sh", "-ec", VERSION_2, "sh", PYTHON, "-W", "error", str(program), *runtime])
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"```text\n{done.stdout}```" in (HOWTO / "container_runtime.md").read_text()

@@ -184,7 +184,7 @@ def test_scopes_protocols_and_types() -> None:
         (names.scope_number, 256),
         (names.protocol_number, "carrier-pigeon"),
         (names.protocol_number, False),
-        (names.route_type, "local"),
+        (names.route_type, "broadcast"),
         (names.route_type, ["unicast"]),
     ):
         with pytest.raises(SpecError):

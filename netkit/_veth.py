@@ -394,14 +394,12 @@ class VethPair(Resource, Shown):
 
 
 _all: dict[ref[VethPair], None] = {}
+# A function of C: what a signal raises in one of Python's that is called so, Python prints and forgets.
+_forget = _all.__delitem__
 
 
 def _remember(pair: VethPair) -> None:
     _all[ref(pair, _forget)] = None
-
-
-def _forget(gone: ref[VethPair]) -> None:
-    _all.pop(gone, None)
 
 
 def living_pairs() -> list[VethPair]:

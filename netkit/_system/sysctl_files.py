@@ -148,7 +148,9 @@ def write(path: str, text: str, key: str | None = None, before: str | None = Non
     if before is not None and before.split() == text.split():
         return False
     try:
-        if not _write(path, text):
+        # Of net.ipv6.conf.*.ignore_routes_with_linkdown Linux 6.1 says that one byte was taken, whatever was
+        # written (addrconf_fixup_linkdown in net/ipv6/addrconf.c): what it is now decides.
+        if not _write(path, text) and (_value_or_none(path) or "").split() != text.split():
             if before is not None:
                 _write(path, before)
             raise OSError(errno.EINVAL, "more than this key takes")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from netkit._system import nsfs, sysctl, worker
+from netkit._system import nsfs, sysctl, sysctl_files, worker
 from netkit._system.sysctl import Override
 from netkit._system.sysctl_lock import Record
 from netkit.errors import KernelError, NotFoundError, SpecError, StateError
@@ -133,6 +133,14 @@ def test_a_refused_value_is_named_with_the_present_one(host: Host) -> None:
     with pytest.raises(KernelError, match=r"net\.ipv4\.ip_forward to '1 2'.*EINVAL.*It is '0'"):
         host.write("net.ipv4.ip_forward", "1 2")
     assert host.read("net.ipv4.ip_forward") == "0"
+
+
+def test_what_it_is_afterwards_decides(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux 6.1 says of all it is given for ignore_routes_with_linkdown that one byte was taken."""
+    taken = sysctl_files._write
+    monkeypatch.setattr(sysctl_files, "_write", lambda path, text: taken(path, text) and False)
+    assert host.write("net.ipv6.conf.v0.ignore_routes_with_linkdown", 1)
+    assert host.shell("sysctl -n net.ipv6.conf.v0.ignore_routes_with_linkdown") == "1"
 
 
 def test_read_only_is_fine_if_the_value_is_right(host: Host) -> None:
@@ -279,7 +287,7 @@ def test_an_interrupted_override_leaves_nothing(host: Host) -> None:
 
 OTHER = """
 import os, sys
-from netkit._system import nsfs, sysctl, worker
+from netkit._system import nsfs, sysctl, sysctl_files, worker
 fd = int(sys.argv[1])
 override = sysctl.Override(
     nsfs.identity(fd), lambda function: worker.inside(fd, function), "net/ipv4/ip_forward", "1")

@@ -96,6 +96,7 @@ class IptablesWorker:
         drop: Iterable[Chains] = (),
         tidy: Iterable[Chains] = (),
         take: Iterable[Rule] = (),
+        free: Iterable[Sequence[Rule]] = (),
     ) -> list[Rule]:
         """Remove and add rules: all or none. Returns those of ``remove`` that were not there.
 
@@ -103,13 +104,15 @@ class IptablesWorker:
         is removed (the first if ``position`` is ``insert``). ``deadline`` is in seconds, for the lock.
         Chains of ``ensure`` are made before where they are not there, those of ``drop`` removed
         afterwards with all that is in them, those of ``tidy`` if the first of them is empty. Rules of
-        ``take`` are removed as well, but if one is not there it is NotFoundError and nothing is done.
+        ``take`` are removed as well, but if one is not there it is NotFoundError and nothing is done. Rules
+        of ``free``, those of one chain each, are ExistsError if that has one for the same ports before.
 
         Raises: BusyError (the lock, with who holds it), KernelError, BackendError. After a
         BackendError, and after an interrupt, it is not known whether the rules are there.
         """
         request: dict[str, Any] = {"add": [*add], "remove": [*remove]}
         request |= {"ensure": [*ensure], "drop": [*drop], "tidy": [*tidy], "take": [*take]}
+        request["free"] = [[*rules] for rules in free]
         words = [f"add '{rule_text(rule)}'" for rule in request["add"][:2]]
         words += [f"remove '{rule_text(rule)}'" for rule in [*request["take"], *request["remove"]][:2]]
         words += [
@@ -119,7 +122,7 @@ class IptablesWorker:
         ]
         if not words:
             return []
-        count = sum(map(len, request.values()))
+        count = sum(len(request[verb]) for verb in request if verb != "free")
         more = f" and {count - 1} more" if count > 1 else ""
         request |= {"operation": "transaction", "deadline": deadline}
         gone = self._ask(f"{words[0]}{more} with iptables", request, deadline)

@@ -7,14 +7,18 @@ there. Runs in the worker only.
 from __future__ import annotations
 
 import ctypes
-from errno import ENOENT
+from errno import EEXIST, ENOENT
 
+from netkit._nat.iptables_decode import decode
 from netkit._nat.iptables_libraries import load_iptc
+from netkit._nat.iptables_rules import rule_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Literal, TypeAlias
+
+    from netkit._nat.iptables_rules import Rule
 
     State: TypeAlias = dict[str, list[bytes] | None]
 
@@ -79,6 +83,42 @@ class RuleEdit(Edit):
     def is_lost(self, now: State, expected: State) -> bool:
         more = (now[self.chain] or []).count(self.raw) - (expected[self.chain] or []).count(self.raw)
         return more < 0 if self.verb == "add" else more > 0
+
+
+class FreeEdit(Edit):
+    """Changes nothing: TableError if a chain has a rule for the same ports as one of these."""
+
+    def __init__(self, chain: str, rules: Iterable[Rule]) -> None:
+        self.chains = (chain,)
+        self.rules = [*rules]
+
+    def change(self, table: Any, state: State) -> bool:
+        (chain,) = self.chains
+        family, name = self.rules[0]["family"], self.rules[0]["table"]
+        for raw in state[chain] or []:
+            other = decode(raw, family, name, chain)
+            if other is not None and any(_overlap(rule, other) for rule in self.rules):
+                raise TableError(EEXIST, f"there is '{rule_text(other)}'")
+        return False
+
+    def inverse(self) -> Edit | None:
+        return None
+
+    def is_lost(self, now: State, expected: State) -> bool:
+        return False
+
+
+def _overlap(one: Rule, other: Rule) -> bool:
+    """Whether one would take what the other is for."""
+    if any(one.get(field) != other.get(field) for field in ("protocol", "dst")):
+        return False
+    (low, high), (first, last) = _ends(one), _ends(other)
+    return low <= last and first <= high
+
+
+def _ends(rule: Rule) -> tuple[int, int]:
+    low, _, high = rule.get("dport", "0").partition(":")
+    return int(low), int(high or low)
 
 
 class ChainsEdit(Edit):

@@ -16,7 +16,7 @@ import signal
 import time
 
 from netkit._nat.iptables_decode import decode
-from netkit._nat.iptables_edits import ChainsEdit, RuleEdit, TableError
+from netkit._nat.iptables_edits import ChainsEdit, FreeEdit, RuleEdit, TableError
 from netkit._nat.iptables_entry import canonical, counters, encode
 from netkit._nat.iptables_libraries import LibraryMissing
 from netkit._nat.iptables_listing import list_rules
@@ -49,12 +49,16 @@ def transaction(request: Request) -> Any:
     """Remove and add under the lock; answers the indexes of the removals that were gone already.
 
     ``ensure`` are chains to be made first where they are not, ``drop`` and ``tidy`` to be removed last; what
-    is in ``take`` has to be there.
+    is in ``take`` has to be there, and the chains of ``free`` must have nothing for the same ports.
     """
     deadline: float = request["deadline"]
     groups: dict[Key, list[Edit]] = {}
     for each in request.get("ensure", ()):
         _edit_chains("ensure", each, groups)
+    for rules in request.get("free", ()):
+        groups.setdefault((rules[0]["family"], rules[0]["table"]), []).append(
+            FreeEdit(rules[0]["chain"], rules)
+        )
     for rule in request.get("take", ()):
         _edit("remove", rule, groups).required = True
     removals = [_edit("remove", rule, groups) for rule in request["remove"]]

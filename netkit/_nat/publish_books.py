@@ -127,6 +127,10 @@ class Books:
         hint = f"This program has published it: {by.words}"
         return ExistsError(operation, EEXIST, netns=self._runtime.label, hint=hint)
 
+    def _detached_already(self, part: Part) -> ExistsError:
+        hint = "Another process has detached one of these ports: this one is still ours"
+        return ExistsError(f"detach {part.words}", EEXIST, netns=self._runtime.label, hint=hint)
+
     # -- the books ----------------------------------------------------------------
 
     def learn(self, part: Part) -> None:

@@ -8,7 +8,7 @@ each mapping has its own copy of what it needs besides its ports.
 from __future__ import annotations
 
 import os
-from errno import EEXIST, ENOENT
+from errno import ENOENT
 
 from netkit._nat.backend import Iptables, named
 from netkit._nat.publish_books import Books
@@ -38,7 +38,7 @@ _PLAIN = ""
 class Change:
     """What goes into one transaction of the worker."""
 
-    __slots__ = ("add", "drop", "ensure", "remove", "take", "tidy")
+    __slots__ = ("add", "drop", "ensure", "free", "remove", "take", "tidy")
 
     def __init__(self) -> None:
         self.ensure: list[Chains] = []
@@ -47,6 +47,7 @@ class Change:
         self.add: list[Rule] = []
         self.drop: list[Chains] = []
         self.tidy: list[Chains] = []
+        self.free: list[list[Rule]] = []
 
 
 class PublishedChains(Books):
@@ -97,7 +98,7 @@ class PublishedChains(Books):
         try:
             self._worker.transaction(
                 change.add, change.remove, ensure=change.ensure, drop=change.drop, tidy=change.tidy,
-                take=change.take,
+                take=change.take, free=change.free,
             )  # fmt: skip
         except KernelError:  # nothing was done; of whatever else comes it is not known
             for key in fresh:
@@ -135,12 +136,18 @@ class PublishedChains(Books):
         """Move it to the shared chains."""
         with self._lock:
             self._settle()
-            self._check_not_there(part)
             change = self.deletion(part)
             change.ensure += [guard_chains(_PLAIN)] if part.devices else []
             change.ensure += [nat_chains(family, _PLAIN) for family in sorted(part.families())]
-            change.add += port_rules(part, _PLAIN) + self._besides(part)
-            self._change(change)
+            ports = port_rules(part, _PLAIN)
+            change.add += ports + self._besides(part)
+            # Looked at under the lock: of two processes that detach the same port one is too late.
+            families = {rule["family"] for rule in ports}
+            change.free += [[each for each in ports if each["family"] == one] for one in sorted(families)]
+            try:
+                self._change(change)
+            except ExistsError as problem:
+                raise self._detached_already(part) from problem
             self.unlearn(part)
 
     def adopt(self, part: Part) -> None:
@@ -166,17 +173,6 @@ class PublishedChains(Books):
         """What a mapping has in the shared chains besides its ports."""
         return network_rules(part.networks, _PLAIN) + device_rules(part.devices, _PLAIN)
 
-    def _check_not_there(self, part: Part) -> None:
-        for family in sorted(part.families()):
-            chains = nat_chains(family, _PLAIN)
-            there = self._worker.rules(chains["family"], "nat", chains["names"][0])
-            for rule in port_rules(part, _PLAIN):
-                other = next((each for each in there if _overlap(rule, each)), None)
-                if other is not None:
-                    hint = f"Another process has detached --dport {other.get('dport')} -> {other.get('to')}"
-                    operation = f"detach {part.words}"
-                    raise ExistsError(operation, EEXIST, netns=self._runtime.label, hint=hint)
-
     def guarded_devices(self) -> set[str]:
         """The devices that have route_localnet for what is detached."""
         rules = self._worker.rules(4, "raw", chain_name("GUARD", _PLAIN))
@@ -197,16 +193,3 @@ class PublishedChains(Books):
             rules += device_rules(part.devices, where)
             chains.append(guard_chains(where))
         return self._worker.all_exist([*rules, *[rule for each in chains for rule in each["rules"]]])
-
-
-def _overlap(one: Rule, other: Rule) -> bool:
-    """Whether one would take what the other is for."""
-    if any(one.get(field) != other.get(field) for field in ("family", "protocol", "dst")):
-        return False
-    (low, high), (first, last) = _ends(one), _ends(other)
-    return low <= last and first <= high
-
-
-def _ends(rule: Rule) -> tuple[int, int]:
-    low, _, high = rule.get("dport", "0").partition(":")
-    return int(low), int(high or low)

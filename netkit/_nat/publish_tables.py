@@ -25,7 +25,7 @@ from netkit._nat.publish_rules import data_of, foundation, key_of
 from netkit._netlink import nft
 from netkit._netlink.nft import NFPROTO_IPV4, NFPROTO_IPV6
 from netkit._netlink.nft_sets import dump_elements, get_element, parse_elements
-from netkit.errors import NotFoundError
+from netkit.errors import ExistsError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +110,10 @@ class PublishedPorts(Books):
 
     def detach(self, part: Part) -> None:
         """Move it to the plain table."""
-        plain.detach(self, self._runtime.netfilter, part)
+        try:
+            plain.detach(self, self._runtime.netfilter, part)
+        except ExistsError as problem:
+            raise self._detached_already(part) from problem
 
     def adopt(self, part: Part) -> None:
         """Move it from there into ours."""

@@ -88,10 +88,17 @@ def entries(runtime: Runtime, own: Sequence[Own]) -> Iterator[NatEntry]:
     from netkit._nat.forward_gates import legacy_tables
 
     tables, suffix = _own_places(runtime)
+    others: dict[tuple[int, str], None] = {}
     for rule in translating(runtime):
         if rule.table not in tables[1:]:
             yield nftables_entry(rule, rule.table in tables)
+            if rule.chain == "publish_prerouting":
+                others[rule.family, rule.table] = None
     yield from _published(runtime)
+    if others:
+        from netkit._nat.published_reading import published_entries
+
+        yield from published_entries(lambda request: _dump(runtime, request), others)
     for family in (4, 6):
         used = legacy_tables(runtime, family, thorough=True)
         for table in [each for each in _TABLES if each in used]:

@@ -8,6 +8,7 @@ from netkit.errors import BackendError
 
 _WAIT = "5"  # seconds for the lock that all users of iptables-legacy share
 _PROGRAMS = {4: "iptables-legacy", 6: "ip6tables-legacy"}
+_TRIES = 3
 _PLACES = "/usr/sbin:/sbin:/usr/local/sbin"
 
 
@@ -28,18 +29,24 @@ def delete_rule(family: int, table: str, rule: str, before: int, dry_run: bool =
 def delete_chains(family: int, table: str, suffix: str, dry_run: bool = False) -> bool:
     """Delete the chains ``NETKIT-...-SUFFIX`` in the calling thread's namespace, and what leads into them.
 
-    Whether there was one. Raises BackendError.
+    All of it in one commit: no packet meets a half. Whether there was one. Raises BackendError.
     """
-    lines = [line.split(" ") for line in _run(family, table, "-S").splitlines()]
-    chains = [words[1] for words in lines if words[0] == "-N" and _is_ours(words[1], suffix)]
-    if chains and not dry_run:
-        for words in lines:
-            if words[0] == "-A" and words[1] not in chains and words[-1] in chains:
-                _run(family, table, "-D", *words[1:])
-        for verb in ("-F", "-X"):
-            for chain in chains:
-                _run(family, table, verb, chain)
-    return bool(chains)
+    for attempt in range(_TRIES):
+        lines = [line.split(" ") for line in _run(family, table, "-S").splitlines()]
+        chains = [words[1] for words in lines if words[0] == "-N" and _is_ours(words[1], suffix)]
+        if not chains or dry_run:
+            return bool(chains) or attempt > 0
+        jumps = [words[1:] for words in lines if words[0] == "-A" and words[-1] in chains]
+        changes = [f"-D {' '.join(words)}" for words in jumps if words[0] not in chains]
+        changes += [f"{verb} {chain}" for verb in ("-F", "-X") for chain in chains]
+        try:
+            _restore(family, table, changes)
+        except BackendError:  # others have changed one of them meanwhile
+            if attempt == _TRIES - 1:
+                raise
+        else:
+            return True
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _is_ours(chain: str, suffix: str) -> bool:
@@ -47,21 +54,32 @@ def _is_ours(chain: str, suffix: str) -> bool:
 
 
 def _run(family: int, table: str, *words: str) -> str:
-    """What the command says; the guard has all signals blocked, and its children must not."""
-    name = _PROGRAMS[family]
+    return _output(_PROGRAMS[family], ["-w", _WAIT, "-t", table, *words])
+
+
+def _restore(family: int, table: str, changes: list[str]) -> None:
+    """Change a table as a whole or not at all."""
+    text = "\n".join([f"*{table}", *changes, "COMMIT", ""])
+    _output(f"{_PROGRAMS[family]}-restore", ["-w", _WAIT, "--noflush"], text)
+
+
+def _output(name: str, words: list[str], given: str = "") -> str:
+    """What a command says; the guard has all signals blocked, and its children must not."""
     directories = f"{os.environ.get('PATH', os.defpath)}:{_PLACES}".split(":")
     program = next((path for each in directories if os.access(path := f"{each}/{name}", os.X_OK)), None)
     if program is None:
         raise BackendError(f"{name} is not installed: its rule stays")
-    argv = [name, "-w", _WAIT, "-t", table, *words]
-    output = os.memfd_create("iptables", os.MFD_CLOEXEC)
+    files = [os.memfd_create(f"iptables {what}", os.MFD_CLOEXEC) for what in ("input", "output")]
+    into, output = files
     try:
-        actions = [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
-        pid = os.posix_spawn(program, argv, os.environ, file_actions=actions, setsigmask=())
+        os.pwrite(into, given.encode(), 0)
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate((into, output, output))]
+        pid = os.posix_spawn(program, [name, *words], os.environ, file_actions=actions, setsigmask=())
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         said = os.pread(output, os.fstat(output).st_size, 0).decode(errors="replace")
     finally:
-        os.close(output)
+        for fd in files:
+            os.close(fd)
     if status:
-        raise BackendError(f"{' '.join(argv)} failed with status {status}: {said.strip()}")
+        raise BackendError(f"{' '.join([name, *words])} failed with status {status}: {said.strip()}")
     return said

@@ -312,3 +312,28 @@ def test_a_watch_brings_nothing_back_that_is_being_deleted(host: Namespace) -> N
             thread.join()
     assert problems == []
     assert [*host.nat] == []
+
+
+@pytest.mark.parametrize(("count", "lines"), [(3, 3), (500, 1)])
+def test_ports_that_another_process_has_published(host: Namespace, count: int, lines: int) -> None:
+    """Each of a few, of many how many; what this process has detached stands among them."""
+    with (
+        Bridge(host, "br0", address=["172.18.0.1/16", "fd18::1/64"]),
+        host.publish(53, to="[fd18::2]:5353", proto="udp", host_ip="fd18::1", reserve=False) as mapping,
+    ):
+        ports = {8000 + n: f"172.18.1.2:{n + 1}" for n in range(count)}
+        many = host.publish_many(ports, reserve=False).create().detach()
+        mapping.detach()
+        found = [entry for entry in host.nat if entry.rule.startswith("publish ")]
+        assert [(entry.ours, entry.by, entry.chain) for entry in found] == [
+            (False, "netkit", "publish_prerouting")
+        ] * (lines + 1)
+        words = [entry.rule for entry in found]
+        assert "publish udp [fd18::1]:53 -> [fd18::2]:5353" in words
+        if count == 3:
+            assert "publish tcp 8002 -> 172.18.1.2:3" in words
+        else:
+            first = "tcp 8000 -> 172.18.1.2:1, tcp 8001 -> 172.18.1.2:2, tcp 8002 -> 172.18.1.2:3"
+            assert f"publish {first} and {count - 3} more" in words
+        many.adopt().delete()
+        mapping.adopt()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from subprocess import PIPE
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,7 +18,7 @@ from netkit._nat.iptables_client import IptablesWorker
 from netkit._nat.publish_chains import PublishedChains
 from netkit._netlink.socket import NetlinkSocket
 from tests.harness.packets import bound, tcp
-from tests.harness.publishing import BACKENDS, backend, ruleset, shows
+from tests.harness.publishing import BACKENDS, backend, is_detached, left_in_the_end, ruleset, shows
 
 __all__ = ["backend"]
 pytestmark = pytest.mark.usefixtures("backend")
@@ -160,6 +163,55 @@ def test_of_two_that_want_the_same_port_one_gets_it(world: World) -> None:
         assert first.exists
         with world.host.publish(8080, to="[fd18::2]:80", reserve=False):  # the other family
             assert first.exists
+
+
+SAME_PORT = """
+import sys
+from netkit import ExistsError, Namespace, NotFoundError
+host = Namespace.current()
+mapping = host.publish(8080, to="172.18.0.2:80", reserve=False, relay=False, backend=sys.argv[1])
+if sys.argv[2] == "detach":
+    mapping.create()
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    getattr(mapping, sys.argv[2])()
+    print("done", flush=True)
+except (ExistsError, NotFoundError) as problem:
+    print(problem, mapping.exists if sys.argv[2] == "detach" else "", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [("detach", "Another process has detached one of these ports"), ("adopt", "No such ports were detached")],
+)
+def test_of_processes_that_do_the_same_one_succeeds(
+    world: World, backend: str, verb: str, words: str
+) -> None:
+    world.host.sysctl["net.ipv4.ip_forward"] = 1
+    mapping = world.host.publish(8080, to="172.18.0.2:80", reserve=False, relay=False)
+    if verb == "adopt":
+        mapping.create().detach()
+    argv = [sys.executable, "-c", SAME_PORT, backend, verb]
+    with contextlib.ExitStack() as stack:
+        racing = [
+            stack.enter_context(world.host.popen(argv, stdin=PIPE, stdout=PIPE, text=True)) for _ in range(4)
+        ]
+        pipes = [(each.stdin, each.stdout) for each in racing if each.stdin and each.stdout]
+        for _, told in pipes:
+            assert told.readline() == "ready\n"
+        for begin, _ in pipes:
+            begin.write("\n")
+            begin.flush()
+        said = sorted([told.readline() for _, told in pipes], key="done\n".__eq__)
+        assert [line for line in said if words not in line] == ["done\n"]
+        assert verb == "adopt" or all(line.endswith(" True\n") for line in said[:-1])
+        assert (verb == "detach") == is_detached(ruleset(world.host))
+    if verb == "detach":
+        mapping.adopt().delete()
+    assert left_in_the_end(world.host) == ""
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:], indirect=True)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -21,13 +21,13 @@ from .harness import Budget, Setting, Unavailable, interleave
 from .report import Claim, Result
 
 SUITES = Path(__file__).parent / "suites"
-EACH, MANY = 30, 500  # tests in a run: for the time of one, and for the time of all
+EACH, MANY = 20, 500  # tests in a run: for the time of one, and for the time of all
 BOUNDS = {"netns": 0.003, "veth": 0.006}
 BASE = "netkit"
 UNUSED_BOUND = 0.010
 WITHOUT, WITH = "without the plugin", "with the plugin"
-ROUNDS_OF_EACH, ROUNDS_OF_MANY = 5, 3
-PATIENCE = 20.0  # seconds for all rounds of one contestant with many tests; one round at least
+ROUNDS_OF_EACH, ROUNDS_OF_MANY = 3, 2
+PATIENCE = 1.0  # seconds for all rounds of one contestant with many tests: slow ones play their warm-up only
 
 CONTESTANTS = {
     BASE: ("netkit", sys.executable, ("-p", "netkit._pytest_plugin")),
@@ -76,11 +76,13 @@ def _all(name: str) -> Callable[[], float]:
     return lambda: _pytest(name, "veth", MANY, "-p", "xdist", "-n", "2")[0]
 
 
-def run(setting: Setting) -> list[Result]:
+def run(setting: Setting) -> Iterator[Result]:
     """Each fixture, then many tests, then none that uses it."""
     wanted = [name for name in CONTESTANTS if name == BASE or setting.wanted(name)]
-    results = [_of_kind(kind, wanted, min(setting.rounds, ROUNDS_OF_EACH)) for kind in BOUNDS]
-    return [*results, _of_many(wanted, min(setting.rounds, ROUNDS_OF_MANY)), _unused(setting.rounds)]
+    for kind in BOUNDS:
+        yield _of_kind(kind, wanted, min(setting.rounds, ROUNDS_OF_EACH))
+    yield _of_many(wanted, min(setting.rounds, ROUNDS_OF_MANY))
+    yield _unused(setting.rounds)
 
 
 def _of_kind(kind: str, wanted: list[str], rounds: int) -> Result:

@@ -125,6 +125,7 @@ def _add_looks(commands: _Commands) -> None:
         default="nftables",
         help="who does the NAT of scenes 4 and 5 (default: %(default)s)",
     )
+    _json(demo)
     _json(_add(commands, "doctor", _doctor, "what this machine can do, and what is missing", _DOCTOR))
     show = _add(commands, "show", _show, "draw the network of this machine", _SHOW)
     show.add_argument("names", nargs="*", metavar="NAME", help="only these namespaces; `here` is this one")
@@ -164,23 +165,58 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status. Wrong usage raises SystemExit(2), as argparse does."""
     from netkit.errors import NetkitError
 
-    words = sys.argv[1:] if argv is None else [*argv]
-    chosen = parser().parse_args(words)
-    if "--" in words and hasattr(chosen, "words"):  # argparse takes a second one away, which is the program's
-        chosen.words = words[words.index("--") + 1 :]
+    _have_streams()
     try:
-        status: int = chosen.run(chosen)
+        status = _run(sys.argv[1:] if argv is None else [*argv])
         sys.stdout.flush()
-    except NetkitError as problem:
-        return _failed(problem)
     except KeyboardInterrupt:
         print("netkit: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read us (head, a pager) has seen enough; without this the exit complains.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read us (head, a pager) has seen enough
+        _end_output()
+        return FAILED
+    except NetkitError as problem:
+        return _failed(problem)
+    except OSError as problem:  # the output's disk is full, say
+        _end_output()
+        named = f"{problem.filename}: " if problem.filename is not None else ""
+        print(f"netkit: {named}{problem.strerror or problem}", file=sys.stderr)
         return FAILED
     return status
+
+
+def _run(words: list[str]) -> int:
+    try:
+        chosen = parser().parse_args(words)
+    except SystemExit:
+        sys.stdout.flush()  # of `--help | true`: at exit it would complain
+        raise
+    if "--" in words and hasattr(chosen, "words"):  # argparse takes a second one away, which is the program's
+        chosen.words = words[words.index("--") + 1 :]
+    status: int = chosen.run(chosen)
+    return status
+
+
+def _have_streams() -> None:
+    """None is closed (`>&-`), or what is opened next would be taken for it; none fails for a character."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            if not os.path.exists(f"/proc/self/fd/{descriptor}"):
+                os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
+    reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:  # no StringIO
+        reconfigure(errors="backslashreplace")
+
+
+def _end_output() -> None:
+    """What can't be written goes nowhere, or the exit would complain of it again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _failed(problem: Exception) -> int:
@@ -194,7 +230,7 @@ def _failed(problem: Exception) -> int:
 def _demo(chosen: Namespace) -> int:
     from netkit._demo.play import run
 
-    return run(chosen.backend)
+    return run(chosen.backend, chosen.json)
 
 
 def _doctor(chosen: Namespace) -> int:

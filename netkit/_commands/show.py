@@ -18,6 +18,8 @@ HERE = "here"
 
 def show(names: Sequence[str], as_json: bool, html: str | None) -> None:
     """Print them, all or those that are named; write the page if one is asked for."""
+    if as_json and html == "-":
+        raise SpecError("--json and --html - both write to the standard output: give --html a file")
     picture = _of(names)
     if html is not None:
         _write(html, picture.to_html())
@@ -73,7 +75,7 @@ def _write(path: str, page: str) -> None:
         with open(path, "w", encoding="utf-8") as file:
             file.write(page)
     except OSError as problem:
-        raise SpecError(f"--html {path}: {problem.strerror}") from None
+        raise SpecError(f"--html {path or repr(path)}: {problem.strerror}") from None
 
 
 def _printable(text: str) -> str:

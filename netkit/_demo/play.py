@@ -38,11 +38,13 @@ _LISTINGS = {
 class Demo:
     """One performance: it prints, and remembers times and failures."""
 
-    def __init__(self, backend: BackendName) -> None:
+    def __init__(self, backend: BackendName, silent: bool = False) -> None:
         self.backend: BackendName = backend
-        self.screen = Screen()
+        self.screen = Screen(silent)
         self.times: list[tuple[str, float]] = []
+        self.answers: list[tuple[str, bool]] = []
         self.failures: list[str] = []
+        self.left: dict[str, list[str]] = {}
 
     def play(self) -> int:
         """All of it; returns the exit status: 0, or 1 if anything failed or was left."""
@@ -221,6 +223,7 @@ class Demo:
         )
 
     def _answer(self, text: str, good: bool, failure: str) -> None:
+        self.answers.append((text, good))
         self.screen.line(f"-> {text}", "good" if good else "bad", indent=2)
         self._expect(good, failure)
 
@@ -250,7 +253,7 @@ class Demo:
 
     def _nothing_left(self, before: Machine, mark: str) -> None:
         self.screen.heading("What is left, read from the kernel")
-        left = _what_is_left(before, mark)
+        left = self.left = _what_is_left(before, mark)
         self.screen.lines(described(left), indent=2)
         good = count(left) == 0
         self._expect(good, "the demo left something behind")
@@ -261,6 +264,16 @@ class Demo:
         )
         for failure in self.failures:
             print(f"netkit demo: {failure}", file=sys.stderr)
+
+    def as_dict(self) -> dict[str, object]:
+        """What was measured and answered, for programs: `netkit demo --json`."""
+        return {
+            "backend": self.backend,
+            "scenes": [{"name": name, "seconds": seconds} for name, seconds in self.times],
+            "answers": [{"text": text, "good": good} for text, good in self.answers],
+            "failures": self.failures,
+            "left": self.left,
+        }
 
 
 def _what_is_left(before: Machine, mark: str) -> dict[str, list[str]]:
@@ -282,14 +295,16 @@ def _settled(before: Machine, mark: str) -> dict[str, list[str]]:
             return left
 
 
-def _start_helper() -> None:
+def _start_helper(screen: Screen) -> None:
     """Without capabilities a helper process makes the namespaces; why it may not is said at once."""
     try:
         broker.broker()
     except KernelError as problem:
         problem.add_note("Without that, `netkit demo` needs root")
         raise
-    print(f"Without root ({mode.decide()[1]}):\na helper process makes the namespaces.\n", flush=True)
+    screen.line(f"Without root ({mode.decide()[1]}):")
+    screen.line("a helper process makes the namespaces.")
+    screen.line()
 
 
 @contextmanager
@@ -307,9 +322,15 @@ def ending_politely() -> Generator[None]:
             signal.signal(number, handler)
 
 
-def run(backend: BackendName = "nftables") -> int:
+def run(backend: BackendName = "nftables", as_json: bool = False) -> int:
     """Play the demo; returns the exit status."""
+    demo = Demo(backend, silent=as_json)
     with ending_politely():
         if mode.is_rootless():
-            _start_helper()
-        return Demo(backend).play()
+            _start_helper(demo.screen)
+        status = demo.play()
+    if as_json:
+        import json
+
+        print(json.dumps(demo.as_dict()))
+    return status

@@ -14,11 +14,14 @@ _STYLES = {"title": "1", "code": "36", "twin": "2", "good": "32", "bad": "1;31"}
 class Screen:
     """Where the demo and the doctor write."""
 
-    def __init__(self) -> None:
+    def __init__(self, silent: bool = False) -> None:
+        self._silent = silent
         self._coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and _terminal_knows_colours()
 
     def line(self, text: str = "", style: str | None = None, indent: int = 0) -> None:
         """One line, cut into several where it is longer than the screen is wide."""
+        if self._silent:
+            return
         for part in _fitted(text, WIDTH - indent):
             print(" " * indent + self._styled(part, style) if part else "", flush=True)
 

@@ -15,7 +15,9 @@ def from_json(content: str | bytes) -> Any:
 
     try:
         return json.loads(content, object_pairs_hook=_once_each)
-    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+    except SpecError:
+        raise
+    except (ValueError, RecursionError) as problem:  # among others: too many digits, too deep
         raise SpecError(f"this is no JSON: {problem}") from None
 
 
@@ -34,7 +36,7 @@ def from_toml(content: str | bytes) -> Any:
 
     try:
         return tomllib.loads(content if isinstance(content, str) else content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except (ValueError, RecursionError) as problem:
         raise SpecError(f"this is no TOML: {problem}") from None
 
 
@@ -52,7 +54,9 @@ def from_yaml(content: str | bytes) -> Any:
     try:
         _refuse_twice(yaml.compose(content, Loader=yaml.SafeLoader), set())
         return yaml.safe_load(content)
-    except yaml.YAMLError as problem:
+    except SpecError:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise SpecError(f"this is no YAML: {problem}") from None
 
 

@@ -186,23 +186,54 @@ def test_a_stale_name_is_shown_as_one() -> None:
     ("words", "said"),
     [
         (["show", "nothing"], "cannot open namespace 'nothing'"),
+        (["show", ""], "'' is no name and no path of a namespace"),
+        (["show", "0"], "pid 0 is out of range"),
+        (["show", "9" * 30], "is out of range"),
+        (["show", "../../etc/passwd"], "is no network namespace"),
+        (["show", "/dev/null"], "is no network namespace"),
+        (["show", "/proc/self/ns/uts"], "is no network namespace"),
+        (["show", "x" * 300], "has 300 bytes, 255 is the most"),
+        (["show", "here", "nothing"], "cannot open namespace 'nothing'"),
+        (["show", "here", "--json", "--html", "-"], "both write to the standard output"),
+        (["show", "here", "--html", ""], "--html '': No such file"),
+        (["show", "here", "--html", "/tmp"], "--html /tmp: Is a directory"),
         (["show", "--html", "/nowhere/page.html"], "--html /nowhere/page.html: No such file"),
         (["exec", "nothing", "--", "true"], "cannot open namespace 'nothing'"),
         (["exec", "4194304", "--", "true"], "4194304"),
+        (["exec", "/etc/passwd", "--", "true"], "is no network namespace"),
+        (["exec", "1" * 25, "--", "true"], "1111111"),
         (["up", "/nowhere.toml"], "/nowhere.toml: No such file"),
         (["up", "/etc/passwd"], "its name ends in none of"),
+        (["up", ""], "its name ends in none of"),
+        (["up", "/tmp"], "its name ends in none of"),
         (["up", "PLAN", "--name", "a/b"], "name 'a/b' contains '/'"),
+        (["up", "PLAN", "--name", ""], "name '' is empty"),
+        (["up", "PLAN", "--name", ".."], "name '..' begins with '.'"),
+        (["up", "PLAN", "--name", "a\nb"], "contains a newline"),
+        (["up", "EMPTY"], "this is no JSON"),
+        (["up", "DEEP"], "this is no JSON"),
+        (["up", "DIGITS"], "this is no JSON"),
+        (["up", "LIST"], "[] is a list: a table is wanted"),
+        (["up", "TYPO"], "namespace: there is no such key here: did you mean 'namespaces'?"),
         (["up", "WRONG"], "links[0].ends[1]"),
         (["down", "nothing"], "Nothing is up"),
+        (["down", ""], "Nothing is up"),
+        (["down", "../.."], "Nothing is up"),
+        (["down"], "Nothing is up"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
 def test_a_mistake_is_one_line(
     words: list[str], said: str, plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = tmp_path / "wrong.json"
-    wrong.write_text(json.dumps({"namespaces": {"a": {}}, "links": [{"ends": ["a", "b"]}]}))
-    files = {"PLAN": str(plan), "WRONG": str(wrong)}
+    contents = {
+        "WRONG": json.dumps({"namespaces": {"a": {}}, "links": [{"ends": ["a", "b"]}]}),
+        "TYPO": json.dumps({"namespace": {"a": {}}}),
+        "EMPTY": "", "LIST": "[]", "DEEP": "[" * 100_000, "DIGITS": "9" * 5000,
+    }  # fmt: skip
+    files = {name: str(tmp_path / f"{name}.json") for name in contents} | {"PLAN": str(plan)}
+    for name, content in contents.items():
+        Path(files[name]).write_text(content)
     status = main([files.get(word, word) for word in words])
     failed = capsys.readouterr()
     assert (status, failed.out) == (1, "")

@@ -549,3 +549,15 @@ def test_a_web_server_that_cannot_listen_is_told(host: Namespace) -> None:
 
 def test_the_web_server_is_a_file_of_the_package() -> None:
     assert Path(page.__file__).parent == Path(scenes.__file__).parent
+
+
+def test_for_programs_it_is_one_json_object() -> None:
+    done = subprocess.run([*COMMAND, "--json"], capture_output=True, text=True, timeout=2 * LONG)
+    assert (done.returncode, done.stderr) == (0, "")
+    told = json.loads(done.stdout)
+    assert [each["name"] for each in told["scenes"]] == TITLES
+    assert all(0 < each["seconds"] < LONG for each in told["scenes"])
+    assert len(told["answers"]) >= 6
+    assert all(each["good"] for each in told["answers"])
+    assert (told["backend"], told["failures"]) == ("nftables", [])
+    assert not any(told["left"].values())

@@ -12,6 +12,8 @@ def shutdown() -> None:
 
     For programs that end without exit handlers, such as a fork of a larger one. Afterwards
     netkit can be used again. Raises TeardownError for what could not be removed.
+
+    Twin: none.
     """
     try:
         undo_all()

@@ -93,13 +93,15 @@ class Snapshot(Drawn):
         return Snapshot, tuple([getattr(self, each.name) for each in fields(self)])
 
     def link(self, name: str) -> LinkState | None:
-        """The link of this name, or None."""
+        """The link of this name, or None. Twin: ``ip -d link show dev NAME``."""
         return next((link for link in self.links if link.name == name), None)
 
     def diff(self, other: Snapshot) -> list[str]:
         """A line for each thing that only one of the two has: ``-`` here, ``+`` there.
 
         A thing that changed has both. Empty for equal snapshots.
+
+        Twin: ``diff`` of what `ip` and `nft` said.
         """
         lines: list[str] = []
         for name in _PARTS:

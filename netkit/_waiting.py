@@ -54,6 +54,8 @@ async def wait_for_async(
 ) -> T:
     """`wait_for` in an event loop, which goes on meanwhile; ``condition`` may be a coroutine function.
 
+    Twin: ``until COMMAND; do sleep 0.1; done``.
+
     Examples:
         >>> import asyncio
         >>> from netkit import wait_for_async

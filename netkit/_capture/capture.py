@@ -114,7 +114,10 @@ class Capture(Shown):
         self.stop()
 
     def stop(self) -> None:
-        """Catch nothing more; a second call does nothing. The end of the block does this."""
+        """Catch nothing more; a second call does nothing. The end of the block does this.
+
+        Twin: SIGINT to ``tcpdump``.
+        """
         if self._pid != process():  # a child's end is not the capture's
             return
         with self._lock:
@@ -137,7 +140,7 @@ class Capture(Shown):
                 self._ring.ask_to_stop()
 
     def close(self) -> None:
-        """Stop, and let go of the packets."""
+        """Stop, and let go of the packets. Twin: none."""
         self.stop()
         if self._spool is not None:
             self._spool.close()
@@ -211,7 +214,10 @@ class Capture(Shown):
             raise spool.problem
 
     def captured(self) -> list[Packet]:
-        """Those that have been handed over so far: within the block, all but those of the last 10 ms."""
+        """Those that have been handed over so far: within the block, all but those of the last 10 ms.
+
+        Twin: ``tcpdump -r FILE``.
+        """
         return list(self._handed_over())
 
     def _handed_over(self) -> Iterator[Packet]:
@@ -223,6 +229,8 @@ class Capture(Shown):
         """The first packet of which ``condition(packet)`` is true, from the first that was caught on.
 
         Raises WaitTimeout after ``timeout`` seconds, or at the end of the capture.
+
+        Twin: ``tcpdump -c 1``.
         """
         deadline = monotonic() + numbers.seconds(timeout, "timeout", 0.0)
         spool, number, seen = self._kept(), 0, 0
@@ -239,6 +247,8 @@ class Capture(Shown):
 
         Raises OSError for a file that can't be written, and KernelError if some packets could not be kept,
         for the disk or the limit: the file has those before.
+
+        Twin: ``tcpdump -w FILE``.
         """
         spool = self._kept()
         count = pcapng.write(path, self._handed_over(), self._snaplen)

@@ -111,7 +111,10 @@ class Packet(Shown):
         return self._headers.payload
 
     def scapy(self) -> Any:
-        """The same for scapy, dissected: ``Ether(packet.raw)``. Needs the package scapy."""
+        """The same for scapy, dissected: ``Ether(packet.raw)``. Needs the package scapy.
+
+        Twin: ``scapy.all.rdpcap``.
+        """
         from importlib import import_module
 
         try:

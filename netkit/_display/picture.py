@@ -38,6 +38,8 @@ class Picture:
     def of(cls, *namespaces: Namespace) -> Picture:
         """Namespaces beside each other, with the veths between them; needs what reading them needs.
 
+        Twin: ``ip -br address`` in each namespace, ``bridge link``.
+
         Examples:
             >>> from netkit import Namespace, Picture, VethPair
             >>> with Namespace("red") as red, Namespace("blue") as blue:
@@ -75,11 +77,11 @@ class Picture:
         return self._note
 
     def box(self, key: str) -> Box:
-        """The box of this key."""
+        """The box of this key. Twin: none."""
         return self._by_key[key]
 
     def far_end(self, box: Box, device: Device) -> str | None:
-        """Where a device's wire leads, as ``namespace:device``."""
+        """Where a device's wire leads, as ``namespace:device``. Twin: ``ip -d link show``."""
         end = self._far.get(End(box.key, device.name))
         return device.far if end is None else f"{self.box(end.box).name}:{end.device}"
 
@@ -109,31 +111,36 @@ class Picture:
         """An SVG, without scripts and without anything from elsewhere, for light and dark themes and print.
 
         Of more than 60 namespaces, those that are alike are drawn as one.
+
+        Twin: none.
         """
         from netkit._display.svg import draw
 
         return draw(self)
 
     def to_html(self) -> str:
-        """A page of its own: the SVG, and tables of what is in each namespace."""
+        """A page of its own: the SVG, and tables of what is in each namespace.
+
+        Twin: ``netkit show --html FILE``.
+        """
         from netkit._display.page import whole_page
 
         return whole_page(self)
 
     def to_mermaid(self) -> str:
-        """A flowchart for Mermaid, as in a ```` ```mermaid ```` block of Markdown."""
+        """A flowchart for Mermaid, as in a ```` ```mermaid ```` block of Markdown. Twin: none."""
         from netkit._display.mermaid import draw
 
         return draw(self)
 
     def to_dot(self) -> str:
-        """A graph for Graphviz: ``dot -Tsvg``."""
+        """A graph for Graphviz: ``dot -Tsvg``. Twin: none."""
         from netkit._display.dot import draw
 
         return draw(self)
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values, for ``json.dumps``."""
+        """Plain values, for ``json.dumps``. Twin: ``netkit show --json``."""
         from netkit._display.plain import plain
 
         return plain(self)

@@ -74,6 +74,8 @@ class Scope(Owned, Holder, Drawn):
         They come back as a tuple. Owning the same one again does nothing. Raises StateError for what is
         only borrowed, and when the block has ended or not begun.
 
+        Twin: ``ip -batch``.
+
         Examples:
             >>> from netkit import Namespace, Scope, VethPair
             >>> with Scope() as lab:
@@ -133,6 +135,8 @@ class Scope(Owned, Holder, Drawn):
 
         Another process takes it over with `adopt`. Raises StateError, and detaches nothing, if an anonymous
         namespace is among it, which cannot outlive the process.
+
+        Twin: none.
         """
         self._check_own(())
         with held_signals():

@@ -63,7 +63,7 @@ class NatWatch(Shown):
             raise self._problem
 
     def wait(self, restored: int = 1, timeout: float = 10.0) -> None:
-        """Return when so many have been put back; WaitTimeout after ``timeout`` seconds."""
+        """Return when so many have been put back; WaitTimeout after ``timeout`` seconds. Twin: none."""
         with self._changed:
             done = self._changed.wait_for(lambda: self.restored >= restored or self._problem, timeout)
         if self._problem is not None:

@@ -27,6 +27,8 @@ class Formats(Plan):
 
         Raises SpecError that begins with the place of what is wrong: ``links[3].ends[1].address: ...``.
 
+        Twin: none.
+
         Examples:
             >>> from netkit import Topology
             >>> Topology.from_dict({
@@ -46,21 +48,21 @@ class Formats(Plan):
 
     @classmethod
     def from_json(cls, content: str | bytes) -> Self:
-        """As `from_dict`, of a JSON text."""
+        """As `from_dict`, of a JSON text. Twin: none."""
         from netkit._topology.texts import from_json
 
         return cls.from_dict(from_json(content))
 
     @classmethod
     def from_toml(cls, content: str | bytes) -> Self:
-        """As `from_dict`, of a TOML text."""
+        """As `from_dict`, of a TOML text. Twin: none."""
         from netkit._topology.texts import from_toml
 
         return cls.from_dict(from_toml(content))
 
     @classmethod
     def from_yaml(cls, content: str | bytes) -> Self:
-        """As `from_dict`, of a YAML text; needs the package PyYAML."""
+        """As `from_dict`, of a YAML text; needs the package PyYAML. Twin: none."""
         from netkit._topology.texts import from_yaml
 
         return cls.from_dict(from_yaml(content))
@@ -70,6 +72,8 @@ class Formats(Plan):
         """The plan in a file, whose name ends in ``.json``, ``.toml``, ``.yaml`` or ``.yml``.
 
         Raises SpecError as `from_dict` does, and OSError for a file that cannot be read.
+
+        Twin: ``netkit up FILE``.
         """
         from netkit._topology.texts import FORMATS
 
@@ -87,6 +91,8 @@ class Formats(Plan):
         """The plan as plain values, for ``json.dumps`` and the like; defaults are left out.
 
         ``Topology.from_dict(topology.to_dict()) == topology``.
+
+        Twin: none.
 
         Examples:
             >>> from netkit import Topology

@@ -77,19 +77,19 @@ class Network(Resource, Holder, Drawn):
         return name in self._topology.namespaces
 
     def get(self, name: str, default: D | None = None) -> Namespace | D | None:
-        """The namespace of this name, or the default."""
+        """The namespace of this name, or the default. Twin: none."""
         return self[name] if name in self._topology.namespaces else default
 
     def keys(self) -> KeysView[str]:
-        """The names of the namespaces."""
+        """The names of the namespaces. Twin: ``ip netns list``."""
         return self._by_name().keys()
 
     def values(self) -> ValuesView[Namespace]:
-        """The namespaces."""
+        """The namespaces. Twin: none."""
         return self._by_name().values()
 
     def items(self) -> ItemsView[str, Namespace]:
-        """Names and namespaces."""
+        """Names and namespaces. Twin: none."""
         return self._by_name().items()
 
     def _by_name(self) -> dict[str, Namespace]:
@@ -112,6 +112,8 @@ class Network(Resource, Holder, Drawn):
 
         A str, as sockets and commands take it. Raises NotFoundError when it has none of this family, or
         is not in the plan.
+
+        Twin: ``ip -br address``.
         """
         for address in self.addresses(name):
             if family in (None, address.version):
@@ -120,14 +122,17 @@ class Network(Resource, Holder, Drawn):
         raise NotFoundError(f"find an address{kind} of '{name}': its links and bridges have none", ENOENT)
 
     def addresses(self, name: str) -> tuple[Address, ...]:
-        """All addresses that a namespace or bridge was given: those of its bridges, then of its links."""
+        """All addresses that a namespace or bridge was given: those of its bridges, then of its links.
+
+        Twin: ``ip -br address``.
+        """
         self._check_live()
         if name not in self._addresses:
             raise _not_found(name, self._addresses, "namespace or bridge")
         return self._addresses[name]
 
     def subnet(self, bridge: str, family: Literal[4, 6] | None = None) -> str:
-        """The subnet of a bridge, as text: ``10.0.0.0/24``."""
+        """The subnet of a bridge, as text: ``10.0.0.0/24``. Twin: ``ip route show``."""
         self._check_live()
         if bridge not in self._subnets:
             raise _not_found(bridge, self._subnets, "bridge")
@@ -141,6 +146,8 @@ class Network(Resource, Holder, Drawn):
 
         ``net.link("box1", "lan").down()`` unplugs it, ``.peer`` is the other end. Raises NotFoundError
         when there is no such link, SpecError when there are several.
+
+        Twin: ``ip link show``.
         """
         found: list[Link] = []
         for plan, pair in zip(self._topology.links, self._live_parts().links, strict=True):
@@ -159,7 +166,7 @@ class Network(Resource, Holder, Drawn):
         raise NotFoundError(f"find a link of '{name}' with '{peer}'", ENOENT)
 
     def snapshot(self) -> dict[str, Snapshot]:
-        """The snapshots of all namespaces, by name; two are equal when the configurations are."""
+        """The snapshots of all namespaces, by name; two are equal when the configurations are. Twin: none."""
         from netkit._snapshot import take_snapshots
 
         return take_snapshots(self._by_name())

@@ -101,7 +101,10 @@ class Plan(Drawn):
         named: bool | str = False,
         sysctls: Mapping[str, str | int] | None = None,
     ) -> str:
-        """Add a namespace that forwards: ``add_namespace(name, forwarding=True)``."""
+        """Add a namespace that forwards: ``add_namespace(name, forwarding=True)``.
+
+        Twin: ``ip netns add`` and ``sysctl -w net.ipv4.ip_forward=1``.
+        """
         return self.add_namespace(name, forwarding=True, named=named, sysctls=sysctls)
 
     def add_bridge(

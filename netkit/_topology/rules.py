@@ -70,6 +70,8 @@ class Rules(Plan):
         """What leaves by ``oif`` gets that device's address: `NatRule.masquerade`, whose keywords it has.
 
         ``saddr`` and ``daddr`` may be the name of a bridge (its network) or of a namespace (its address).
+
+        Twin: ``nft add rule ... masquerade``.
         """
         options = {
             "saddr": saddr, "daddr": daddr, "oif": oif, "proto": proto, "sport": sport, "dport": dport,
@@ -91,7 +93,10 @@ class Rules(Plan):
         family: Literal[4, 6] | None = None,
         backend: Backend | None = None,
     ) -> None:
-        """What leaves gets the source address ``to``: `NatRule.snat`; names may stand for addresses."""
+        """What leaves gets the source address ``to``: `NatRule.snat`; names may stand for addresses.
+
+        Twin: ``nft add rule ... snat to``.
+        """
         options = {
             "saddr": saddr, "daddr": daddr, "oif": oif, "proto": proto, "sport": sport, "dport": dport,
             "to": to, "family": family, "backend": backend,
@@ -113,7 +118,10 @@ class Rules(Plan):
         family: Literal[4, 6] | None = None,
         backend: Backend | None = None,
     ) -> None:
-        """What arrives goes to ``to``: `NatRule.dnat`; ``to="web:80"`` is the address of `web`, port 80."""
+        """What arrives goes to ``to``: `NatRule.dnat`; ``to="web:80"`` is the address of `web`, port 80.
+
+        Twin: ``nft add rule ... dnat to``.
+        """
         options = {
             "saddr": saddr, "daddr": daddr, "iif": iif, "proto": proto, "sport": sport, "dport": dport,
             "to": to, "local": local, "family": family, "backend": backend,
@@ -135,7 +143,10 @@ class Rules(Plan):
         family: Literal[4, 6] | None = None,
         backend: Backend | None = None,
     ) -> None:
-        """What arrives goes to the namespace itself, to port ``to``: `NatRule.redirect`."""
+        """What arrives goes to the namespace itself, to port ``to``: `NatRule.redirect`.
+
+        Twin: ``nft add rule ... redirect to``.
+        """
         options = {
             "saddr": saddr, "daddr": daddr, "iif": iif, "proto": proto, "sport": sport, "dport": dport,
             "to": to, "local": local, "family": family, "backend": backend,

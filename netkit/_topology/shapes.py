@@ -48,6 +48,8 @@ class Shapes(Plan):
         ``default_route``, a default route by the bridge; ``forwarding`` makes the switch a router. A
         bridge takes 1023 ports: more boxes are at more bridges, ``lan2`` and so on, linked to the first.
 
+        Twin: Mininet's ``SingleSwitchTopo``.
+
         Examples:
             >>> from netkit import Topology
             >>> Topology.star(3, subnet="10.0.0.0/24")
@@ -81,6 +83,8 @@ class Shapes(Plan):
 
         Each link has a subnet of its own out of ``subnet``, and each box routes to all others.
 
+        Twin: Mininet's ``LinearTopo``.
+
         Examples:
             >>> from netkit import Topology
             >>> with Topology.line(4) as net:
@@ -108,6 +112,8 @@ class Shapes(Plan):
         """``n`` boxes, 3 at least, each linked to the next and the last to the first; all forward.
 
         Routes go the shorter way round; the way of equal length that the plan has first.
+
+        Twin: none.
         """
         plan = cls(subnet=subnet)
         boxes = _names(box, n, least=3)
@@ -125,7 +131,7 @@ class Shapes(Plan):
         named: bool = False,
         box: str = "box",
     ) -> Self:
-        """``n`` boxes, 2 at least, each linked to every other one; all forward."""
+        """``n`` boxes, 2 at least, each linked to every other one; all forward. Twin: none."""
         plan = cls(subnet=subnet)
         boxes = _names(box, n, least=2)
         _add(plan, boxes, named, True)
@@ -147,6 +153,8 @@ class Shapes(Plan):
         """A tree of routers with boxes as its leaves: ``router1`` is the root, each has ``fanout`` below it.
 
         There are ``fanout ** depth`` boxes, ``depth`` links below the root.
+
+        Twin: Mininet's ``TreeTopo``.
         """
         numbers.integer(depth, "depth", 1, 20)
         numbers.integer(fanout, "fanout", 1, MOST_BOXES)

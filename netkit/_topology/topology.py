@@ -55,6 +55,8 @@ class Topology(Rules, Shapes, Formats, Leaves):
         """Raise SpecError if this can't be built as a whole: addresses, names, ports. `create` does it too.
 
         Nothing is asked of the kernel.
+
+        Twin: none.
         """
         Layout(self)
 
@@ -63,6 +65,8 @@ class Topology(Rules, Shapes, Formats, Leaves):
 
         Needs CAP_SYS_ADMIN and CAP_NET_ADMIN. Raises SpecError before anything is made, and KernelError
         for what the kernel refuses.
+
+        Twin: ``ip -batch FILE``.
         """
         from netkit._topology.network import Network
 

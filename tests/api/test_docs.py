@@ -153,3 +153,8 @@ def test_every_exception_has_its_remedy() -> None:
             rf"^## {name}$.*?^```python\n.*?\b{name}\b.*?^```text\n.+?^```", page, re.M | re.S
         ), name
         assert f"| [{name}](#{name.lower()}) |" in page
+
+
+def test_the_readme_leads_somewhere() -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / "README.md").read_text()):
+        assert (ROOT / link).exists(), link

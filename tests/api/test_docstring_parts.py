@@ -20,6 +20,8 @@ OBJECTS = """
     _altnames.AlternativeNames _neighbour.Neighbours _rule.Rules _sysctl.Sysctls _fdb.ForwardingDatabase
     _conntrack.Connections _nat.view.NatRules
 """.split()
+# What has no equal in `ip` or `nft` says so.
+OTHERS = "Scope Topology Network Capture Packet Snapshot Picture _nat.watch.NatWatch".split()
 VALUES = """
     Route Rule Neighbour NextHop FdbEntry NatSpec BridgeInfo PortInfo LinkInfo LinkStats PingResult
     _conntrack.Connection _spec.nat_entry.NatEntry
@@ -43,6 +45,7 @@ def verbs(cls: type) -> Iterator[tuple[str, Any]]:
 
 
 VERBS = {name: function for each in OBJECTS for name, function in verbs(found(each))}
+MORE = {name: function for each in OTHERS for name, function in verbs(found(each))}
 
 
 @pytest.mark.parametrize("name", OBJECTS)
@@ -63,6 +66,11 @@ def test_a_verb_says_its_twin_and_what_it_raises(name: str) -> None:
     text = inspect.getdoc(VERBS[name]) or ""
     assert "Twin" in text
     assert "Raises" in text or "raises" in text
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_other_verbs_say_their_twin(name: str) -> None:
+    assert "Twin" in (inspect.getdoc(MORE[name]) or "")
 
 
 def test_there_are_verbs() -> None:

@@ -84,7 +84,7 @@ def _session(directory: Path, source: str, patience: float = 1) -> subprocess.Co
 
 
 def test_what_a_session_leaves_fails_it(tmp_path: Path) -> None:
-    done = _session(tmp_path, LEAVES_ALL, patience=0.02)
+    done = _session(tmp_path, LEAVES_ALL, patience=0.01)
     for pid in re.findall(r"process left: (\d+) sleep 1000", done.stdout):
         os.kill(int(pid), signal.SIGKILL)
     assert "1 passed" in done.stdout, done.stdout + done.stderr

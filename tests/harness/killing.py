@@ -26,7 +26,7 @@ from tests.harness.baseline import differences
 from tests.harness.syscall_stops import Stop, Watched, watched
 
 PATIENCE = 2.0  # seconds after the kill, as promised
-LONGEST = 150.0  # what comes later is late; what is there after these is left
+LONGEST = 300.0  # what comes later is late; what is there after these is left
 _STUCK = 300.0  # a run that makes no call for so long hangs
 _PR_SET_CHILD_SUBREAPER = 36
 

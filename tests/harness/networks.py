@@ -8,6 +8,7 @@ import subprocess
 import netkit
 from netkit import Bridge, Namespace, NatRule, RouteTable, Scope, Topology, VethPair
 from netkit._demo import scenes
+from tests.harness.packets import reached
 
 
 def prepare() -> None:
@@ -142,7 +143,7 @@ def in_the_host() -> None:
         box = lab.own(Namespace("pinged"))
         lab.own(VethPair(Namespace.current(), box, name="v1", peer_name="eth0", address="10.3.0.1/24",
                          peer_address="10.3.0.2/24"))  # fmt: skip
-        assert box.ping("10.3.0.1", timeout=5).loss == 0
+        assert reached(box, "10.3.0.1")
         assert box.run(["true"]).returncode == 0
 
 
@@ -163,7 +164,7 @@ def together() -> None:
 def star() -> None:
     """A topology."""
     with Topology.star(3, named=True, forwarding=True, subnet=["10.1.0.0/24", "fd00:1::/64"]) as net:
-        assert net["box1"].ping(net.address("box3"), timeout=5).loss == 0
+        assert reached(net["box1"], net.address("box3"))
 
 
 def the_demo() -> None:

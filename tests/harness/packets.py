@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv6Address
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -94,6 +96,14 @@ def udp(client: Namespace, target: str, port: int, server: socket.socket, source
         server.sendto(b"pong", name)
         assert sock.recv(16) == b"pong"
         return address_of(name)
+
+
+def reached(client: Namespace, target: str | IPv4Address | IPv6Address) -> bool:
+    """Whether a ping comes back at last, for tests that are not about how soon."""
+    deadline = time.monotonic() + LONG
+    while not (received := client.ping(target, timeout=5).received) and time.monotonic() < deadline:
+        continue
+    return received == 1
 
 
 def refused(client: Namespace, target: str, port: int) -> bool:

@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable
 
 PATIENCE = float(os.environ.get("NETKIT_TEST_PATIENCE", "1"))
-# Seconds, for what comes at once on a machine with nothing else to do. On a busy one a minute was seen in
-# which the kernel made no namespace for anybody.
-LONG = 150.0 * PATIENCE
+# Seconds, for what comes at once on a machine with nothing else to do. On a busy one four minutes were seen
+# in which no process ran at all.
+LONG = 300.0 * PATIENCE
 AT_ONCE = 0.9 * PATIENCE  # seconds: less than duplicate address detection or a second solicitation takes
 _TRIES = 10
 

@@ -23,6 +23,7 @@ from netkit import Bridge, KernelError, Namespace, NatRule, RouteTable, Scope, T
 from netkit._lifecycle import ROOT, Owned, undo
 from tests.harness import place
 from tests.harness.oracle import Events, ip, nft, run_in
+from tests.harness.packets import reached
 from tests.harness.patience import LONG
 from tests.harness.tools import needs
 from tests.kernel.test_namespace import HERE, descriptors, identity
@@ -42,7 +43,7 @@ def network(host: Namespace) -> None:
         lab.own(RouteTable(host, 100)).add("10.9.0.0/16", via="10.0.0.2")
         lab.own(host.sysctl.override("net.ipv4.ip_default_ttl", 99))
         lab.own(NatRule.masquerade(host, saddr="10.0.0.0/24", oif="v9"))
-        assert box.ping("10.0.0.1", timeout=5).loss == 0
+        assert reached(box, "10.0.0.1")
 
 
 def together(host: Namespace) -> None:
@@ -59,12 +60,12 @@ def together(host: Namespace) -> None:
             host.sysctl.override("net.ipv4.ip_default_ttl", 99),
             NatRule.masquerade(host, saddr="10.0.0.0/24", oif="v9"),
         )  # fmt: skip
-        assert boxes[0].ping("10.0.0.4", timeout=5).loss == 0
+        assert reached(boxes[0], "10.0.0.4")
 
 
 def topology(host: Namespace) -> None:
     with Topology.star(3, named=True, forwarding=True, subnet=["10.1.0.0/24", "fd00:1::/64"]) as net:
-        assert net["box1"].ping(net.address("box3"), timeout=5).loss == 0
+        assert reached(net["box1"], net.address("box3"))
 
 
 class State:

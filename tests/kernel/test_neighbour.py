@@ -10,7 +10,7 @@ import pytest
 
 from netkit import ExistsError, Namespace, NotFoundError, SpecError, VethPair
 from tests.harness.oracle import ip, run_in
-from tests.harness.packets import bound, udp
+from tests.harness.packets import bound, reached, udp
 from tests.harness.patience import AT_ONCE
 
 ADDRESS = {4: "10.0.0.9", 6: "fd00::9"}
@@ -41,7 +41,7 @@ def said(ns: Namespace, address: str) -> dict[str, Any] | None:
 def test_what_ip_shows_and_no_more(host: Namespace, wired: VethPair) -> None:
     """Not the kernel's own entries of multicast addresses, of which there are some after IPv6 was up."""
     host.neighbours.add(ADDRESS[4], mac=MAC, dev=wired.link)
-    assert host.ping("10.0.0.2", timeout=2).loss == 0
+    assert reached(host, "10.0.0.2")
     hidden = {each["dst"] for each in ip(host, "neighbour", "show", "nud", "noarp")}
     assert hidden, "nothing to leave out"
     found = {str(each.address): each.state for each in host.neighbours}

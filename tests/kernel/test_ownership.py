@@ -32,7 +32,7 @@ from tests.harness.patience import LONG
 from tests.kernel.test_nat import IPTABLES, RULES, needs_iptables
 
 # One that does not end says where it is.
-STUCK = "import faulthandler; faulthandler.dump_traceback_later(140, exit=True)\n"
+STUCK = "import faulthandler; faulthandler.dump_traceback_later(280, exit=True)\n"
 
 
 def elsewhere(code: str, *namespaces: Namespace) -> str:

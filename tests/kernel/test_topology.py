@@ -26,7 +26,7 @@ from netkit import (
 )
 from tests.harness import place
 from tests.harness.oracle import addresses, ip, link, nft_text, run_in
-from tests.harness.packets import bound, tcp
+from tests.harness.packets import bound, reached, tcp
 from tests.harness.patience import PATIENCE
 
 SHAPES: dict[str, Callable[[], Topology]] = {
@@ -53,7 +53,7 @@ def test_everything_reaches_every_address(shape: str) -> None:
         for source in net.values():
             for name in net:
                 for address in net.addresses(name):
-                    assert source.ping(address.ip, timeout=2).received == 1, (source, name, address)
+                    assert reached(source, address.ip), (source, name, address)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

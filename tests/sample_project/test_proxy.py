@@ -32,7 +32,7 @@ class Office:
 
 def fetch(host: str, path: str) -> tuple[int, dict[str, str], bytes]:
     """Runs in the client's namespace."""
-    connection = http.client.HTTPConnection(host, 8080, timeout=5)
+    connection = http.client.HTTPConnection(host, 8080, timeout=60)
     connection.request("GET", path)
     answer = connection.getresponse()
     body = answer.read()

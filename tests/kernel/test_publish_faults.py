@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from netkit import BackendError, Bridge, ExistsError, KernelError, Namespace, PortMapping, Scope
+from netkit import (
+    BackendError,
+    Bridge,
+    ExistsError,
+    KernelError,
+    Namespace,
+    NatRule,
+    PortMapping,
+    Scope,
+)
 from netkit._nat.iptables_client import IptablesWorker
 from netkit._nat.publish_chains import PublishedChains
 from netkit._netlink.socket import NetlinkSocket
@@ -243,3 +252,29 @@ def test_both_backends_at_once(world: World) -> None:
             assert tcp(world.host, "127.0.0.1", 8080, server) == "172.18.0.1"
             assert tcp(world.host, "127.0.0.1", 8081, server) == "172.18.0.1"
     assert ruleset(world.host) == ""
+
+
+FLUSHED = """nft flush ruleset
+for program in iptables ip6tables; do for table in nat raw mangle; do
+$program-legacy -w -t $table -F; $program-legacy -w -t $table -X; done; done"""
+
+
+def test_what_a_stranger_has_flushed_is_deleted_all_the_same(world: World, backend: str) -> None:
+    """Also a part of it, and what others have made meanwhile stays."""
+    legacy = backend == "iptables"
+    words = FLUSHED if legacy else FLUSHED.splitlines()[0]
+    chosen: Any = backend
+    for count in range(3):
+        made = [
+            world.host.publish(8080, to="172.18.0.2:80", proto=["tcp", "udp"]).create(),
+            world.host.publish_many({9000 + n: f"172.18.0.2:{n + 1}" for n in range(50)}).create(),
+            NatRule.tproxy(world.host, dport=443, to=3128, backend=chosen).create(),
+        ]
+        for each in made[:count]:
+            each.delete()
+        world.host.run(["sh", "-ec", words], check=True)
+        made.append(world.host.publish(8443, to="172.18.0.2:443").create())
+        for each in made[count:]:
+            each.delete()
+        assert ruleset(world.host) == ""
+        assert not [rule for rule in world.host.rules if rule.fwmark]

@@ -37,6 +37,7 @@ OTHERS = [
     "star",
     "published",
     "published_by_iptables",
+    "proxied",
     "opened",
     "without_root",
 ]

@@ -93,6 +93,15 @@ def published() -> None:
     netkit.shutdown()
 
 
+def proxied() -> None:
+    """What passes through is led to proxies: rules that nobody else can change, policy rules, routes."""
+    with Scope() as lab:
+        host = Namespace.current()
+        lab.own(NatRule.tproxy(host, dport=80, to=3128))
+        lab.own(NatRule.tproxy(host, proto="udp", dport=53, to=5353, family=4, backend="iptables"))
+    netkit.shutdown()
+
+
 def published_by_iptables() -> None:
     """The same in tables that the kernel does not clean up."""
     with Scope() as lab:

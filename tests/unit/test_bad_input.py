@@ -68,8 +68,10 @@ def _audit(event: str, args: tuple[object, ...]) -> None:
 def _is_reading_code(event: str, args: tuple[object, ...]) -> bool:
     """A module imported on first use, or iproute2's names of tables."""
     path = str(args[0]) if args else ""
-    return event in ("os.listdir", "os.scandir") or (
-        event == "open" and (path.endswith((".py", ".pyc", ".so")) or "iproute2" in path)
+    return (
+        event in ("os.listdir", "os.scandir")
+        or "__pycache__" in path  # in a fresh tree it is compiled, too
+        or (event == "open" and (path.endswith((".py", ".pyc", ".so")) or "iproute2" in path))
     )
 
 

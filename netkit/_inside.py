@@ -6,6 +6,7 @@ from _socket import AF_INET, SOCK_STREAM
 
 from netkit._runtime import Runtime
 from netkit._spec import numbers
+from netkit._system.signals import undisturbed
 from netkit.errors import SpecError
 
 _RUNS_LATER = (
@@ -187,7 +188,8 @@ class Inside:
             >>> with Namespace() as box, box.socket() as server:
             ...     server.bind(("127.0.0.1", 80))
         """
-        return self._live_runtime().open_socket(family, type, proto)
+        runtime = self._live_runtime()
+        return undisturbed(lambda: runtime.open_socket(family, type, proto), _close)
 
     def entered(self) -> AbstractContextManager[None]:
         """Enter with the calling thread itself, for code that opens its own sockets.
@@ -270,3 +272,7 @@ class Inside:
             assert isinstance(processes, Processes)
             processes.kill_all()
             runtime.end_members()
+
+
+def _close(opened: _socket.socket) -> None:
+    opened.close()

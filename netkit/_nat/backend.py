@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NAMES = ("nftables", "iptables")
 
 # What a kernel without (this part of) nf_tables answers.
+_NO_TABLE = (errno.ENOENT, errno.ENOPROTOOPT, errno.EPROTONOSUPPORT)  # of iptables-legacy, for IPv6 say
 ABSENT = (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOENT, errno.EINVAL)
 
 
@@ -90,14 +91,28 @@ class Iptables:
             return spawn_helper(runtime.starter(), argv, env)
 
         self._runtime = runtime
+        self._families: tuple[int, ...] = (4, 6)  # of a rule that names none
         self.worker = IptablesWorker(spawn, netns=runtime.label)
 
     def add(self, specs: Sequence[Spec]) -> list[Any]:
-        """Add all rules of the specs, in one commit under the xtables lock."""
+        """Add all rules of the specs, in one commit of each table under the xtables lock.
+
+        Where the kernel has no such table for IPv6, rules of no family are for IPv4, as in nftables.
+        """
+        try:
+            return self._add(specs)
+        except KernelError as problem:
+            families = {spec.family for spec in specs}
+            if problem.errno not in _NO_TABLE or None not in families or 6 in families:
+                raise
+            self._families = (4,)
+            return self._add(specs)
+
+    def _add(self, specs: Sequence[Spec]) -> list[Any]:
         from netkit._nat.iptables_noted import NotedRules
         from netkit._nat.iptables_rules import rules_for
 
-        tokens = [NotedRules(rules_for(spec)) for spec in specs]
+        tokens = [NotedRules(rules_for(spec, self._families)) for spec in specs]
         if self._runtime.survives:
             for token in tokens:
                 token.note(self._runtime.place, self.worker.list)
@@ -139,7 +154,7 @@ class Iptables:
         from netkit._nat.iptables_noted import NotedRules
         from netkit._nat.iptables_rules import rules_for
 
-        token = NotedRules(rules_for(spec))
+        token = NotedRules(rules_for(spec, self._families))
         return token if self.exists(token) else None
 
     def close(self) -> None:

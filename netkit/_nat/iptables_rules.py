@@ -10,6 +10,7 @@ from netkit.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Literal, NotRequired, TypedDict
 
     from netkit._spec._nat_match import Match
@@ -69,8 +70,13 @@ _OPTIONS = (
 )
 
 
-def rules_for(spec: NatSpec | ForwardSpec) -> list[Rule]:
+BOTH = (4, 6)
+
+
+def rules_for(spec: NatSpec | ForwardSpec, families: Sequence[int] = BOTH) -> list[Rule]:
     """The iptables rules that do what the spec says: one for each target, twice for ``local=True``.
+
+    One of no family is made for each of ``families``, as there is no table of both.
 
     Raises SpecError for what iptables cannot do.
     """
@@ -83,15 +89,16 @@ def rules_for(spec: NatSpec | ForwardSpec) -> list[Rule]:
             f"NAT rule '{spec}': iptables spreads by spread='inc' or 'random' only; "
             "backend='nftables' by 'jhash', too"
         )
+    wanted = (spec.family,) if spec.family else families
     if spec.kind == "tproxy":
-        return [_tproxy_rule(spec, family) for family in ((spec.family,) if spec.family else (4, 6))]
+        return [_tproxy_rule(spec, family) for family in wanted]
     chains = [spec.hook.upper()] + (["OUTPUT"] if spec.local else [])
-    return [_rule(part, chain) for chain in chains for part in spec.parts()]
+    return [_rule(part, chain, family) for family in wanted for chain in chains for part in spec.parts()]
 
 
-def _rule(spec: NatSpec, chain: str) -> Rule:
+def _rule(spec: NatSpec, chain: str, family: int) -> Rule:
     rule: Rule = {
-        "family": spec.family or 4,
+        "family": family,
         "table": "nat",
         "chain": chain,
         "position": "append",
@@ -119,8 +126,8 @@ def _rule(spec: NatSpec, chain: str) -> Rule:
 
 
 def _tproxy_rule(spec: NatSpec, family: int) -> Rule:
-    rule = _rule(spec, "PREROUTING")
-    rule["family"], rule["table"] = family, "mangle"
+    rule = _rule(spec, "PREROUTING", family)
+    rule["table"] = "mangle"
     rule.setdefault("to", "0.0.0.0" if family == 4 else "::")  # the address of the device it came by
     rule.setdefault("to_ports", "0")  # the port it was for
     rule["mark"] = f"{spec.mark:#x}/{spec.mark:#x}"

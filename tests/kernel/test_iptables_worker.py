@@ -179,7 +179,7 @@ SPECS = {
 @pytest.mark.parametrize("family", [4, 6])
 def test_rules_are_what_a_person_would_have_typed(make_net: Callable[[], Net], family: int) -> None:
     ours, typed = make_net(), make_net()
-    rules = [rule for spec in SPECS[family] for rule in rules_for(spec)]
+    rules = [rule for spec in SPECS[family] for rule in rules_for(spec, [family])]
     assert ours.worker.transaction(add=rules) == []
     for rule in rules:
         typed.run(*command_text(rule).replace("legacy -t", "legacy -w -t").split())

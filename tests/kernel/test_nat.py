@@ -222,6 +222,19 @@ def test_F59_both_backends_side_by_side(host: Namespace) -> None:
         assert "(iptables)" in repr(other)
 
 
+@needs_iptables
+def test_a_rule_of_no_family_is_for_both_with_iptables_too(host: Namespace) -> None:
+    with NatRule.masquerade(host, oif="eth0", backend="iptables") as rule:
+        six = run_in(host, "ip6tables-legacy", "-w", "-t", "nat", "-S", "POSTROUTING").splitlines()
+        assert six[1:] == legacy(host) == ["-A POSTROUTING -o eth0 -j MASQUERADE"]
+        assert rule.exists
+        assert rule.counters.packets == 0
+        run_in(host, "ip6tables-legacy", "-w", "-t", "nat", "-F")
+        assert not rule.exists
+    six = run_in(host, "ip6tables-legacy", "-w", "-t", "nat", "-S", "POSTROUTING").splitlines()
+    assert (six[1:], legacy(host)) == ([], [])
+
+
 def test_F59_the_backend_is_asked_for_or_found(host: Namespace) -> None:
     rule = NatRule.masquerade(host, oif="eth0")
     assert rule.backend is None

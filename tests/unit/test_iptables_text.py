@@ -101,8 +101,9 @@ def test_text_of_options(spec: NatSpec, text: str) -> None:
 
 @pytest.mark.parametrize(("spec", "text"), TEXTS, ids=[text for _, text in TEXTS])
 def test_text_is_that_of_iptables(spec: NatSpec, text: str) -> None:
-    (rule,) = rules_for(spec)
-    assert rule_text(rule) == text
+    rules = rules_for(spec)
+    assert {rule_text(rule) for rule in rules} == {text}
+    assert [rule["family"] for rule in rules] == ([spec.family] if spec.family else [4, 6])
 
 
 def test_local_adds_output() -> None:
@@ -110,9 +111,10 @@ def test_local_adds_output() -> None:
     assert [rule["chain"] for rule in rules_for(spec)] == ["PREROUTING", "OUTPUT"]
 
 
-def test_family_is_the_specs_and_else_ipv4() -> None:
-    assert rules_for(masquerade())[0]["family"] == 4
-    assert rules_for(masquerade(family=6))[0]["family"] == 6
+def test_a_rule_of_no_family_is_one_of_each() -> None:
+    assert [rule["family"] for rule in rules_for(masquerade())] == [4, 6]
+    assert [rule["family"] for rule in rules_for(masquerade(), [4])] == [4]
+    assert [rule["family"] for rule in rules_for(masquerade(family=6))] == [6]
 
 
 def test_command_names_the_program_of_the_family() -> None:

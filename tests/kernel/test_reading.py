@@ -10,12 +10,13 @@ import pytest
 
 from netkit import Bridge, Link, LinkInfo, Namespace, StateError, VethPair
 from netkit._netlink.socket import NetlinkSocket
-from tests.harness.oracle import ip, run_in
+from tests.harness.oracle import Events, ip, link, run_in
 
 
 @pytest.fixture
 def lab(host: Namespace) -> Namespace:
-    """Links of several kinds, with and without what a link may have."""
+    """Links of several kinds, with and without what a link may have; nothing changes by itself any more."""
+    host.sysctl["net.ipv6.conf.default.addr_gen_mode"] = 1  # no addresses that come when there is a carrier
     for line in (
         "link add br0 type bridge",
         "address add 10.0.0.1/24 dev br0",
@@ -29,6 +30,8 @@ def lab(host: Namespace) -> Namespace:
         "address add 10.1.0.1 peer 10.1.0.2/32 dev far label far:x",
     ):
         run_in(host, "ip", *line.split())
+    with Events(host) as events:
+        events.wait_until(lambda: [link(host, each)["operstate"] for each in ("port", "far")] == ["UP", "UP"])
     return host
 
 

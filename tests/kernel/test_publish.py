@@ -332,18 +332,21 @@ def test_an_address_that_is_not_here(world: World) -> None:
 def test_a_forked_child_does_not_hold_the_port(world: World) -> None:
     mapping = world.host.publish(8080, to="172.18.0.2:80", proto=["tcp", "udp"]).create()
     ready, done = os.pipe()
+    forked, told = os.pipe()
     child = os.fork()
     if not child:
         os.close(done)
+        os.write(told, b"!")
         os.read(ready, 1)
         os._exit(0)
+    os.read(forked, 1)  # until it runs, its descriptors are the parent's
     mapping.delete()
     try:
         with world.host.publish(8080, to="172.18.0.2:80", proto=["tcp", "udp"]):
             pass
     finally:
-        os.close(ready)
-        os.close(done)
+        for each in (ready, done, forked, told):
+            os.close(each)
         os.waitpid(child, 0)
 
 

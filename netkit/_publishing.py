@@ -49,11 +49,9 @@ class Publishing:
             reserve: bind the ports while this process lives, so that no other program takes them.
             relay: pass on what is sent to ::1, by a thread of this process; as ``reserve`` if left out.
                 ``"helper"``: a process of its own holds the ports and does that, and goes on after detach().
-            backend: ``"nftables"``; ``"iptables"`` (legacy tables, through python-iptables); None: nftables
-                where the kernel has it. Both do the same; iptables looks through its rules one by one.
-            open_forward: where a chain drops forwarded packets that nobody accepts (the policy of FORWARD on
-                a host with Docker, firewalld): None is StateError that names it; True inserts an accept
-                for what is led to the targets, in that chain, meanwhile; False leaves it to you.
+            backend: ``"nftables"``; ``"iptables"`` (legacy, by python-iptables); None: nftables if there.
+            open_forward: where a chain drops what nobody accepts (FORWARD with Docker): None is StateError
+                that names it; True inserts an accept for the targets there meanwhile; False leaves it to you.
 
         ``net.ipv4.conf.DEVICE.route_localnet`` of the device that leads to the target is 1 meanwhile, and
         hairpin mode of its bridge port, on netkit's own devices only; a namespace of netkit's forwards. Where
@@ -67,31 +65,22 @@ class Publishing:
         ip-sysctl.rst on route_localnet and rp_filter.
 
         Examples:
-            >>> from netkit import Bridge, Namespace, Scope
-            >>> with Scope() as lab:
-            ...     host, box = lab.own(Namespace()), lab.own(Namespace())
-            ...     bridge = lab.own(Bridge(host, "br0", address="172.18.0.1/24"))
-            ...     veth = bridge.connect(box, name="veth0", peer_address="172.18.0.2/24", default_route=True)
-            ...     web = lab.own(host.publish(8080, to="172.18.0.2:80"))
-            ...     with box.socket() as server, host.socket() as client:
-            ...         server.bind(("", 80)); server.listen()
-            ...         client.connect(("127.0.0.1", 8080))
-            ...     print(web.specs[0], web.counters.packets)
-            tcp 8080 -> 172.18.0.2:80 1
+            >>> from netkit import Bridge, Namespace
+            >>> with Namespace() as host, Namespace() as box:
+            ...     with Bridge(host, "br0", address="172.18.0.1/24") as bridge:
+            ...         veth = bridge.connect(box, name="veth0", peer_address="172.18.0.2/24")
+            ...         with host.publish(8080, to="172.18.0.2:80") as web:
+            ...             print(web.specs[0], web.counters.packets)
+            tcp 8080 -> 172.18.0.2:80 0
         """
         from netkit._nat.publish import PortMapping
         from netkit._nat.publish_targets import parse_mappings
 
         asked = parse_mappings([(port, to)], proto, host_ip)
         return PortMapping(
-            self._itself(),
-            asked,
-            hairpin=hairpin,
-            reserve=reserve,
-            relay=relay,
-            backend=backend,
+            self._itself(), asked, hairpin=hairpin, reserve=reserve, relay=relay, backend=backend,
             open_forward=open_forward,
-        )
+        )  # fmt: skip
 
     def publish_many(
         self,

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 NAMES = ("nftables", "iptables")
 
 # What a kernel without (this part of) nf_tables answers.
-_NO_TABLE = (errno.ENOENT, errno.ENOPROTOOPT, errno.EPROTONOSUPPORT)  # of iptables-legacy, for IPv6 say
 ABSENT = (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.ENOENT, errno.EINVAL)
 
 
@@ -102,8 +101,10 @@ class Iptables:
         try:
             return self._add(specs)
         except KernelError as problem:
+            from netkit._nat.iptables_client import NO_TABLE
+
             families = {spec.family for spec in specs}
-            if problem.errno not in _NO_TABLE or None not in families or 6 in families:
+            if problem.errno not in NO_TABLE or None not in families or 6 in families:
                 raise
             self._families = (4,)
             return self._add(specs)

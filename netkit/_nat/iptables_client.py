@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     Spawn: TypeAlias = Callable[[list[str], dict[str, str]], Process]
     Texts: TypeAlias = list[str]
 
-_NO_TABLE = (errno.ENOENT, errno.ENOPROTOOPT, errno.EPROTONOSUPPORT)
+NO_TABLE = (errno.ENOENT, errno.ENOPROTOOPT, errno.EPROTONOSUPPORT)
 # The answer may take as much longer than the deadline for the lock: import, module loading.
 _GRACE = 30.0
 _CLOSE_SECONDS = 2.0
@@ -321,7 +321,7 @@ class IptablesWorker:
 def _explained(kind: str, text: str, number: int) -> str:
     if kind == "file":
         return f"{text}. XTABLES_LOCKFILE can name another file"
-    if text.startswith("can't initialize") and number in _NO_TABLE:
+    if text.startswith("can't initialize") and number in NO_TABLE:
         return (
             f"libiptc says: {text}. The kernel needs legacy iptables: CONFIG_IP_NF_NAT and "
             "CONFIG_IP6_NF_NAT (modules iptable_nat, ip6table_nat); the nftables backend does not"

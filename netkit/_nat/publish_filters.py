@@ -24,15 +24,20 @@ _STRICT = 1
 
 def strict_devices(netns: Namespace, targets: AbstractSet[bytes]) -> list[tuple[Namespace, str]]:
     """Devices of ours on the ways to and from such targets that are strict: where, and the sysctl's key."""
-    pairs = [list(_ends(pair)) for pair in living_pairs()]
-    boxes = [own.netns for ends in pairs for own, _ in ends if not targets.isdisjoint(_packed(own))]
+    ways_of: dict[
+        object, list[tuple[End, End]]
+    ] = {}  # by namespace, for who publishes thousands of boxes at once
+    for pair in living_pairs():
+        for own, other in _ends(pair):
+            if own.netns is not None and not own.netns._same_as(netns):
+                ways_of.setdefault(own.netns._identity_or_none(), []).append((own, other))
     found: dict[tuple[Namespace, str], None] = {}
-    for box in boxes:
-        if box is None or box._same_as(netns):
+    for ways in ways_of.values():
+        if len(ways) < 2 or all(targets.isdisjoint(_packed(own)) for own, _ in ways):
             continue
-        ways = [(own, other) for ends in pairs for own, other in ends if _is_in(own, box)]
-        for own, other in ways if len(ways) > 1 else ():
-            found[box, own.link().name] = None
+        for own, other in ways:
+            assert own.netns is not None
+            found[own.netns, own.link().name] = None
             if _is_in(other, netns):
                 found.update(dict.fromkeys(_at_host(netns, other)))
     return [(where, key) for where, name in found if (key := _key(name)) and _is_strict(where, key)]

@@ -36,6 +36,9 @@ class HeldPlaces:
         self._names: set[str] = set()
         self._ends: tuple[socket, socket] | None = None
 
+    def __contains__(self, place: str) -> bool:
+        return place in self._names
+
     def reader(self) -> int:
         """The descriptor that the guard gets."""
         return self._open()[1].fileno()

@@ -71,8 +71,9 @@ class Journal:
 
     def hold(self, place: str, fd: int) -> None:
         """Something is going to be noted in a namespace of others: the guard will find it in any case."""
-        with self._lock, deferred_signals():
-            self._held.hold(place, fd)
+        if place not in self._held:
+            with self._lock, deferred_signals():
+                self._held.hold(place, fd)
 
     def release(self, place: str) -> None:
         """Nothing of ours is noted in it any more."""

@@ -55,7 +55,7 @@ def test_neighbours_that_meddle(seed: int, soak: bool, count: Count) -> None:
 @pytest.mark.parametrize("part", range(3))
 def test_no_growth(part: int, soak: bool, count: Count) -> None:
     """Descriptors, threads, memory, processes, tracked connections and kernel objects are flat."""
-    cycles = 2000 if soak else 100
+    cycles = 2000 if soak else 200
     names = list(OBJECTS)[part::3]
     with ThreadPoolExecutor(len(names)) as pool:  # most of it is waiting for the kernel
         each = pool.map(lambda name: program("growth", name, cycles, timeout=20 * LONG), names)

@@ -31,17 +31,9 @@ from netkit._lifecycle import ROOT, Resource, undo
 from tests.harness.oracle import whole_state
 from tests.harness.refusing import Refusing
 
-REFUSED: list[int | str] = [
-    errno.ENOMEM, errno.EPERM, errno.EBUSY, errno.ENOBUFS, errno.EEXIST, errno.EINTR,
+FAULTS: list[int | str] = [
+    errno.ENOMEM, errno.EPERM, errno.EBUSY, errno.ENOBUFS, errno.EEXIST, errno.EINTR, "truncated", "lost",
 ]  # fmt: skip
-ANSWERS: list[int | str] = ["truncated", "lost"]
-FAULTS = [*REFUSED, *ANSWERS]
-# What meets one request after the other, in each sweep over all: in a soak everything meets each, else
-# two refusals and one bad answer do.
-SWEEPS = {
-    "all": [[fault] for fault in FAULTS],
-    "some": [REFUSED, [*REFUSED[3:], *REFUSED[:3]], ANSWERS],
-}
 CLASSES = {errno.EBUSY: BusyError, errno.EEXIST: ExistsError}
 MOST = 300  # requests of one piece of work; more is a bug of the harness
 
@@ -152,15 +144,12 @@ def is_of_its_class(problem: BaseException, fault: int | str) -> bool:
     return right and problem.errno == fault
 
 
-def refuse_create(
-    lab: Lab, make: Callable[[Lab], Resource], faults: list[int | str], found: Findings
-) -> None:
+def refuse_create(lab: Lab, make: Callable[[Lab], Resource], fault: int | str, found: Findings) -> None:
     """Of `create()`: undone, of the right class, and the same object can be created."""
     with make(lab):
         pass
     before = lab.state()
     for n in range(1, MOST):
-        fault = faults[n % len(faults)]
         where, resource = f"{fault} at request {n}", make(lab)
         lab.kernel.refuse(n, fault)
         problem = outcome(resource.create)
@@ -182,12 +171,11 @@ def refuse_create(
     found.check("requests", False, MOST)
 
 
-def refuse_block(lab: Lab, work: Callable[[Lab], None], faults: list[int | str], found: Findings) -> None:
+def refuse_block(lab: Lab, work: Callable[[Lab], None], fault: int | str, found: Findings) -> None:
     """Of a block and its end: what its undo could not remove is still owned, and said."""
     work(lab)
     before = lab.state()
     for n in range(1, MOST):
-        fault = faults[n % len(faults)]
         where = f"{fault} at request {n}"
         lab.kernel.refuse(n, fault)
         problem = outcome(lambda: work(lab))
@@ -212,11 +200,11 @@ def main() -> None:
     if reason:
         sys.exit(reason)
     name, found, lab = sys.argv[1], Findings(), Lab()
-    for faults in SWEEPS[sys.argv[2]]:
+    for fault in FAULTS:
         if name in MAKERS:
-            refuse_create(lab, MAKERS[name], faults, found)
+            refuse_create(lab, MAKERS[name], fault, found)
         else:
-            refuse_block(lab, BLOCKS[name], faults, found)
+            refuse_block(lab, BLOCKS[name], fault, found)
     lab.close()
     print(json.dumps({"requests": found.requests, "raised": found.raised, "wrong": found.wrong}))
 

@@ -231,13 +231,13 @@ def test_reverse_order(host: Namespace, box: Namespace, sends: Sends) -> None:
 
 def test_F35_names_are_free_at_once_fifty_times(host: Namespace) -> None:
     """F35: `ip netns del` lets the host's end linger for 2 to 54 ms."""
-    for _ in range(25):
+    for _ in range(50):
         with Scope() as scope:
             box = scope.own(Namespace("box2"))
             scope.own(VethPair(host, box, name="v0", peer_name="eth0"))
             scope.own(Bridge(host, "br0"))
         assert names(host) == ["lo"]
-    for _ in range(25):
+    for _ in range(50):
         with Namespace("box2") as box, VethPair(host, box, name="v0", peer_name="eth0"):
             pass
     assert names(host) == ["lo"]

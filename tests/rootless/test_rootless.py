@@ -280,7 +280,7 @@ stop = threading.Event()
 def spin():
     while not stop.is_set():
         sum(range(1000))
-threads = [threading.Thread(target=spin) for _ in range(10)]
+threads = [threading.Thread(target=spin) for _ in range(50)]
 for thread in threads:
     thread.start()
 results = []

@@ -180,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as problem:  # the output's disk is full, say
         _end_output()
         named = f"{problem.filename}: " if problem.filename is not None else ""
-        print(f"netkit: {named}{problem.strerror or problem}", file=sys.stderr)
+        _complain(f"{named}{problem.strerror or problem}")
         return FAILED
     return status
 
@@ -220,11 +220,21 @@ def _end_output() -> None:
 
 
 def _failed(problem: Exception) -> int:
-    text = str(problem) or type(problem).__name__
-    print(f"netkit: {text}", file=sys.stderr)
+    _complain(str(problem) or type(problem).__name__)
     for note in getattr(problem, "__notes__", ()):
-        print(f"netkit: {note}", file=sys.stderr)
+        _complain(note)
     return FAILED
+
+
+def _complain(text: str) -> None:
+    print(f"netkit: {_printable(text)}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """What somebody called a namespace, a file or a link drives no terminal."""
+    from netkit._display.texts import printable
+
+    return "\n".join([printable(line) for line in text.split("\n")])
 
 
 def _demo(chosen: Namespace) -> int:
@@ -255,7 +265,7 @@ def _gc(chosen: Namespace) -> int:
         print(json.dumps([{name: getattr(each, name) for name in Leftover._fields} for each in found]))
     else:
         for each in found:
-            print(_told(each))
+            print(_printable(_told(each)))
         if not found:
             print("nothing is left")
     return FAILED if any(each.outcome == "failed" for each in found) else OK
@@ -281,7 +291,7 @@ def _up(chosen: Namespace) -> int:
     if chosen.json:
         _print_json({"name": record.name, "namespaces": list(record.namespaces)})
     else:
-        print(f"{record.name} is up: namespaces {', '.join(record.namespaces)}")
+        print(_printable(f"{record.name} is up: namespaces {', '.join(record.namespaces)}"))
     return OK
 
 
@@ -293,8 +303,8 @@ def _down(chosen: Namespace) -> int:
         _print_json({"name": record.name, "namespaces": list(record.namespaces), "left alone": left})
         return OK
     for each in left:
-        print(each)
-    print(f"{record.name} is down")
+        print(_printable(each))
+    print(_printable(f"{record.name} is down"))
     return OK
 
 

@@ -11,6 +11,7 @@ from netkit._netlink import ethtool
 from netkit._netlink.socket import NetlinkSocket
 from netkit._netlink.transport import NETLINK_ROUTE
 from netkit._spec import names
+from netkit._spec.value import shown_path
 from netkit._system import nsfs
 from netkit._system.mode import is_rootless
 from netkit._system.privilege import effective_capabilities, missing_capability
@@ -309,7 +310,7 @@ def _refuse_abandoned(name: str) -> None:
     from netkit._lifecycle.claims import is_abandoned
 
     if target.startswith("/proc/") and is_abandoned(name, target):
-        hint = f"{path} is stale: the process that made it is dead. `netkit gc` removes it"
+        hint = f"{shown_path(path)} is stale: the process that made it is dead. `netkit gc` removes it"
         raise kernel_error(f"open namespace '{name}'", ENOENT, hint=hint)
 
 

@@ -49,6 +49,9 @@ class Sysctls(Shown):
         path, text = system.key_path(key), system.value_text(value)
         self._netns._live_runtime().inside(lambda: system.write(path, text))
 
+    # Not by numbers, as Python would go through what has __getitem__ only.
+    __iter__ = None
+
     def __contains__(self, key: object) -> bool:
         if not isinstance(key, str):
             return False

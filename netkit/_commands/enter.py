@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from netkit._commands.show import registered
 from netkit._opener import open_registered
+from netkit._spec.value import shown_path
 from netkit._system import nsfs
 from netkit._system.mode import is_rootless
 from netkit._system.signals import restore_ignored
@@ -48,7 +49,8 @@ def runnable(program: str) -> str | int:
     if path is not None:
         return path
     found = os.path.exists(program) and "/" in program
-    print(f"netkit: {program}: {'it may not be run' if found else 'no such program'}", file=sys.stderr)
+    problem = "it may not be run" if found else "no such program"
+    print(f"netkit: {shown_path(program)}: {problem}", file=sys.stderr)
     return NOT_RUNNABLE if found else NOT_FOUND
 
 
@@ -58,5 +60,5 @@ def take_place(path: str, words: Sequence[str]) -> int:
     try:
         os.execv(path, [*words])
     except OSError as problem:
-        print(f"netkit: {path}: {problem.strerror}", file=sys.stderr)
+        print(f"netkit: {shown_path(path)}: {problem.strerror}", file=sys.stderr)
         return NOT_RUNNABLE

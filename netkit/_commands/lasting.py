@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from netkit import Namespace, Scope, Topology
 from netkit._display.texts import printable
 from netkit._spec.names import namespace_name
+from netkit._spec.value import shown, shown_path
 from netkit._system.members import members_of
 from netkit._system.mode import is_rootless
 from netkit._topology.values import BridgePlan, NamespacePlan
@@ -39,7 +40,7 @@ def load(file: str) -> Topology:
     try:
         return Topology.load(file)
     except OSError as problem:
-        raise SpecError(f"{file}: {problem.strerror}") from None
+        raise SpecError(f"{shown_path(file)}: {problem.strerror}") from None
 
 
 def up(file: str, name: str | None = None) -> Record:
@@ -106,8 +107,11 @@ def _still_inside(name: str, netns: Namespace) -> list[str]:
     """Programs are not ours to end; as with `ip netns delete`, the namespace goes when they do."""
     identity = netns._identity_or_none()
     pids = members_of(identity) if identity is not None else []
-    shown = ", ".join([f"{pid}{_command_of(pid)}" for pid in pids[:4]]) + (", ..." if len(pids) > 4 else "")
-    return [f"'{name}' has no name any more, but lives until what runs in it ends: {shown}"] if pids else []
+    if not pids:
+        return []
+    more = ", ..." if len(pids) > 4 else ""
+    programs = ", ".join([f"{pid}{_command_of(pid)}" for pid in pids[:4]]) + more
+    return [f"'{name}' has no name any more, but lives until what runs in it ends: {programs}"]
 
 
 def _command_of(pid: int) -> str:
@@ -143,8 +147,10 @@ def _found(what: str | None) -> Record:
     if what is None:
         raise SpecError(f"down what? {up}")
     if matching:
-        raise SpecError(f"{what} is up {len(matching)} times: {', '.join([each.name for each in matching])}")
-    raise NotFoundError(f"take '{what}' down", errno.ENOENT, hint=up)
+        raise SpecError(
+            f"{shown_path(what)} is up {len(matching)} times: {', '.join([each.name for each in matching])}"
+        )
+    raise NotFoundError(f"take {shown(what)} down", errno.ENOENT, hint=up)
 
 
 def _path(name: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from netkit import Namespace, Picture
 from netkit._display.model import Box
 from netkit._display.sources import of_named
+from netkit._spec.value import shown_path
 from netkit._system.nsfs import NETNS_DIRECTORY
 from netkit.errors import NetkitError, NotFoundError, SpecError
 
@@ -75,7 +76,7 @@ def _write(path: str, page: str) -> None:
         with open(path, "w", encoding="utf-8") as file:
             file.write(page)
     except OSError as problem:
-        raise SpecError(f"--html {path or repr(path)}: {problem.strerror}") from None
+        raise SpecError(f"--html {shown_path(path)}: {problem.strerror}") from None
 
 
 def _printable(text: str) -> str:

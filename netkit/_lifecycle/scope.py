@@ -189,7 +189,8 @@ class Scope(Owned, Holder, Drawn):
         return self._held_members()
 
     def __repr__(self) -> str:
-        return f"<Scope {self._state} with {len(self._held)} resources>"
+        count = len(self._held)
+        return f"<Scope {self._state} with {count} resource{'' if count == 1 else 's'}>"
 
 
 def undo_all() -> None:

@@ -135,6 +135,10 @@ class Rule(Value):
             invert=numbers.boolean(invert, "invert"),
         )
 
+    def __repr__(self) -> str:
+        family = " (IPv6)" if self.family == 6 else ""  # of most rules their words do not say it
+        return f"<Rule {self}{family}>"
+
     def __str__(self) -> str:
         words = [] if self.priority is None else [f"{self.priority}:"]
         words += ["not"] if self.invert else []

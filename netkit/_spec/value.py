@@ -81,6 +81,11 @@ def shown(value: object) -> str:
     return text if len(text) <= 100 else text[:97] + "..."
 
 
+def shown_path(path: str) -> str:
+    """A path for a message: as it is, or quoted and escaped where it would not be seen in one line."""
+    return path if path and path.isprintable() else shown(path)
+
+
 def type_of(value: object) -> str:
     """The name of its type with the article: ``an int``, ``a str``."""
     name = type(value).__name__

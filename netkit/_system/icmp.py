@@ -14,6 +14,7 @@ from netkit._spec.addresses import ip_address
 from netkit._spec.value import Value, shown
 from netkit._system.icmp_packets import FILTER_6, echo_request, parse
 from netkit._system.privilege import missing_capability
+from netkit._system.signals import admitted_signals, held_signals
 from netkit.errors import KernelError, SpecError, kernel_error
 
 TYPE_CHECKING = False
@@ -114,12 +115,16 @@ def ping(
     family, proto = socket.AF_INET, socket.IPPROTO_ICMP
     if target.version == 6:
         family, proto = socket.AF_INET6, socket.IPPROTO_ICMPV6
-    try:
-        raw = open_socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, proto)
-    except OSError as error:
-        raise _refused(target, error) from None
-    with raw:
-        return _Ping(raw, target, device, timeout, size).run(count, interval)
+    with held_signals():  # else one could come when the socket is open and the block has not begun
+        try:
+            raw = open_socket(family, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, proto)
+        except OSError as error:
+            raise _refused(target, error) from None
+        try:
+            with admitted_signals():
+                return _Ping(raw, target, device, timeout, size).run(count, interval)
+        finally:
+            raw.close()
 
 
 def _target(address: AddressLike) -> tuple[IPAddress, str]:

@@ -7,7 +7,7 @@ import os
 import stat
 from fcntl import F_DUPFD_CLOEXEC, fcntl, ioctl
 
-from netkit._spec.value import shown
+from netkit._spec.value import shown, shown_path
 from netkit._system.privilege import missing_capability
 from netkit._system.syscalls import CLONE_NEWNET
 from netkit.errors import KernelError, SpecError, kernel_error
@@ -73,14 +73,16 @@ def open_name_or_path(value: str | os.PathLike[str]) -> int:
         path = registered_path(value)
     operation = f"open namespace {text}"
     if _is_stale(path, operation):
-        raise kernel_error(operation, errno.ENOENT, hint=f"{path} is stale: the namespace it named is gone")
+        raise kernel_error(
+            operation, errno.ENOENT, hint=f"{shown_path(path)} is stale: the namespace it named is gone"
+        )
     if not _is_regular(path, operation):
-        raise SpecError(f"{path} is no network namespace: it is not even a regular file")
+        raise SpecError(f"{shown_path(path)} is no network namespace: it is not even a regular file")
     fd = _open(path, operation)
     if not is_namespace(fd):
         os.close(fd)
         raise SpecError(
-            f"{path} is no network namespace: it is an ordinary file or another kind of namespace"
+            f"{shown_path(path)} is no network namespace: it is an ordinary file or another kind of namespace"
         )
     return fd
 
@@ -185,13 +187,16 @@ def refused(operation: str, error: OSError, path: str) -> KernelError:
     """The exception for a path of /proc or /run/netns that the kernel did not let us use."""
     capability = "CAP_SYS_PTRACE" if _leads_to_proc(path) else "CAP_SYS_ADMIN"
     missing = missing_capability(capability)
-    hint = None if missing and error.errno in (errno.EPERM, errno.EACCES) else f"The path is {path}"
+    hint = (
+        None if missing and error.errno in (errno.EPERM, errno.EACCES) else f"The path is {shown_path(path)}"
+    )
     if error.errno == errno.EACCES and not missing and path.startswith(NETNS_DIRECTORY):
-        hint = (
-            f"The path is {path}; in a user namespace names need a /run of its own: mount -t tmpfs none /run"
-        )
+        way = "in a user namespace names need a /run of its own: mount -t tmpfs none /run"
+        hint = f"The path is {shown_path(path)}; {way}"
     if error.errno == errno.EEXIST:
-        hint = f"The path is {path}; Namespace.open({os.path.basename(path)!r}) opens what is there"
+        hint = (
+            f"The path is {shown_path(path)}; Namespace.open({os.path.basename(path)!r}) opens what is there"
+        )
     if error.errno in (errno.EMFILE, errno.ENFILE):
         hint = None  # errors.py names the limit
     return kernel_error(operation, error.errno or 0, hint=hint, missing_capability=missing)

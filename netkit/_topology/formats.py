@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from netkit._spec.value import shown_path
 from netkit._topology.plan import Plan
 from netkit.errors import SpecError
 
@@ -79,13 +80,13 @@ class Formats(Plan):
 
         suffix = os.path.splitext(path)[1].lower()
         if suffix not in FORMATS:
-            raise SpecError(f"{os.fspath(path)}: its name ends in none of {', '.join(FORMATS)}")
+            raise SpecError(f"{shown_path(os.fspath(path))}: its name ends in none of {', '.join(FORMATS)}")
         with open(path, "rb") as file:
             content = file.read()
         try:
             return cls.from_dict(FORMATS[suffix](content))
         except SpecError as problem:
-            raise SpecError(f"{os.fspath(path)}: {problem}") from None
+            raise SpecError(f"{shown_path(os.fspath(path))}: {problem}") from None
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain values, for ``json.dumps`` and the like; defaults are left out.

@@ -198,6 +198,13 @@ def test_a_stale_name_is_shown_as_one() -> None:
         (["show", "here", "--html", ""], "--html '': No such file"),
         (["show", "here", "--html", "/tmp"], "--html /tmp: Is a directory"),
         (["show", "--html", "/nowhere/page.html"], "--html /nowhere/page.html: No such file"),
+        (["show", "a\nb\x1b[31m"], r"The path is '/run/netns/a\nb\x1b[31m'"),
+        (["show", "/a\nb"], r"The path is '/a\nb'"),
+        (["show", "here", "--html", "/a\nb/c"], r"--html '/a\nb/c': No such file"),
+        (["exec", "a\x1b[2J", "--", "true"], r"The path is '/run/netns/a\x1b[2J'"),
+        (["up", "a\nb"], r"'a\nb': its name ends in none of"),
+        (["up", "a\nb.json"], r"'a\nb.json': No such file"),
+        (["down", "a\nb"], r"cannot take 'a\nb' down"),
         (["exec", "nothing", "--", "true"], "cannot open namespace 'nothing'"),
         (["exec", "4194304", "--", "true"], "4194304"),
         (["exec", "/etc/passwd", "--", "true"], "is no network namespace"),
@@ -239,4 +246,5 @@ def test_a_mistake_is_one_line(
     assert (status, failed.out) == (1, "")
     assert said in failed.err
     assert failed.err.count("\n") == 1
+    assert failed.err[:-1].isprintable()
     assert failed.err.startswith("netkit: ")

@@ -208,7 +208,7 @@ def test_scopes_nest(host: Namespace, box: Namespace) -> None:
 def test_it_says_what_it_is(host: Namespace) -> None:
     with Scope() as scope:
         scope.own(Namespace())
-        assert repr(scope) == "<Scope open with 1 resources>"
+        assert repr(scope) == "<Scope open with 1 resource>"
 
 
 # -- undone ------------------------------------------------------------------------

@@ -84,6 +84,8 @@ def test_membership_and_get(host: Namespace) -> None:
     assert host.sysctl.get("net.ipv4.nope") is None
     assert host.sysctl.get("net.ipv4.nope", "7") == "7"
     assert host.sysctl.get(FORWARD) == "0"
+    with pytest.raises(TypeError, match="not iterable"):
+        list(host.sysctl)  # type: ignore[call-overload]
 
 
 def test_a_missing_key_is_not_found(host: Namespace) -> None:

@@ -86,13 +86,15 @@ def test_a_netkit_error_is_its_text_with_its_notes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(backend: str, as_json: bool) -> int:
-        problem = SpecError("a bad value")
+        problem = SpecError("a bad value\nof two lines\x1b[31m")
         problem.add_note("it is still there")
         raise problem
 
     monkeypatch.setattr(play, "run", fail)
     assert _cli.main(["demo"]) == 1
-    assert capsys.readouterr().err == "netkit: a bad value\nnetkit: it is still there\n"
+    assert (
+        capsys.readouterr().err == "netkit: a bad value\nof two lines\\x1b[31m\nnetkit: it is still there\n"
+    )
 
 
 def test_a_programmer_s_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

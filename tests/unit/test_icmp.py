@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pickle
+import signal
+import socket
 import struct
+import sys
+from types import FrameType
 
 import pytest
 from hypothesis import given
@@ -161,3 +165,43 @@ def test_figures_of_a_result_without_an_answer() -> None:
 def test_a_bad_target_is_refused_before_a_socket_is_opened(address: str, words: str) -> None:
     with pytest.raises(SpecError, match=words):
         ping(lambda *_: pytest.fail("a socket was opened"), address)
+
+
+def test_an_interrupt_at_any_call_closes_the_socket() -> None:
+    """The socket is nobody's yet when it has just been opened."""
+    opened: list[socket.socket] = []
+
+    def open_socket(*_: int) -> socket.socket:
+        opened.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))  # it cannot send to port 0: a loss
+        return opened[-1]
+
+    points = at = 0
+
+    def profile(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal points
+        if event == "call" and opened and not frame.f_code.co_filename.endswith("signals.py"):
+            points += 1
+            if points == at:
+                signal.raise_signal(signal.SIGINT)
+
+    def interrupted(number: int) -> bool:
+        nonlocal points, at
+        points, at = 0, number
+        opened.clear()
+        sys.setprofile(profile)
+        try:
+            ping(open_socket, "127.0.0.1", timeout=0.0)
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.setprofile(None)
+        return False
+
+    assert not interrupted(0)
+    count = points
+    assert count > 3
+    hits = 0
+    for number in range(1, count + 1):
+        hits += interrupted(number)
+        assert [each.fileno() for each in opened] == [-1], number
+    assert hits

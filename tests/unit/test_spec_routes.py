@@ -181,6 +181,7 @@ def test_bad_next_hops(arguments: dict[str, Any], why: str) -> None:
 def test_rules(arguments: dict[str, Any], text: str, family: int) -> None:
     rule = Rule.build(**arguments)
     assert str(rule) == text
+    assert repr(rule) == (f"<Rule {text}>" if family == 4 else f"<Rule {text} (IPv6)>")
     assert rule.family == family
     assert pickle.loads(pickle.dumps(rule)) == rule
 

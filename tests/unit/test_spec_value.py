@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from netkit._spec.value import Value, shown
+from netkit._spec.value import Value, shown, shown_path
 
 _set = object.__setattr__
 
@@ -56,6 +56,12 @@ def test_repr_copy_and_pickle() -> None:
         again = pickle.loads(pickle.dumps(point, protocol))
         assert again == point
         assert again.note == "a"
+
+
+def test_a_path_in_a_message_is_one_line() -> None:
+    assert shown_path("/run/netns/a b") == "/run/netns/a b"
+    assert shown_path("") == "''"
+    assert shown_path("/a\n\x1b[2J") == r"'/a\n\x1b[2J'"
 
 
 def test_what_a_message_shows_is_short_and_never_raises() -> None:

@@ -127,7 +127,7 @@ class PortMapping(Resource, Holder, Shown):
         with deferred_signals():
             runtime = self._runtime = self._netns._live_runtime()
             self._leaving = False
-            addresses = addresses_of(runtime)
+            addresses = addresses_of(runtime, self._asked.versions())
             self._specs = self._asked.found(addresses, self._netns._called())
             where = self._connections(addresses)
             look = Look(runtime, self._specs.versions())
@@ -243,7 +243,7 @@ class PortMapping(Resource, Holder, Shown):
     def _find(self) -> None:
         """Such ports that were detached; taken over at once, for others may want them."""
         runtime = self._runtime = self._netns._live_runtime()
-        addresses = addresses_of(runtime)
+        addresses = addresses_of(runtime, self._asked.versions())
         self._specs = self._asked.found(addresses, self._netns._called())
         where = self._connections(addresses)
         self._books = books_of(runtime, self._wanted or first_usable(runtime))
@@ -264,11 +264,17 @@ class PortMapping(Resource, Holder, Shown):
         with deferred_signals():
             books.adopt(part)
             self._where = books.where
+            try:
+                self._held_ports.adopt(self._open(), self._specs)
+                self._held_ports.bind(self._open(), self._specs)
+                self._held_ports.relay(self._netns, self._specs)
+            except BaseException:  # somebody else has bound a port meanwhile
+                self._held_ports.let_go()
+                books.detach(part)
+                self._where = books.plain
+                raise
             self._adopt_localnet(part)
             self._adopt_opened()
-            self._held_ports.adopt(self._open(), self._specs)
-            self._held_ports.bind(self._open(), self._specs)
-            self._held_ports.relay(self._netns, self._specs)
 
     def _adopt_localnet(self, part: Part) -> None:
         """It goes with the last of them, as if it had been set for this one: no guard, no route_localnet."""
@@ -292,7 +298,7 @@ class PortMapping(Resource, Holder, Shown):
 
     def _adopt_opened(self) -> None:
         if self._opens:
-            where = self._connections(addresses_of(self._open()))
+            where = self._connections(addresses_of(self._open(), self._specs.versions()))
             opened = opened_for(self._netns, True, self._specs, where)
             if opened is not None:
                 adopt_or_create(opened)

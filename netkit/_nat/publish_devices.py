@@ -43,9 +43,13 @@ class Connected:
         return len(self.network) == size and int.from_bytes(head, "big") >> spare == beginning >> spare
 
 
-def addresses_of(runtime: Runtime) -> list[tuple[int, Address]]:
-    """All addresses of a namespace, with the indexes of their links."""
-    return parse_addresses(runtime.route.dump(list_addresses()))
+def addresses_of(runtime: Runtime, versions: Collection[int] = (4, 6)) -> list[tuple[int, Address]]:
+    """A namespace's addresses of these IP versions, with the indexes of their links.
+
+    A host has an IPv6 address on each of a thousand bridge ports: who wants IPv4 alone does not read them.
+    """
+    family = next(iter(versions)) if len(versions) == 1 else 0
+    return parse_addresses(runtime.route.dump(list_addresses(family)))
 
 
 class Where:
@@ -139,10 +143,8 @@ def ports_of(netns: Namespace, targets: AbstractSet[bytes]) -> list[tuple[int, i
     found: set[tuple[int, int]] = set()
     for pair in living_pairs():
         near, far = pair._near, pair._far
-        if near.netns is None or not near.netns._same_as(netns):
-            continue
         behind = {len(address.packed) for address in far.addresses if address.packed in targets}
-        if behind:
+        if behind and near.netns is not None and near.netns._same_as(netns):
             link = pair.link
             if link._read().master:
                 found.update([(4 if size == 4 else 6, link.ifindex) for size in behind])

@@ -12,7 +12,7 @@ from netkit._veth import living_pairs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from collections.abc import Set as AbstractSet
 
     from netkit._end import End
@@ -24,16 +24,9 @@ _STRICT = 1
 
 def strict_devices(netns: Namespace, targets: AbstractSet[bytes]) -> list[tuple[Namespace, str]]:
     """Devices of ours on the ways to and from such targets that are strict: where, and the sysctl's key."""
-    ways_of: dict[
-        object, list[tuple[End, End]]
-    ] = {}  # by namespace, for who publishes thousands of boxes at once
-    for pair in living_pairs():
-        for own, other in _ends(pair):
-            if own.netns is not None and not own.netns._same_as(netns):
-                ways_of.setdefault(own.netns._identity_or_none(), []).append((own, other))
     found: dict[tuple[Namespace, str], None] = {}
-    for ways in ways_of.values():
-        if len(ways) < 2 or all(targets.isdisjoint(_packed(own)) for own, _ in ways):
+    for ways in _ways_out(netns, targets):
+        if len(ways) < 2:
             continue
         for own, other in ways:
             assert own.netns is not None
@@ -41,6 +34,26 @@ def strict_devices(netns: Namespace, targets: AbstractSet[bytes]) -> list[tuple[
             if _is_in(other, netns):
                 found.update(dict.fromkeys(_at_host(netns, other)))
     return [(where, key) for where, name in found if (key := _key(name)) and _is_strict(where, key)]
+
+
+def _ways_out(netns: Namespace, targets: AbstractSet[bytes]) -> Iterable[list[tuple[End, End]]]:
+    """Of each other namespace that has a target: its ends of pairs, with the far ones.
+
+    Of thousands of pairs few have one: which is looked at first, by what costs least.
+    """
+    ends = [each for pair in living_pairs() for each in _ends(pair)]
+    homes = {
+        own.netns._identity_or_none()
+        for own, _ in ends
+        if own.addresses and own.netns is not None and not targets.isdisjoint(_packed(own))
+    }
+    homes.discard(netns._identity_or_none())
+    ways_of: dict[object, list[tuple[End, End]]] = {home: [] for home in homes}
+    for own, other in ends if homes else ():
+        ways = None if own.netns is None else ways_of.get(own.netns._identity_or_none())
+        if ways is not None:
+            ways.append((own, other))
+    return ways_of.values()
 
 
 def _ends(pair: VethPair) -> Iterator[tuple[End, End]]:

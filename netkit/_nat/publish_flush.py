@@ -46,7 +46,7 @@ def _forget(runtime: Runtime, version: int, ports: set[tuple[bytes | None, int]]
     found = [each for each in parse_entries(replies) if each.orig.proto == _UDP]
     if not found:
         return
-    local = {address.packed for _, address in addresses_of(runtime)}
+    local = {address.packed for _, address in addresses_of(runtime, [version])}
     doomed = [each for each in found if _is_meant(each, ports, local)]
     for outcome in runtime.netfilter.batch([delete_entry(each) for each in doomed]):
         if outcome is not None and outcome.errno != 2:  # ENOENT: it has ended by itself

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from netkit._runtime import Runtime
     from netkit._spec.port_mapping import PublishSpec
 
-_INET6 = 10
-
 
 class HeldPorts:
     """The ports of one mapping. ``by_helper``: a process holds them, which can outlive this one."""
@@ -32,13 +30,13 @@ class HeldPorts:
     @property
     def reserved(self) -> tuple[tuple[str, int], ...]:
         """Protocol and port of each."""
-        return self._given or tuple([(each.proto, each.port) for each in self._reservations])
+        return self._given or tuple(dict.fromkeys([(each.proto, each.port) for each in self._reservations]))
 
     def bind(self, runtime: Runtime, specs: Specs) -> None:
         """Reserve them, before anything leads there."""
         if not self._reserves:
             return
-        make_room_for(runtime, specs.all())
+        make_room_for(runtime, specs.all(), self._relays)
         for spec in specs.all():
             reserve(runtime, spec, self._reservations, self._relays and _is_relayed(spec))
 
@@ -49,15 +47,14 @@ class HeldPorts:
         relayed = [
             (each, targets[each.proto, each.port])
             for each in self._reservations
-            if (each.proto, each.port) in targets
-            if each.proto != "sctp" and each.socket.family == _INET6
+            if each.relayed and (each.proto, each.port) in targets
         ]
         if self._by_helper:
             self._give_away(netns, specs, {each.socket.fileno(): target for each, target in relayed})
             return
         for each, target in relayed:
             self._relayed.append(each)
-            relay.add(each.socket, target, lambda family, kind: runtime.open_socket(family, kind, 0))
+            relay.add(each.socket, target, runtime.open_socket)
 
     def _give_away(self, netns: Namespace, specs: Specs, targets: dict[int, tuple[str, int]]) -> None:
         from netkit._nat.publish_helper import RelayHelper

@@ -1,7 +1,9 @@
 """A published port is bound here as well, so that no other program takes it, and a conflict is an error.
 
 One socket per port and protocol: of both families where it can be (bind(2) to ``::``). A listening one of
-TCP may be bound again while connections of an earlier one are in TIME_WAIT, so what is relayed listens.
+TCP may be bound again while connections of an earlier one are in TIME_WAIT, so what is relayed listens. What
+is relayed of SCTP listens at ``::1`` by a second one: a server at ``::`` tells its clients all its addresses,
+and what they try there would be translated, and answered by who knows nothing of them.
 """
 
 from __future__ import annotations
@@ -25,12 +27,18 @@ if TYPE_CHECKING:
     from netkit._spec.port_mapping import PublishSpec
 
 _KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "sctp": socket.SOCK_STREAM}
+_HELD, _SHARED, _LISTENING = range(3)  # how a port is bound; the second one is shared for a moment
 _open_sockets: WeakSet[socket.socket] = WeakSet()
 
 
-def make_room_for(runtime: Runtime, specs: Iterable[PublishSpec]) -> None:
+def make_room_for(runtime: Runtime, specs: Iterable[PublishSpec], relays: bool) -> None:
     """Room for as many descriptors; KernelError if the hard limit has none, before anything is bound."""
-    count = sum([(each.ports[1] - each.ports[0] + 1) * len(each.protos) for each in specs])
+    count = sum(
+        [
+            (each.ports[1] - each.ports[0] + 1) * (len(each.protos) + (relays and "sctp" in each.protos))
+            for each in specs
+        ]
+    )
     wanted = make_room(count)
     most = getrlimit(RLIMIT_NOFILE)[1]
     if most != RLIM_INFINITY and wanted > most:
@@ -41,41 +49,63 @@ def make_room_for(runtime: Runtime, specs: Iterable[PublishSpec]) -> None:
         )  # fmt: skip
 
 
-def reserve(runtime: Runtime, spec: PublishSpec, held: list[Reservation], listens: bool) -> None:
-    """Bind all ports of the spec, each as soon as it is bound in ``held``.
+def reserve(runtime: Runtime, spec: PublishSpec, held: list[Reservation], relays: bool) -> None:
+    """Bind all ports of the spec, each as soon as it is bound in ``held``; ``relays``: ::1 is to be relayed.
 
     ExistsError names who holds one; where the kernel has no sockets of a protocol nobody can take its ports.
     """
     low, high = spec.ports
     for proto in spec.protos:
         for port in range(low, high + 1):
-            bound = _bind(runtime, spec, proto, port, listens and proto == "tcp")
-            if bound is not None:
-                held.append(Reservation(bound, proto, port))
+            bound = _bind(runtime, spec, proto, port, relays)
+            if bound is None:
+                continue
+            here = relays and bound.family == socket.AF_INET6
+            twice = here and proto == "sctp" and not _is_loopback(spec)
+            held.append(Reservation(bound, proto, port, here and not twice))
+            beside = _beside(runtime, spec, bound, port) if twice else None
+            if beside is not None:
+                held.append(Reservation(beside, proto, port, True))
 
 
 class Reservation:
-    """A bound port."""
+    """A bound port. ``relayed``: what arrives there is for the relay."""
 
-    __slots__ = ("port", "proto", "socket")
+    __slots__ = ("port", "proto", "relayed", "socket")
 
-    def __init__(self, bound: socket.socket, proto: str, port: int) -> None:
+    def __init__(self, bound: socket.socket, proto: str, port: int, relayed: bool) -> None:
         self.socket = bound
         self.proto = proto
         self.port = port
+        self.relayed = relayed
 
 
-def _bind(runtime: Runtime, spec: PublishSpec, proto: str, port: int, listens: bool) -> socket.socket | None:
+def _is_loopback(spec: PublishSpec) -> bool:
+    return spec.host_ip is not None and spec.host_ip.is_loopback
+
+
+def _beside(runtime: Runtime, spec: PublishSpec, bound: socket.socket, port: int) -> socket.socket | None:
+    """A socket of SCTP that listens at ::1, while the other one holds the port of all addresses."""
+    try:
+        return _bound(runtime, spec, socket.AF_INET6, "::1", "sctp", port, _LISTENING)
+    finally:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # from now on nobody else may
+
+
+def _bind(runtime: Runtime, spec: PublishSpec, proto: str, port: int, relays: bool) -> socket.socket | None:
     host_ip = spec.host_ip
+    how = _HELD
+    if relays and proto != "udp":
+        how = _LISTENING if proto == "tcp" or _is_loopback(spec) else _SHARED
     if host_ip is None:
-        bound = _bound(runtime, spec, socket.AF_INET6, "::", proto, port, listens)
-        return bound or _bound(runtime, spec, socket.AF_INET, "0.0.0.0", proto, port, False)
+        bound = _bound(runtime, spec, socket.AF_INET6, "::", proto, port, how)
+        return bound or _bound(runtime, spec, socket.AF_INET, "0.0.0.0", proto, port, _HELD)
     family = socket.AF_INET if host_ip.version == 4 else socket.AF_INET6
-    return _bound(runtime, spec, family, str(host_ip), proto, port, listens)
+    return _bound(runtime, spec, family, str(host_ip), proto, port, how)
 
 
 def _bound(
-    runtime: Runtime, spec: PublishSpec, family: int, address: str, proto: str, port: int, listens: bool
+    runtime: Runtime, spec: PublishSpec, family: int, address: str, proto: str, port: int, how: int
 ) -> socket.socket | None:
     """None where there is no such family or protocol."""
     try:
@@ -88,14 +118,18 @@ def _bound(
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, spec.host_ip is not None)
-        if listens:
+        if how != _HELD:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))
-        if listens:
+        if how == _LISTENING:
+            if proto == "sctp":
+                from netkit._system.relay_sctp import offer_streams
+
+                offer_streams(sock)
             sock.listen(128)
     except OSError as problem:
         sock.close()
-        if problem.errno == EADDRNOTAVAIL and address == "::":
+        if problem.errno == EADDRNOTAVAIL and (address == "::" or address != str(spec.host_ip)):
             return None  # IPv6 is disabled
         raise _explained(runtime, problem.errno or 0, address, proto, port) from None
     return sock

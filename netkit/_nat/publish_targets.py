@@ -11,7 +11,7 @@ from netkit.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from typing import Any
 
     from netkit._namespace import Namespace
@@ -28,6 +28,10 @@ class Asked:
     def __init__(self, specs: Specs, places: Sequence[Namespace | Link | None] = ()) -> None:
         self.specs = specs
         self._places = places if any(place is not None for place in places) else ()
+
+    def versions(self) -> Collection[int]:
+        """The IP versions of its targets, as far as they are known."""
+        return (4, 6) if self._places else self.specs.versions()
 
     def found(self, here: Sequence[tuple[int, Address]], label: str) -> Specs:
         """With the addresses that namespaces and links have now."""

@@ -21,11 +21,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # Opens a socket of a family and kind in the namespace.
-    Opener = Callable[[int, int], socket.socket]
+    # Opens a socket of a family, kind and protocol in the namespace.
+    Opener = Callable[[int, int, int], socket.socket]
     Address = tuple[str, int]
 
-_CHUNK = 64 * 1024
+CHUNK = 64 * 1024
 _IDLE = 60.0  # seconds after which a client of UDP is forgotten
 _MOST_CLIENTS = 1024  # of one UDP port
 _PATIENCE = 1.0
@@ -43,7 +43,7 @@ class Relay:
 
     def add(self, listener: socket.socket, target: Address, open_socket: Opener) -> None:
         """Relay what arrives at the listener (stream or datagram) from now on."""
-        kind = StreamPort if listener.type == socket.SOCK_STREAM else DatagramPort
+        kind = _kind_of(listener)
         listener.setblocking(False)
         with self._lock:
             if self._loop is None:
@@ -70,6 +70,16 @@ class Relay:
             for port in ports:
                 port.close_all()
             loop.close()
+
+
+def _kind_of(listener: socket.socket) -> type[Port]:
+    if listener.type != socket.SOCK_STREAM:
+        return DatagramPort
+    if listener.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL) != socket.IPPROTO_SCTP:
+        return StreamPort
+    from netkit._system.relay_sctp import MessagePort
+
+    return MessagePort
 
 
 class Loop:
@@ -168,12 +178,20 @@ class Port:
 
     def connected(self, kind: int) -> socket.socket:
         """A socket on its way to the target; OSError if there is none."""
+        return self.connect(self.opened(kind, 0))
+
+    def opened(self, kind: int, protocol: int) -> socket.socket:
+        """A socket of the target's family."""
         family = socket.AF_INET6 if ":" in self.target[0] else socket.AF_INET
         try:
-            sock = self._open_socket(family, kind)
+            sock = self._open_socket(family, kind, protocol)
         except StateError as problem:  # the namespace is going
             raise OSError(ENETDOWN, str(problem)) from problem
         sock.setblocking(False)
+        return sock
+
+    def connect(self, sock: socket.socket) -> socket.socket:
+        """Send it on its way to the target."""
         error = sock.connect_ex(self.target)
         if error not in (0, EINPROGRESS):
             sock.close()
@@ -204,9 +222,12 @@ class StreamPort(Port):
         try:
             if name[0] != _LOCAL:
                 raise ConnectionRefusedError
-            self.pairs.add(Pair(self, client, self.connected(socket.SOCK_STREAM)))
+            self.pairs.add(self._joined(client))
         except OSError:
             reset(client)
+
+    def _joined(self, client: socket.socket) -> Pair:
+        return Pair(self, client, self.connected(socket.SOCK_STREAM))
 
     def _resume(self) -> None:
         if self.listener.fileno() >= 0 and self.listener not in self.loop.selector.get_map():
@@ -265,13 +286,19 @@ class Pair:
         other = self._other[sock]
         if self._pending[other]:
             return
-        data = sock.recv(_CHUNK)
+        data = self._read(sock)
+        if data is None:
+            return
         if not data:
             self._ended.add(sock)
             other.shutdown(socket.SHUT_WR)
             return
         self._pending[other] = data
         self._send(other)
+
+    def _read(self, sock: socket.socket) -> bytes | None:
+        """What has come; nothing at the end; None if more of it has to come first."""
+        return sock.recv(CHUNK)
 
     def _send(self, sock: socket.socket) -> None:
         data = self._pending[sock]
@@ -327,7 +354,7 @@ class DatagramPort(Port):
     def arrived(self, events: int) -> None:
         """A datagram of a client goes to the target; one that is not from ::1 goes nowhere."""
         try:
-            data, name = self.listener.recvfrom(_CHUNK)
+            data, name = self.listener.recvfrom(CHUNK)
             if name[0] == _LOCAL:
                 self._server_of((name[0], name[1])).send(data)
         except OSError:
@@ -353,7 +380,7 @@ class DatagramPort(Port):
         if server.fileno() < 0:
             return  # dropped in the same round
         try:
-            self.listener.sendto(server.recv(_CHUNK), client)
+            self.listener.sendto(server.recv(CHUNK), client)
         except OSError:
             return  # nobody listens there, or the client has gone
 

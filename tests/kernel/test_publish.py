@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import resource
 import select
 import socket
@@ -249,6 +250,25 @@ def test_two_are_detached_and_one_is_adopted(world: World) -> None:
     with pytest.raises(NotFoundError):
         host.publish(8081, to="172.18.0.2:80").adopt()  # leads elsewhere
     two.adopt().delete()
+    assert ruleset(host) == ""
+
+
+def test_what_somebody_has_bound_meanwhile_is_not_adopted(world: World) -> None:
+    """It stays what it was, detached, and nothing of it is ours; afterwards it is adopted."""
+    host = world.host
+    mapping = host.publish(8080, to="172.18.0.2:80", proto=["tcp", "udp"]).create().detach()
+    before = re.sub(r"packets \d+ bytes \d+", "", ruleset(host))
+    again = host.publish(8080, to="172.18.0.2:80", proto=["tcp", "udp"])
+    with bound(host, "0.0.0.0", 8080, socket.SOCK_DGRAM):
+        for each in (mapping, again):
+            with pytest.raises(ExistsError, match=r"0\.0\.0\.0:8080|\[::\]:8080"):
+                each.adopt()
+            assert each.reserved == ()
+        assert re.sub(r"packets \d+ bytes \d+", "", ruleset(host)) == before
+        assert mapping.exists
+        with bound(host, "::", 8080):
+            pass
+    mapping.adopt().delete()
     assert ruleset(host) == ""
 
 

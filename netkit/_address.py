@@ -57,7 +57,7 @@ def refuse_small_mtu(mtu: int | None, addresses: tuple[Address, ...], what: str 
 def add_requests(index: int, name: str, addresses: tuple[Address, ...]) -> list[Request]:
     """The messages that give a new link its addresses."""
     return [
-        add_address(index, address, operation=f"add address {address} on link '{name}'")
+        add_address(index, address, operation=("add address ", address, " on link '", name, "'"))
         for address in addresses
     ]
 

@@ -275,10 +275,10 @@ class Bridge(Resource, Ports, BridgeReading, Holder, Shown):
         more = self._options.mtu_requests(self._index)
         rest = more if runtime.ours else []
         message = self._options.message(self._index, self._given_mac, self._group, quiet)
-        first, *outcomes = yield [(runtime, [message, *addresses, *rest])]
+        first, *outcomes = yield runtime, [message, *addresses, *rest]
         if collected(first, ends):
             take_back_addresses(runtime, self._index, self._addresses, outcomes)
-            first, *outcomes = yield [(runtime, [message, *addresses, *rest])]
+            first, *outcomes = yield runtime, [message, *addresses, *rest]
         if first is not None:
             take_back_addresses(runtime, self._index, self._addresses, outcomes)
             raise self._explained(runtime, first)
@@ -287,7 +287,7 @@ class Bridge(Resource, Ports, BridgeReading, Holder, Shown):
         if survives:
             later = [*later, tag_request(self._index, self._name, self._group)]
         if later:
-            raise_first((yield [(runtime, later)]))
+            raise_first((yield runtime, later))
 
     def _explained(self, runtime: Runtime, refusal: KernelError) -> KernelError:
         """EEXIST has no text: it may be the name, or the index."""
@@ -308,7 +308,7 @@ class Bridge(Resource, Ports, BridgeReading, Holder, Shown):
             return
         requests = self._options.loud_requests(self._index)
         if requests:
-            raise_first((yield [(self._runtime, requests)]))
+            raise_first((yield self._runtime, requests))
 
     def _wait_usable(self, settled: set[tuple[Runtime, str]]) -> None:
         if self._runtime is not None:

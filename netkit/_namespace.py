@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pyroute2.iproute.linux import IPRoute  # pyright: ignore[reportMissingTypeStubs]
 
     from netkit._conntrack import Connections
-    from netkit._lifecycle.steps import Steps
+    from netkit._lifecycle.steps import Step, Steps
     from netkit._nat.view import NatRules
     from netkit._neighbour import Neighbours
     from netkit._route import RouteTable
@@ -71,7 +71,7 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
 
     _stage = NAMESPACES
     _by_messages = True
-    _patient = True
+    _goes_ahead = True
 
     def __init__(self, name: str | None = None, *, persistent: bool = False) -> None:
         Resource.__init__(self)
@@ -305,8 +305,11 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
         remember(self, runtime)
 
     def _steps(self, quiet: bool = False) -> Steps:
+        raise_first((yield self._ahead()))
+
+    def _ahead(self) -> Step:
         assert self._open is not None
-        raise_first((yield [(self._open, [LOOPBACK_UP])]))
+        return self._open, _LOOPBACK_UP
 
     def _take_back(self) -> None:
         runtime, self._open = self._open, None
@@ -417,6 +420,9 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
     def __repr__(self) -> str:
         state = "" if self._state == "owned" else f" ({self._state})"
         return f"<Namespace {_brief(self._called())}{state}>"
+
+
+_LOOPBACK_UP = (LOOPBACK_UP,)
 
 
 def _brief(label: str) -> str:

@@ -20,7 +20,7 @@ from netkit._marks import (
     tag_request,
     tag_survivors,
 )
-from netkit._netlink.link import delete_link, get_link, parse_link, set_link, veth
+from netkit._netlink.link import delete_link, get_link, parse_link, set_link_up, veth
 from netkit._netlink.wire import Request
 from netkit._readiness import wait_until_heard
 from netkit._runtime import Runtime, random_group
@@ -48,6 +48,10 @@ if TYPE_CHECKING:
     from netkit._spec.addresses import InterfaceLike
 
     Addresses = InterfaceLike | Iterable[InterfaceLike]
+
+
+def _no_options(index: int) -> list[Request]:
+    return []
 
 
 class VethPair(Resource, Shown):
@@ -113,9 +117,8 @@ class VethPair(Resource, Shown):
         queues: int = 1,
         up: bool = True,
     ) -> None:
-        super().__init__()
         near_mtu = None if mtu is None else numbers.mtu(mtu)
-        self._near = End(
+        near = End(
             require_namespace(ns, "ns"),
             names.interface_name(name),
             parse_addresses(address),
@@ -123,7 +126,7 @@ class VethPair(Resource, Shown):
             None if mac is None else parse_mac(mac),
             None if txqlen is None else numbers.integer(txqlen, "txqlen", 0, 2**31 - 1),
         )
-        self._far = End(
+        far = End(
             require_namespace(peer_ns, "peer_ns"),
             names.interface_name(peer_name, "peer_name"),
             parse_addresses(peer_address),
@@ -131,15 +134,34 @@ class VethPair(Resource, Shown):
             None if peer_mac is None else parse_mac(peer_mac),
             None if peer_txqlen is None else numbers.integer(peer_txqlen, "peer_txqlen", 0, 2**31 - 1),
         )
-        refuse_small_mtu(self._near.mtu, self._near.addresses)
-        refuse_small_mtu(self._far.mtu, self._far.addresses, "mtu" if peer_mtu is None else "peer_mtu")
+        refuse_small_mtu(near.mtu, near.addresses)
+        refuse_small_mtu(far.mtu, far.addresses, "mtu" if peer_mtu is None else "peer_mtu")
         if ns._same_as(peer_ns) and name == peer_name:
             raise SpecError(f"both ends are called '{name}' in the same namespace: give another peer_name")
-        self._queues = numbers.integer(queues, "queues", 1, 4096)
-        self._up = numbers.boolean(up, "up")
-        self._master = None if master is None else require_master(master, ns)
-        self._port_options_of: Callable[[int], list[Request]] = _no_options
+        self._fill(
+            near,
+            far,
+            numbers.integer(queues, "queues", 1, 4096),
+            numbers.boolean(up, "up"),
+            None if master is None else require_master(master, ns),
+        )
+
+    def _fill(self, near: End, far: End, queues: int, up: bool, master: Bridge | Link | None) -> None:
+        Resource.__init__(self)
+        self._near, self._far = near, far
+        self._queues, self._up, self._master = queues, up, master
         _remember(self)
+
+    _port_options_of: Callable[[int], list[Request]] = staticmethod(_no_options)
+
+    @classmethod
+    def _of(
+        cls, near: End, far: End, queues: int = 1, up: bool = True, master: Bridge | Link | None = None
+    ) -> VethPair:
+        """The pair of two ends that have been checked."""
+        pair = cls.__new__(cls)
+        pair._fill(near, far, queues, up, master)
+        return pair
 
     @classmethod
     def open(cls, ns: Namespace, name: str, *, peer_ns: Namespace | None = None) -> VethPair:
@@ -163,16 +185,13 @@ class VethPair(Resource, Shown):
             eth0
             False
         """
-        pair = cls.__new__(cls)
-        Resource.__init__(pair)
-        pair._near, pair._far = existing_ends(
+        near, far = existing_ends(
             require_namespace(ns, "ns"),
             names.interface_name(name),
             None if peer_ns is None else require_namespace(peer_ns, "peer_ns"),
         )
-        pair._queues, pair._up, pair._master, pair._port_options_of = 1, True, None, _no_options
+        pair = cls._of(near, far)
         pair._state = "borrowed"
-        _remember(pair)
         return pair
 
     @property
@@ -199,43 +218,51 @@ class VethPair(Resource, Shown):
         near.index, far.index = here.new_index(), there.new_index()
         near.given_mac, far.given_mac = near.mac or random_mac(), far.mac or random_mac()
         self._group = self._group or random_group()
-        ends = ends_of(near, far)
-        survives = note_link(self, "veth", self._group, ends, [near.given_mac, far.given_mac])
+        survives = (here.survives or there.survives) and self._note_ends()
         near.master = None if self._master is None else _index_of(self._master)
-        message = self._message(here, there)
-        addresses = add_requests(near.index, near.name, near.addresses)
-        options = [*self._port_options_of(near.index), *near.route_requests()]
-        # Elsewhere a stranger may get our index, and what follows would be done to his link.
-        rest = options if here.ours else []
-        first, *outcomes = yield [(here, [message, *addresses, *rest])]
-        if collected(first, ends):
-            self._give_up(here, outcomes)
-            first, *outcomes = yield [(here, [message, *addresses, *rest])]
-        if first is not None:
-            self._give_up(here, outcomes)
-            raise self._name_the_taken(first)
+        outcomes = yield here, self._near_requests(here, there)
+        if outcomes[0] is not None and collected(outcomes[0], ends_of(near, far)):
+            self._give_up(here, outcomes[1:])
+            outcomes = yield here, self._near_requests(here, there)
+        if outcomes[0] is not None:
+            self._give_up(here, outcomes[1:])
+            raise self._name_the_taken(outcomes[0])
         raise_first(outcomes)
-        later = [] if rest else options
+        later = [] if here.ours else self._near_options()
         if survives:
-            later = [*later, tag_request(near.index, near.name, self._group)]
+            later.append(tag_request(near.index, near.name, self._group))
         if later:
-            raise_first((yield [(here, later)]))
+            raise_first((yield here, later))
         requests = self._far_requests()
         if survives:
-            requests = [*requests, tag_request(far.index, far.name, self._group)]
+            requests.append(tag_request(far.index, far.name, self._group))
         if requests:
-            raise_first((yield [(there, requests)]))
+            raise_first((yield there, requests))
+
+    def _near_requests(self, here: Runtime, there: Runtime) -> list[Request]:
+        near = self._near
+        requests = [self._message(here, there)]
+        if near.addresses:
+            requests += add_requests(near.index, near.name, near.addresses)
+        # Elsewhere a stranger may get our index, and what follows would be done to his link.
+        if here.ours:
+            requests += self._near_options()
+        return requests
+
+    def _near_options(self) -> list[Request]:
+        near = self._near
+        return [*self._port_options_of(near.index), *near.route_requests()]
 
     def _give_up(self, here: Runtime, outcomes: Sequence[KernelError | None]) -> None:
         take_back_addresses(here, self._near.index, self._near.addresses, outcomes)
 
     def _far_requests(self) -> list[Request]:
         far = self._far
-        requests = add_requests(far.index, far.name, far.addresses)
+        addresses = add_requests(far.index, far.name, far.addresses)
         if not self._up:
-            return requests
-        up = set_link(far.index, up=True, operation=f"set link '{far.name}' up")
-        return [up, *requests, *far.route_requests()]
+            return addresses
+        up = set_link_up(far.index, ("set link '", far.name, "' up"))
+        return [up, *addresses, *far.route_requests()]
 
     def _message(self, here: Runtime, there: Runtime) -> Request:
         near, far = self._near, self._far
@@ -267,15 +294,17 @@ class VethPair(Resource, Shown):
         """Let the kernel act on the carrier that both ends have now, and IPv6 join its groups."""
         if not self._up:
             return
-        places = [(end.runtime, end.name) for end in (self._near, self._far) if end.runtime is not None]
-        if self._master is not None and self._near.runtime is not None:
-            places.append((self._near.runtime, _name_of(self._master)))
-        for runtime, name in places:
-            if (runtime, name) not in settled:
-                runtime.sync_carrier(name)
-                settled.add((runtime, name))
-        for end in (self._near, self._far):
+        ends = (self._near, self._far)
+        for end in ends:
             if end.runtime is not None:
+                end.runtime.sync_carrier(end.name)
+        if self._master is not None and self._near.runtime is not None:
+            bridge = self._near.runtime, _name_of(self._master)
+            if bridge not in settled:
+                bridge[0].sync_carrier(bridge[1])
+                settled.add(bridge)
+        for end in ends:
+            if end.addresses and end.runtime is not None:
                 wait_until_heard(end.runtime, end.index, end.addresses)
 
     def _name_the_taken(self, refusal: KernelError) -> KernelError:
@@ -349,8 +378,12 @@ class VethPair(Resource, Shown):
             end.index, end.given_mac, end.runtime = there.index, there.given_mac, there.runtime
 
     def _note_again(self) -> None:
+        self._note_ends()
+
+    def _note_ends(self) -> bool:
         near, far = self._near, self._far
-        note_link(self, "veth", self._group or 0, ends_of(near, far), [near.given_mac, far.given_mac])
+        macs = [near.given_mac, far.given_mac]
+        return note_link(self, "veth", self._group or 0, ends_of(near, far), macs)
 
     def _moving(self, place: tuple[Runtime, int], target: Runtime) -> None:
         near, far = self._near, self._far
@@ -426,10 +459,6 @@ def _index_of(master: Bridge | Link) -> int:
 
 def _name_of(master: Bridge | Link) -> str:
     return master._last_name if isinstance(master, Link) else master._name
-
-
-def _no_options(index: int) -> list[Request]:
-    return []
 
 
 def _find(runtime: Runtime, name: str) -> int | None:

@@ -27,7 +27,7 @@ class Owned(Leaves):
 
     _stage = LINKS
     _holder: Holder | None = None
-    _patient = False  # its only step goes ahead of the first send that others make to its namespace
+    _goes_ahead = False  # its only step, of the first send that others make to its namespace
 
     def _runtimes(self) -> tuple[Runtime | None, ...]:
         """The namespaces it is in."""

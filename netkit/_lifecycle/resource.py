@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, Literal, Self
 
-    from netkit._lifecycle.steps import Steps
+    from netkit._lifecycle.steps import Step, Steps
 
     State = Literal["new", "owned", "borrowed", "deleted", "closed"]
 
@@ -56,6 +56,10 @@ class Resource(Owned):
 
     def _steps(self, quiet: bool = False) -> Steps:
         """What it sends. ``quiet``: many do so side by side, and its _last_steps follow when all is there."""
+        raise NotImplementedError
+
+    def _ahead(self) -> Step:
+        """All that it sends, if that goes ahead of what others send there."""
         raise NotImplementedError
 
     _ends_last = False  # created with many others, it has steps that wait for the end of all theirs

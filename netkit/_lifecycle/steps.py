@@ -1,7 +1,8 @@
 """Resources that are made by messages: one by one, or many at once with their messages in common sends.
 
-What a resource sends is a generator of steps. Each step is what may travel together: requests by
-namespace, in order. The generator gets the outcomes back, one for each request, and goes on or raises.
+What a resource sends is a generator of steps. Each step is what may travel together: a namespace, and
+requests to it, one at least, in order. The generator gets the outcomes back, one for each request, and goes
+on or raises.
 """
 
 from __future__ import annotations
@@ -12,81 +13,91 @@ from netkit._system.signals import admit_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
 
     from netkit._netlink.wire import Request
     from netkit.errors import KernelError
 
-    Step = Sequence[tuple[Runtime, Sequence[Request]]]
+    Step = tuple[Runtime, Sequence[Request]]
     Outcomes = Sequence[KernelError | None]
     Steps = Generator[Step, Outcomes, None]
+    Going = tuple[Steps, Outcomes]  # a resource, and what came of the step that it waits for
 
 
 def take_steps(steps: Steps) -> None:
-    """Go through the steps of one resource: one send for each namespace of a step."""
+    """Go through the steps of one resource, a send for each."""
     try:
-        step = next(steps)
+        runtime, requests = next(steps)
         while True:
-            step = steps.send([outcome for runtime, requests in step for outcome in _send(runtime, requests)])
+            admit_signals()
+            runtime, requests = steps.send(runtime.route.batch(requests))
     except StopIteration:
         return
 
 
 def take_steps_together(
-    steps: Iterable[Steps], patient: Iterable[Steps], progress: Callable[[int], object]
+    steps: Iterable[Steps], ahead: dict[Runtime, Sequence[Request]], progress: Callable[[int], object]
 ) -> None:
     """Go through the steps of many: for each namespace one send takes what the n-th steps of all want.
 
-    The order of the resources is kept within a send. ``patient`` have one step each, which goes ahead of
-    the first send that others make to that namespace. ``progress`` is told how many requests were answered.
+    The order of the resources is kept within a send. ``ahead`` is what goes ahead of the first send to a
+    namespace. ``progress`` is told how many requests were answered. Requests are made when it is their turn:
+    those of a thousand resources at once would be most of the memory that a build takes.
     """
-    waiting = {step[0][0]: (each, step) for each, step in [(each, next(each)) for each in patient]}
-    going = [(each, step) for each in steps if (step := next(each, None)) is not None]
-    while going or waiting:
-        named = {runtime for _, step in going for runtime, requests in step if requests}
-        if not going:
-            named.update(waiting)
-        ready = [waiting.pop(runtime) for runtime in named if runtime in waiting]
-        going = _advance([*ready, *going], progress)
+    going: list[Going] = [(each, ()) for each in steps]
+    while going:
+        following: list[Going] = []
+        for start in range(0, len(going), LARGEST_BATCH):
+            following += _advance(going[start : start + LARGEST_BATCH], ahead, progress)
+        following.sort(key=_was_refused, reverse=True)  # before others go on in vain
+        going = following
+    for runtime, requests in ahead.items():
+        raise_first(_send_in_parts(runtime, requests, progress))
+
+
+def _was_refused(going: Going) -> bool:
+    return any(going[1])
 
 
 def _advance(
-    going: Sequence[tuple[Steps, Step]], progress: Callable[[int], object]
-) -> list[tuple[Steps, Step]]:
-    """Send the steps, and hand each its outcomes; those that have a next step, with it."""
+    going: Sequence[Going], ahead: dict[Runtime, Sequence[Request]], progress: Callable[[int], object]
+) -> list[Going]:
+    """Hand each its outcomes and send what it wants next; back come those that did, with what came of it."""
     queues: dict[Runtime, list[Request]] = {}
-    for _, step in going:
-        for runtime, requests in step:
-            queues.setdefault(runtime, []).extend(requests)
-    answers: dict[Runtime, Iterator[KernelError | None]] = {}
-    for runtime, queue in queues.items():
-        answers[runtime] = iter(_send_in_parts(runtime, queue, progress))
-    following: list[tuple[Steps, Step]] = []
-    for each, step in going:
-        outcomes = [next(answers[runtime]) for runtime, requests in step for _ in requests]
+    leading: dict[Runtime, int] = {}
+    shares: list[tuple[Steps, Runtime, int, int]] = []
+    for each, outcomes in going:
         try:
-            following.append((each, each.send(outcomes)))
+            runtime, requests = each.send(outcomes) if outcomes else next(each)
         except StopIteration:
             continue
-    return following
+        queue = queues.get(runtime)
+        if queue is None:
+            queue = queues[runtime] = [*ahead.pop(runtime, ())]
+            leading[runtime] = len(queue)
+        begin = len(queue)
+        queue += requests
+        shares.append((each, runtime, begin, len(queue)))
+    answers: dict[Runtime, Outcomes] = {}
+    for runtime, queue in queues.items():
+        answers[runtime] = answer = _send_in_parts(runtime, queue, progress)
+        raise_first(answer[: leading[runtime]])
+    return [(each, answers[runtime][begin:end]) for each, runtime, begin, end in shares]
 
 
 def _send_in_parts(
     runtime: Runtime, requests: Sequence[Request], progress: Callable[[int], object]
-) -> list[KernelError | None]:
+) -> Outcomes:
     """In the parts that a batch would be cut into anyway, to tell how far it is."""
+    if len(requests) <= LARGEST_BATCH:
+        admit_signals()
+        answer = runtime.route.batch(requests)
+        progress(len(requests))
+        return answer
     outcomes: list[KernelError | None] = []
     for start in range(0, len(requests), LARGEST_BATCH):
-        part = requests[start : start + LARGEST_BATCH]
-        admit_signals()
-        outcomes += runtime.route.batch(part)
-        progress(len(part))
+        outcomes += _send_in_parts(runtime, requests[start : start + LARGEST_BATCH], progress)
     return outcomes
-
-
-def _send(runtime: Runtime, requests: Sequence[Request]) -> Outcomes:
-    admit_signals()
-    return runtime.route.batch(requests) if requests else ()
 
 
 def raise_first(outcomes: Iterable[KernelError | None]) -> None:

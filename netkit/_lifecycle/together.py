@@ -49,7 +49,7 @@ def _create_new(members: Sequence[Owned], group: int) -> None:
     before = {each: each._state for each in new if isinstance(each, Resource)}
     try:
         # A namespace is made, and has its `lo` set up.
-        steps = sum(2 if each._patient else _REQUESTS for each in new)
+        steps = sum(2 if each._goes_ahead else _REQUESTS for each in new)
         with collector_paused(), Progress(f"building {len(new)} resources", steps) as progress:
             _Making(group, progress).run(new)
     except BaseException as problem:
@@ -96,12 +96,12 @@ class _Making:
                 kind._begin_many(list(run), self._group, self._progress)
 
     def _by_messages(self, run: Sequence[Resource]) -> None:
-        eager = [each for each in run if not each._patient]
+        eager = [each for each in run if not each._goes_ahead]
         quiet = len(eager) >= _MANY
-        patient = [each._steps() for each in run if each._patient]
-        take_steps_together([each._steps(quiet) for each in eager], patient, self._progress)
+        ahead = dict([each._ahead() for each in run if each._goes_ahead])
+        take_steps_together([each._steps(quiet) for each in eager], ahead, self._progress)
         if quiet:
-            take_steps_together([each._last_steps() for each in eager if each._ends_last], (), self._progress)
+            take_steps_together([each._last_steps() for each in eager if each._ends_last], {}, self._progress)
         for each in run:
             each._made()
         settled: set[tuple[Runtime, str]] = set()

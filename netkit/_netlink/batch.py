@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netkit._netlink.wire import HEADER_SIZE, NLM_F_ACK, Request
+from netkit._netlink.wire import HEADER, HEADER_SIZE, NLM_F_ACK, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,30 +12,37 @@ if TYPE_CHECKING:
 LARGEST_BATCH = 128
 LARGEST_SEND = 64 * 1024
 SEQUENCE_MASK = 0x7FFFFFFF
+_header = HEADER.pack
 
 
 def packed(requests: Sequence[Request], first: int, flags: int, quiet: bool) -> bytes:
     """The messages of a send; ``quiet``: only the last one asks for an ACK."""
-    numbered = enumerate(requests, first)
-    dropped = NLM_F_ACK if quiet else 0
-    parts = [each.pack(number & SEQUENCE_MASK, flags, dropped) for number, each in numbered]
-    if quiet:
-        parts[-1] = requests[-1].pack((first + len(requests) - 1) & SEQUENCE_MASK, flags)
+    parts: list[bytes] = []
+    kept, last = ~NLM_F_ACK if quiet else ~0, first + len(requests) - 1
+    for number, each in enumerate(requests, first):
+        if number == last:
+            kept = ~0
+        body, wanted = each.body, (each.flags | flags) & kept
+        parts += _header(HEADER_SIZE + len(body), each.kind, wanted, number & SEQUENCE_MASK, 0), body
     return b"".join(parts)
 
 
 def split(requests: Sequence[Request]) -> Iterable[Sequence[Request]]:
     """Parts that one receive buffer holds the acknowledgements of."""
-    sizes = [HEADER_SIZE + len(request.body) for request in requests]
-    if len(sizes) <= LARGEST_BATCH and sum(sizes) <= LARGEST_SEND:
-        return (requests,) if sizes else ()
-    return _parts(requests, sizes)
+    if not requests:
+        return ()
+    if len(requests) <= LARGEST_BATCH:
+        size = HEADER_SIZE * len(requests) + sum([len(request.body) for request in requests])
+        if size <= LARGEST_SEND:
+            return (requests,)
+    return _parts(requests)
 
 
-def _parts(requests: Sequence[Request], sizes: Sequence[int]) -> Iterator[Sequence[Request]]:
+def _parts(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
     part: list[Request] = []
     size = 0
-    for request, length in zip(requests, sizes, strict=True):
+    for request in requests:
+        length = HEADER_SIZE + len(request.body)
         if part and (len(part) == LARGEST_BATCH or size + length > LARGEST_SEND):
             yield part
             part, size = [], 0

@@ -8,6 +8,10 @@ from __future__ import annotations
 from fcntl import ioctl
 from struct import Struct
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from array import array
+
 _SIOCGIFNAME = 0x8910
 _SIOCGIFINDEX = 0x8933
 _SIOCETHTOOL = 0x8946
@@ -32,16 +36,23 @@ def interface_name(descriptor: int, index: int) -> str:
     return answer[:16].rstrip(b"\0").decode("utf-8", "replace")
 
 
-def sync_carrier(descriptor: int, name: str) -> bool:
-    """Whether the link has carrier; pending carrier changes have been acted on afterwards.
+def sync_carrier(descriptor: int, name: str) -> None:
+    """Let the kernel act on pending carrier changes of a link; OSError if it has no carrier.
 
     A veth whose second end comes up has carrier, but the kernel lets its first end send only
     once a deferred job has run (net/core/link_watch.c). ETHTOOL_GLINK runs that job for the
     one device (ethtool_op_get_link calls linkwatch_sync_dev), so no event need be waited for.
     """
+    if not _command:
+        _command.append(_new_command())
+    ioctl(descriptor, _SIOCETHTOOL, _IFREQ.pack(name.encode(), _command[0].buffer_info()[0]))
+
+
+def _new_command() -> array[int]:
+    """A struct ethtool_value: the number of the command, and the answer, which nobody asks for."""
     from array import array  # it imports collections
 
-    command = array("I", [_ETHTOOL_GLINK, 0])
-    address, _ = command.buffer_info()
-    ioctl(descriptor, _SIOCETHTOOL, _IFREQ.pack(name.encode(), address))
-    return bool(command[1])
+    return array("I", [_ETHTOOL_GLINK, 0])
+
+
+_command: list[array[int]] = []  # one for all: no thread reads what the kernel writes there for another

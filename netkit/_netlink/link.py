@@ -6,11 +6,14 @@ left out, the link is called by its index.
 
 from __future__ import annotations
 
+from struct import Struct
+
 from netkit._netlink.bridge import bridge, set_bridge
 from netkit._netlink.link_message import (
     CREATE,
     IFF_UP,
     IFINFOMSG,
+    IFLA_ADDRESS,
     IFLA_ALT_IFNAME,
     IFLA_EXT_MASK,
     IFLA_GROUP,
@@ -19,6 +22,7 @@ from netkit._netlink.link_message import (
     IFLA_INFO_KIND,
     IFLA_LINKINFO,
     IFLA_MASTER,
+    IFLA_NET_NS_FD,
     IFLA_PROP_LIST,
     RTEXT_FILTER_SKIP_STATS,
     RTM_DELLINK,
@@ -28,11 +32,12 @@ from netkit._netlink.link_message import (
     RTM_NEWLINKPROP,
     RTM_SETLINK,
     link_request,
+    mac_bytes,
     settings,
 )
 from netkit._netlink.link_policy import LINK_POLICY, VETH_INFO_PEER
 from netkit._netlink.link_record import LinkRecord, LinkStats, parse_identity, parse_link
-from netkit._netlink.wire import NLM_F_ACK, NLM_F_APPEND, Request, attribute, nested, text, u32
+from netkit._netlink.wire import NLA_F_NESTED, NLM_F_ACK, NLM_F_APPEND, Request, nested, text, u32
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -59,6 +64,7 @@ __all__ = [
     "set_bridge",
     "set_group_alias",
     "set_link",
+    "set_link_up",
     "touch_link",
     "veth",
 ]
@@ -67,6 +73,9 @@ __all__ = [
 _LESS = u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
 _ANY_LINK = IFINFOMSG.pack(0, 0, 0, 0, 0) + _LESS
 _VETH_KIND = text(IFLA_INFO_KIND, "veth")
+# IFLA_LINKINFO with IFLA_INFO_KIND and IFLA_INFO_DATA, in that VETH_INFO_PEER, which begins with a header.
+_VETH_INFO = Struct("=HH12sHHHH16s")
+_MAC = Struct("=HH6sxx")
 
 # -- reading -------------------------------------------------------------------
 
@@ -131,29 +140,41 @@ def veth(
     Index 0 lets the kernel choose. ``up`` is for the near end only: with the far end up in the
     same message the kernel answers ENOTCONN. Twin: ``ip link add NAME type veth peer name PEER``.
     """
-    peer = settings(
-        name=peer_name,
-        mtu=peer_mtu,
-        mac=peer_mac,
-        group=peer_group,
-        txqlen=peer_txqlen,
-        netns_fd=peer_netns_fd,
-        queues=queues,
-    )
-    data = attribute(VETH_INFO_PEER, IFINFOMSG.pack(0, 0, peer_index, 0, 0) + peer)
-    near = settings(
-        name=name,
-        mtu=mtu,
-        mac=mac,
-        group=group,
-        txqlen=txqlen,
-        master=master,
-        netns_fd=netns_fd,
-        queues=queues,
-    )
-    info = nested(IFLA_LINKINFO, _VETH_KIND, nested(IFLA_INFO_DATA, data))
-    what = operation or f"create veth '{name}' with peer '{peer_name}'"
-    return link_request(RTM_NEWLINK, CREATE, what, near, info, index=index, up=up or None)
+    peer = _veth_end(peer_name, peer_mac, peer_netns_fd, peer_mtu, peer_group, peer_txqlen, queues)
+    near = _veth_end(name, mac, netns_fd, mtu, group, txqlen, queues)
+    if master is not None:
+        near += u32(IFLA_MASTER, master)
+    size = IFINFOMSG.size + len(peer)
+    info = _VETH_INFO.pack(
+        size + 24, IFLA_LINKINFO | NLA_F_NESTED, _VETH_KIND,
+        size + 8, IFLA_INFO_DATA | NLA_F_NESTED, size + 4, VETH_INFO_PEER,
+        IFINFOMSG.pack(0, 0, peer_index, 0, 0),
+    )  # fmt: skip
+    what = operation or ("create veth '", name, "' with peer '", peer_name, "'")
+    return link_request(RTM_NEWLINK, CREATE, what, near, info, peer, index=index, up=up or None)
+
+
+def _veth_end(name: str, mac: str | None, netns_fd: int | None, *alike: int | None) -> bytes:
+    """Its attributes: those of its own, and an MTU, group, queue length and number of queues."""
+    own = text(IFLA_IFNAME, name)
+    if mac is not None:
+        own += _MAC.pack(10, IFLA_ADDRESS, mac_bytes(mac))
+    if netns_fd is not None:
+        own += u32(IFLA_NET_NS_FD, netns_fd)
+    return own + (_alike.get(alike) or _remember_alike(*alike))
+
+
+def _remember_alike(mtu: int | None, group: int | None, txqlen: int | None, queues: int | None) -> bytes:
+    if len(_alike) >= _MOST_ALIKE:
+        _alike.clear()
+    found = settings(mtu=mtu, group=group, txqlen=txqlen, queues=queues)
+    _alike[mtu, group, txqlen, queues] = found
+    return found
+
+
+# What thousands of ends have in common is encoded once.
+_alike: dict[tuple[int | None, ...], bytes] = {}
+_MOST_ALIKE = 256
 
 
 def new_link(
@@ -227,6 +248,11 @@ def set_link(
     )
     what = operation or f"change link {index}"
     return link_request(RTM_NEWLINK, NLM_F_ACK, what, members, index=index, up=up)
+
+
+def set_link_up(index: int, operation: Words) -> Request:
+    """Set it up, and nothing else. Twin: ``ip link set dev NAME up``."""
+    return link_request(RTM_NEWLINK, NLM_F_ACK, operation, index=index, up=True)
 
 
 def touch_link(index: int) -> Request:

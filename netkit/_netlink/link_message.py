@@ -10,6 +10,10 @@ from struct import Struct
 from netkit._netlink.link_policy import IFINFOMSG_SIZE, LINK_POLICY
 from netkit._netlink.wire import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, Request, attribute, text, u32
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._netlink.wire import Words
+
 RTM_NEWLINK = 16
 RTM_DELLINK = 17
 RTM_GETLINK = 18
@@ -53,7 +57,7 @@ CREATE = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK
 
 
 def link_request(
-    kind: int, flags: int, operation: str, *members: bytes, index: int = 0, up: bool | None = None
+    kind: int, flags: int, operation: Words, *members: bytes, index: int = 0, up: bool | None = None
 ) -> Request:
     """A message about one link: header and attributes. ``up`` None leaves IFF_UP alone."""
     change = 0 if up is None else IFF_UP

@@ -146,10 +146,9 @@ class Request:
     def operation(self, words: Words) -> None:
         self._operation = words
 
-    def pack(self, sequence: int, extra_flags: int, dropped_flags: int = 0) -> bytes:
+    def pack(self, sequence: int, extra_flags: int) -> bytes:
         """The whole message."""
-        body = self.body
-        flags = (self.flags | extra_flags) & ~dropped_flags
+        body, flags = self.body, self.flags | extra_flags
         return HEADER.pack(HEADER_SIZE + len(body), self.kind, flags, sequence, 0) + body
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from netkit._bridge import Bridge
+from netkit._end import End
 from netkit._lifecycle import ROUTES, Resource, Teardown, Undo
 from netkit._namespace import Namespace
 from netkit._nat.rule import NatRule
@@ -91,23 +92,18 @@ class Parts:
         self.links = [self._link(cable) for cable in layout.wiring.cables]
 
     def _link(self, cable: Cable) -> VethPair:
-        near, far, plan = cable.near, cable.far, cable.plan
-        pair = VethPair(
-            self.namespaces[near.netns],
-            self.namespaces[far.netns],
-            name=near.device,
-            peer_name=far.device,
-            mtu=plan.mtu,
-            mac=plan.ends[cable.swapped].mac,
-            peer_mac=plan.ends[not cable.swapped].mac,
-            queues=plan.queues,
+        plan, swapped = cable.plan, cable.swapped
+        return VethPair._of(
+            self._end(cable.near, plan.mtu, plan.ends[swapped].mac),
+            self._end(cable.far, plan.mtu, plan.ends[not swapped].mac),
+            plan.queues,
+            master=None if cable.master is None else self.bridges[cable.master],
         )
-        # As they are: the plan has checked them.
-        pair._near.addresses, pair._near.routes = near.addresses, near.routes
-        pair._far.addresses, pair._far.routes = far.addresses, far.routes
-        if cable.master is not None:
-            pair._master = self.bridges[cable.master]
-        return pair
+
+    def _end(self, plan: Interface, mtu: int | None, mac: str | None) -> End:
+        end = End(self.namespaces[plan.netns], plan.device, plan.addresses, mtu, mac, None)
+        end.routes = plan.routes
+        return end
 
     def own(self, scope: Scope, layout: Layout) -> None:
         """Create everything together, owned by a scope."""

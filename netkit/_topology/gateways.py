@@ -10,7 +10,7 @@ from netkit._spec.routes import Route
 from netkit._topology.naming import called, place, unknown
 from netkit._topology.references import References
 from netkit._topology.routing import route_by
-from netkit._topology.subnets import Subnet
+from netkit._topology.subnets import BYTES, Subnet
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ class GivenRoutes:
         self._on_wire: dict[tuple[int, str], tuple[Address, ...]] = {}
         self._seen: set[int] = set()
         self._routes: dict[bytes, Route] = {}
-        self._defaults: dict[tuple[str, int], str] = {}
+        self._defaults: dict[tuple[str, int], Interface | str] = {}
         self.by_namespace: dict[str, list[Route]] = {}
         self.elsewhere: dict[str, list[Route]] = {}  # those that leave by no link of the plan
 
@@ -47,31 +47,29 @@ class GivenRoutes:
     def _gateways(
         self, cable: Cable, end: Interface, other: Interface, chosen: bool | str
     ) -> Sequence[Address]:
-        where = f"{end.path}.default_route"
         if isinstance(chosen, str):
             named = self._addresses_on(end.segment, chosen)
             if named is not None:
                 return named
-            return [self._references.host(chosen, where)]
+            return [self._references.host(chosen, _where(end))]
         found = other.addresses
         if cable.master is not None:  # the bridge, or the one of those it is joined with that has an address
             found = self._wiring.bridges[cable.master].addresses or end.segment.bridge_addresses()
         if not found:
             hint = f"add_bridge('{other.owner}', address='auto')" if cable.master else "give it one"
-            raise SpecError(f"{where}: '{other.owner}' has no address to be the gateway: {hint}")
+            raise SpecError(f"{_where(end)}: '{other.owner}' has no address to be the gateway: {hint}")
         return found
 
     def _add_default(self, end: Interface, gateways: Sequence[Address]) -> None:
-        where = f"{end.path}.default_route"
         added = False
-        for version, size in ((4, 4), (6, 16)):
-            gateway = next((each for each in gateways if len(each.packed) == size), None)
-            own = [each for each in end.addresses if len(each.packed) == size]
-            if gateway is None or not own:
+        for version in (4, 6):
+            gateway = _first(gateways, version)
+            first = None if gateway is None else _first(end.addresses, version)
+            if gateway is None or first is None:
                 continue
-            if end.wanted != "auto" and not _is_near(gateway, own):
-                raise SpecError(f"{where}: the gateway {gateway.ip} is not in the network of {own[0]}")
-            self._note_default(end.netns, version, where)
+            if end.wanted != "auto" and not _is_near(gateway, end.addresses):
+                raise SpecError(f"{_where(end)}: the gateway {gateway.ip} is not in the network of {first}")
+            self._note_default(end.netns, version, end)
             route = self._routes.get(gateway.packed)
             if route is None:
                 route = self._routes[gateway.packed] = route_by("default", gateway)
@@ -80,15 +78,15 @@ class GivenRoutes:
             added = True
         if not added:
             raise SpecError(
-                f"{where}: the gateway has {_shown(gateways)}, '{end.owner}' has {_shown(end.addresses)}: "
-                "no family in common"
+                f"{_where(end)}: the gateway has {_shown(gateways)}, '{end.owner}' has "
+                f"{_shown(end.addresses)}: no family in common"
             )
 
-    def _note_default(self, netns: str, version: int, where: str) -> None:
-        first = self._defaults.setdefault((netns, version), where)
-        if first is not where:
+    def _note_default(self, netns: str, version: int, by: Interface | str) -> None:
+        first = self._defaults.setdefault((netns, version), by)
+        if first is not by:
             raise SpecError(
-                f"{where}: {called(netns)} has an IPv{version} default route already ({first}): "
+                f"{_where(by)}: {called(netns)} has an IPv{version} default route already ({_where(first)}): "
                 "give the other one a metric, with add_route()"
             )
 
@@ -159,6 +157,20 @@ class GivenRoutes:
                 return interface
         networks = [str(Subnet.of(address)) for each in own for address in each.addresses]
         raise SpecError(f"{where}.via: {route.via} is in no network of it: {', '.join(networks) or 'none'}")
+
+
+def _where(given: Interface | str) -> str:
+    """Where in the plan it stands: a route does so already, of an end it is put together when it is read."""
+    return given if isinstance(given, str) else f"{given.path}.default_route"
+
+
+def _first(addresses: Sequence[Address], version: int) -> Address | None:
+    """The first of a family."""
+    size = BYTES[version]
+    for address in addresses:
+        if len(address.packed) == size:
+            return address
+    return None
 
 
 def _is_near(gateway: Address, own: Iterable[Address]) -> bool:

@@ -77,8 +77,9 @@ class Layout:
 
     def _refuse_small_mtus(self) -> None:
         for number, cable in enumerate(self.wiring.cables):
-            for end in (cable.near, cable.far):
-                refuse_small_mtu(cable.plan.mtu, end.addresses, f"links[{number}].mtu")
+            if cable.plan.mtu is not None:
+                for end in (cable.near, cable.far):
+                    refuse_small_mtu(cable.plan.mtu, end.addresses, f"links[{number}].mtu")
 
     def _addresses(self, namespaces: Mapping[str, NamespacePlan]) -> dict[str, tuple[Address, ...]]:
         """By namespace, in the plan's order of links, bridges first; by bridge."""

@@ -62,10 +62,11 @@ class Shapes(Plan):
         plan.add_bridge(bridge, switch, address="auto", subnet=given, mtu=mtu)
         _add(plan, boxes, named)
         by_bridge = numbers.boolean(default_route, "default_route")
+        size = None if mtu is None else numbers.mtu(mtu)
         for name, taken in _spread(plan, bridge, switch, boxes, mtu):
             port = EndPlan(name, address=())
             plan._links += [
-                LinkPlan((EndPlan(each, default_route=by_bridge), port), None, mtu) for each in taken
+                LinkPlan((EndPlan(each, default_route=by_bridge), port), None, size) for each in taken
             ]
         return plan
 

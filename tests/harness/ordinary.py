@@ -16,7 +16,7 @@ from typing import IO, Any
 import pytest
 
 from netkit._system.mode import is_rootless
-from tests.harness import counted
+from tests.harness import counted, isolation
 from tests.harness.patience import LONG, PATIENCE
 
 NOBODY = 65534
@@ -56,6 +56,7 @@ class Ordinary:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self._mounted: str | None = None
         shutil.copytree(_ROOT / "netkit", home / "netkit", ignore=shutil.ignore_patterns("__pycache__"))
         if BECOME:
             for path in [home, *home.rglob("*")]:
@@ -88,13 +89,34 @@ class Ordinary:
     def borrow(self, *modules: str) -> dict[str, str]:
         """The environment in which his Python finds what this session's has installed.
 
-        Skips where it does not: another version of Python, or a directory that he may not read.
+        Skips where it does not, as another version of Python.
         """
-        env = {"PYTHONPATH": f"{self.home}:{sysconfig.get_path('purelib')}"}
+        env = {"PYTHONPATH": f"{self.home}:{self._packages()}"}
         done = self.run([PYTHON, "-c", f"import {', '.join(modules)}"], env=env)
         if done.returncode:
             pytest.skip(f"{PYTHON} cannot use this session's packages: {done.stderr.splitlines()[-1]}")
         return env
+
+    def _packages(self) -> str:
+        """This session's packages; where he cannot go to them, as below /root, another way there.
+
+        It is read-only, and not in his home: what removes that removes nothing of them.
+        """
+        packages = sysconfig.get_path("purelib")
+        if not BECOME or not isolation.isolated or self.run(["test", "-x", packages]).returncode == 0:
+            return packages
+        if self._mounted is None:
+            self._mounted = mkdtemp(prefix="netkit-packages-", dir="/tmp")
+            os.chmod(self._mounted, 0o755)
+            subprocess.run(["mount", "--bind", "-o", "ro", packages, self._mounted], check=True)
+        return self._mounted
+
+    def end(self) -> None:
+        """Home and mount are gone."""
+        if self._mounted is not None:
+            subprocess.run(["umount", self._mounted], check=True)
+            os.rmdir(self._mounted)
+        shutil.rmtree(self.home)
 
     def counted(self, argv: Sequence[str]) -> list[str]:
         """The command that runs a program and fails if it leaves a process, mount or namespace."""
@@ -113,8 +135,8 @@ class Ordinary:
 @contextmanager
 def ordinary_user() -> Generator[Ordinary]:
     """His home is a directory that he can reach, and is gone afterwards."""
-    home = Path(mkdtemp(prefix="netkit-nobody-", dir="/tmp"))
+    ordinary = Ordinary(Path(mkdtemp(prefix="netkit-nobody-", dir="/tmp")))
     try:
-        yield Ordinary(home)
+        yield ordinary
     finally:
-        shutil.rmtree(home)
+        ordinary.end()

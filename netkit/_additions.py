@@ -47,6 +47,9 @@ class Additions(Block):
 
     def _add(self, key: object, request: Request, deletion: Request) -> None:
         """Send an addition, and keep its deletion if this is a scope."""
+        if self._state == "new":
+            self._place().route.request(request)
+            return
         with held_signals():
             addition = self._expect(key, deletion)
             try:

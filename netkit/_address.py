@@ -138,8 +138,12 @@ class Addresses(Additions, Shown):
         link = self._link
         value = address if isinstance(address, Address) else Address.parse(address)
         operation = ("remove address ", value, " from link '", link._last_name, "'")
+        request = delete_address(link._ifindex, value, operation=operation)
+        if self._state != "open":
+            link._runtime.route.request(request)
+            return
         with held_signals():
-            link._runtime.route.request(delete_address(link.ifindex, value, operation=operation))
+            link._runtime.route.request(request)
             self._forget(value)
 
     def _send(
@@ -156,7 +160,7 @@ class Addresses(Additions, Shown):
         link = self._link
         verb = "replace address " if replace else "add address "
         request = add_address(
-            link.ifindex, value, replace=replace, nodad=nodad,
+            link._ifindex, value, replace=replace, nodad=nodad,
             label=None if label is None else names.label(label), scope=scope,
             operation=(verb, value, " on link '", link._last_name, "'"),
         )  # fmt: skip

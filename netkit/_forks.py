@@ -5,17 +5,17 @@ from __future__ import annotations
 
 import os
 
-_pid = os.getpid()
+pid = os.getpid()  # for what is asked many times: `forks.pid`, of the module
 
 
 def process() -> int:
     """This process's id."""
-    return _pid
+    return pid
 
 
 def _renew() -> None:
-    global _pid
-    _pid = os.getpid()
+    global pid
+    pid = os.getpid()
 
 
 os.register_at_fork(after_in_child=_renew)

@@ -92,9 +92,9 @@ class Inside:
             ...     print(done.stdout.split()[0])
             lo
         """
-        from netkit._system import process
+        from netkit._system.process import run
 
-        return process.run(
+        return run(
             self._starter(), argv, self._processes(),
             input=input, capture_output=capture_output,
             timeout=timeout, check=check, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env,
@@ -142,9 +142,9 @@ class Inside:
             ...     with box.popen(["sleep", "60"]) as process:
             ...         process.kill()
         """
-        from netkit._system import process
+        from netkit._system.process import popen
 
-        return process.popen(
+        return popen(
             self._starter(), argv, self._processes(),
             stdin=stdin, stdout=stdout, stderr=stderr,
             cwd=cwd, env=env, text=text, encoding=encoding, errors=errors, bufsize=bufsize,
@@ -257,10 +257,13 @@ class Inside:
         return runtime.starter()
 
     def _processes(self) -> Processes:
+        runtime = self._live_runtime()
+        known: Processes | None = runtime.kept("processes")  # type: ignore[assignment]
+        if known is not None:
+            return known
         from netkit._sockets import listened
         from netkit._system.process import Processes
 
-        runtime = self._live_runtime()
         return runtime.once("processes", lambda: Processes(lambda proto: listened(runtime, proto)))
 
     def _end_processes(self, runtime: Runtime) -> None:

@@ -430,5 +430,5 @@ def require_link(link: object, netns: Namespace, what: str) -> Link:
 
 def require_device(dev: DeviceLike | None, netns: Namespace, what: str = "dev") -> None:
     """A device given as a Link must be one of this namespace: elsewhere its name means another."""
-    if isinstance(dev, Link) and not dev.netns._same_as(netns):
+    if isinstance(dev, Link) and dev._netns is not netns and not dev._netns._same_as(netns):
         raise SpecError(f"{what}={dev!r} is in another namespace than {netns._called()}")

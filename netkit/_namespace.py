@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+import netkit._forks as forks
 from netkit._connecting import Connecting
-from netkit._forks import process
 from netkit._inside_async import InsideAsync
 from netkit._known import remember, remember_first
 from netkit._lifecycle import NAMESPACES, ROOT, Holder, Resource, Teardown, Undo, raise_first, take_steps
@@ -398,7 +398,7 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
 
     def _live_runtime(self) -> Runtime:
         opened = self._open
-        if opened is None or self._pid != process() or self._state not in ("owned", "borrowed"):
+        if opened is None or self._pid != forks.pid or self._state not in ("owned", "borrowed"):
             self._check_live()  # which says what is wrong
             raise StateError(f"{self!r} is closed")
         return opened

@@ -278,6 +278,8 @@ class Hold:
 
     def close(self) -> None:
         """Close it; a second time is nothing."""
+        if self.fd < 0:
+            return
         with held_signals():
             if self.fd in _holds:
                 _holds.discard(self.fd)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from errno import ENOENT
 
-from netkit._forks import process
+import netkit._forks as forks
 from netkit._known import require_namespace
 from netkit._lifecycle import Block, Teardown
 from netkit._link import Link, require_device
@@ -55,7 +55,7 @@ class RouteTable(Block, Shown):
     def __init__(self, ns: Namespace, table: int | str = "main") -> None:
         self._netns = require_namespace(ns, "ns")
         self._table = names.table_number(table)
-        self._pid = process()
+        self._pid = forks.pid
         self._scoped = True  # ns.routes is not, unless it is entered
         self._changes = Changes()
 
@@ -238,16 +238,22 @@ class RouteTable(Block, Shown):
         if isinstance(dst, Route):
             route, any_type = dst.in_table(self._table), False
         else:
-            require_device(dev, self._netns)
-            called, index = (dev._last_name, dev.ifindex) if isinstance(dev, Link) else (dev, None)
+            called = dev
+            if isinstance(dev, Link):
+                require_device(dev, self._netns)
+                called, index = dev._last_name, dev._ifindex
             # Without a way, any route to there is meant: the one type that needs no way stands for all.
             kind = type or ("blackhole" if via is None and dev is None else "unicast")
             route = Route.build(
                 dst, via=via, dev=called, metric=metric, type=kind, table=self._table, family=family
             )
             any_type = type is None
+        runtime = self._runtime
+        if not self._scoped:
+            delete(runtime, route, index, any_type=any_type)
+            return
         with held_signals():
-            delete(self._runtime, route, index, any_type=any_type)
+            delete(runtime, route, index, any_type=any_type)
             self._changes.forget(route)
 
     def adopt(self, dst: NetworkLike | Route, *, metric: int | None = None) -> Route:
@@ -331,7 +337,7 @@ class RouteTable(Block, Shown):
         return self._netns._live_runtime()
 
     def _check(self) -> Runtime:
-        if self._pid != process():
+        if self._pid != forks.pid:
             raise StateError(f"{self!r} belongs to the process that forked this one")
         if self._state == "closed":
             raise StateError(f"{self!r} is closed: make a new RouteTable")
@@ -391,9 +397,8 @@ def _device(dev: DeviceLike | None, netns: Namespace) -> tuple[DeviceLike | None
     """The name of a device, and its index where it was given as a Link."""
     if not isinstance(dev, Link):
         return dev, None
-    if dev.netns is not netns:
-        require_device(dev, netns)
-    return netns._live_runtime().name_of(dev.ifindex), dev.ifindex
+    require_device(dev, netns)
+    return netns._live_runtime().name_of(dev._ifindex), dev._ifindex
 
 
 def _is_whole(route: Route) -> bool:

@@ -33,7 +33,7 @@ def interface_index(descriptor: int, name: str) -> int:
 def interface_name(descriptor: int, index: int) -> str:
     """The name of the link of this index; OSError ENODEV when there is none."""
     answer = ioctl(descriptor, _SIOCGIFNAME, _IFREQ_INDEX.pack(b"", index))
-    return answer[:16].rstrip(b"\0").decode("utf-8", "replace")
+    return answer.partition(b"\0")[0].decode("utf-8", "replace")
 
 
 def sync_carrier(descriptor: int, name: str) -> None:

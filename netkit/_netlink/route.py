@@ -24,7 +24,14 @@ from netkit._netlink.wire import (
     nested,
 )
 from netkit._netlink.wire import u32 as u32_attribute
-from netkit._spec.names import protocol_number, route_type_number, scope_number
+from netkit._spec.names import (
+    PROTOCOLS,
+    ROUTE_TYPES,
+    SCOPES,
+    protocol_number,
+    route_type_number,
+    scope_number,
+)
 from netkit.errors import ProtocolError, SpecError
 
 TYPE_CHECKING = False
@@ -142,8 +149,7 @@ def add_route(
         flags |= NLM_F_APPEND
     elif exclusive:
         flags |= NLM_F_EXCL
-    protocol, scope = protocol_number(route.proto), scope_number(route.scope)
-    body = _body(route, index, nexthop_indexes, protocol, scope, route_type_number(route.type))
+    body = _body(route, index, nexthop_indexes, *_numbers(route))
     verb = "replace" if replace else "append" if append else "add"
     what = operation or (verb, " route ", route)
     return Request(RTM_NEWROUTE, flags, body, what, ROUTE_POLICY, _HEADER.size)
@@ -177,11 +183,11 @@ def delete_route(
     they do. Either way a metric of None matches every metric, and the least goes first. With
     ``any_type``, a blackhole is found as well as a unicast route.
     """
-    scope = RT_SCOPE_NOWHERE if route.family == 4 else 0
-    protocol = 0
-    if exact:
-        scope, protocol = scope_number(route.scope), protocol_number(route.proto)
-    kind = 0 if any_type else route_type_number(route.type)
+    protocol, scope, kind = _numbers(route)
+    if not exact:
+        protocol, scope = 0, RT_SCOPE_NOWHERE if route.family == 4 else 0
+    if any_type:
+        kind = 0
     body = _body(route, index, nexthop_indexes, protocol, scope, kind)
     what = operation or ("delete route ", route if exact else _Selector(route, any_type))
     return Request(RTM_DELROUTE, NLM_F_ACK, body, what, ROUTE_POLICY, _HEADER.size, deleting=True)
@@ -237,6 +243,14 @@ def is_local(reply: Reply) -> bool:
 
 
 # -- parts of a message ------------------------------------------------------------
+
+
+def _numbers(route: Route) -> tuple[int, int, int]:
+    """Its protocol, scope and type."""
+    try:
+        return PROTOCOLS[route.proto], SCOPES[route.scope], ROUTE_TYPES[route.type]
+    except KeyError:  # one is a number, or another word for it
+        return protocol_number(route.proto), scope_number(route.scope), route_type_number(route.type)
 
 
 def _body(

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import errno
 import os
+from _socket import MSG_TRUNC
 from _thread import allocate_lock
 from struct import Struct
 
-from netkit._forks import process
+import netkit._forks as forks
 from netkit._netlink.batch import SEQUENCE_MASK, packed, split
 from netkit._netlink.refusal import explain
-from netkit._netlink.transport import LostError, drain, receive, send, set_options
+from netkit._netlink.transport import LostError, drain, not_received, not_sent, set_options
 from netkit._netlink.wire import (
-    HEADER,
-    HEADER_SIZE,
     NLM_F_ACK,
     NLM_F_DUMP,
     NLM_F_DUMP_INTR,
@@ -31,6 +30,7 @@ from netkit._netlink.wire import (
     Refusal,
     Request,
     messages,
+    one_object,
     parse_acknowledgement,
     parse_done,
 )
@@ -55,7 +55,6 @@ _DUMP = NLM_F_REQUEST | NLM_F_DUMP
 # Nearly every answer to a change: a capped ACK that says 0. Header, error, and the request's header.
 _plain_ack = Struct("=IHHIIi").unpack_from
 _PLAIN_ACK_SIZE = 36
-_header = HEADER.unpack_from
 
 Reply = tuple[int, memoryview, int, int]
 """Type of the message, the datagram, and where in it the body begins and ends."""
@@ -79,7 +78,7 @@ class NetlinkSocket:
         self._lock = allocate_lock()
         self._sequence = int.from_bytes(os.urandom(3), "little")
         self._buffer = _NO_BUFFER
-        self._pid = process()
+        self._pid = forks.pid
         self._dirty = False
         self.label = label
         self.missing_capability = missing_capability
@@ -220,15 +219,20 @@ class NetlinkSocket:
         with self._lock:
             self._buffer = _free_buffers.pop() if _free_buffers else bytearray(_BUFFER_SIZE)
             try:
-                sock = self._ready()
-                first = self._sequence
+                sock = self._sock
+                if sock is None or self._dirty or self._pid != forks.pid:
+                    sock = self._ready()
+                request, first = requests[0], self._sequence
                 self._sequence = (first + len(requests)) & SEQUENCE_MASK
                 self._dirty = True
                 if len(requests) == 1:
-                    data = requests[0].pack(first, flags)
+                    data = request.pack(first, flags)
                 else:
                     data = packed(requests, first, flags, quiet)
-                send(sock, data, requests[0], self.label)
+                try:
+                    sock.send(data)
+                except OSError as problem:
+                    not_sent(sock, data, request, self.label, problem)
                 result = collect(requests, first)
                 self._dirty = False
                 return result
@@ -249,7 +253,7 @@ class NetlinkSocket:
                 if kind == NLMSG_ERROR and error == 0 and sequence == first:
                     return None, replies
             data = self._received(size)
-            whole = _one_object(data, first)
+            whole = one_object(data, first)
             if whole is not None:
                 replies.append(whole)
                 continue
@@ -321,7 +325,7 @@ class NetlinkSocket:
         """The one object, or the refusal, that answers a request without ACK."""
         while True:
             data = self._received(self._receive(requests[0]))
-            whole = _one_object(data, first)
+            whole = one_object(data, first)
             if whole is not None:
                 return None, whole
             for kind, flags, sequence, start, end in messages(data):
@@ -355,7 +359,7 @@ class NetlinkSocket:
         sock = self._sock
         if sock is None:
             raise StateError(f"the netlink socket of {self.label or 'this namespace'} is closed")
-        if self._pid != process():
+        if self._pid != forks.pid:
             raise StateError(
                 "this netlink socket was opened before fork(): two processes would read each "
                 "other's answers. Open the namespace again in the child"
@@ -366,30 +370,25 @@ class NetlinkSocket:
         return sock
 
     def _receive(self, request: Request) -> int:
-        """The size of the next datagram, which is whole in the buffer."""
-        if self._sock is None:
+        """The size of the next datagram from the kernel, which is whole in the buffer."""
+        sock = self._sock
+        if sock is None:
             raise StateError(f"the netlink socket was closed during '{request.operation}'")
-        size = receive(self._sock, self._buffer, request)
-        if size > len(self._buffer):
+        try:
+            size, sender = sock.recvfrom_into(self._buffer, 0, MSG_TRUNC)
+            while sender[0] != 0:  # another process may send to our port; only port id 0 is the kernel
+                size, sender = sock.recvfrom_into(self._buffer, 0, MSG_TRUNC)
+        except OSError as problem:
+            not_received(request, problem)
+        if size > len(self._buffer):  # it was cut: with MSG_TRUNC its whole size is told
             self._buffer = bytearray(2 * size)
             raise LostError(f"an answer of {size} bytes did not fit")
         return size
 
     def _received(self, size: int) -> memoryview:
         """A copy of what was received, which outlives the loan of the buffer."""
-        return memoryview(bytes(memoryview(self._buffer)[:size]))
+        return memoryview(self._buffer[:size])
 
 
 def _unknown(request: Request, problem: LostError) -> ProtocolError:
     return ProtocolError(f"the outcome of '{request.operation}' is unknown: {problem}. Read back what exists")
-
-
-def _one_object(data: memoryview, sequence: int) -> Reply | None:
-    """A datagram as the one object that answers a request, which most are; None for any other."""
-    size = len(data)
-    if size < HEADER_SIZE:
-        return None
-    length, kind, _, answered, _ = _header(data)
-    if answered == sequence and kind >= NLMSG_MIN_TYPE and HEADER_SIZE <= length <= size < length + 4:
-        return kind, data, HEADER_SIZE, length
-    return None

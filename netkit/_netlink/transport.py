@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from _socket import MSG_DONTWAIT, MSG_TRUNC, SO_RCVTIMEO, SO_SNDBUF, SOL_SOCKET  # socket's enums are slow
+from _socket import MSG_DONTWAIT, SO_RCVTIMEO, SO_SNDBUF, SOL_SOCKET  # socket's enums are slow
 from struct import pack
 
 from netkit._netlink.wire import Request
@@ -12,7 +12,7 @@ from netkit.errors import WaitTimeout, kernel_error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any, Protocol
+    from typing import Any, NoReturn, Protocol
 
     class Transport(Protocol):
         """What is used of a socket; netkit.testing has one that is no socket."""
@@ -61,18 +61,15 @@ def subscribe(sock: Transport, groups: Iterable[int]) -> None:
     sock.bind((0, sum([1 << (group - 1) for group in groups])))
 
 
-def send(sock: Transport, data: bytes, request: Request, label: str | None) -> None:
-    """Send what begins with this request; a transaction that does not fit the buffer makes it larger."""
+def not_sent(sock: Transport, data: bytes, request: Request, label: str | None, problem: OSError) -> None:
+    """Try again what did not fit the send buffer, a transaction; KernelError for what cannot be sent."""
     try:
-        try:
-            sock.send(data)
-        except OSError as problem:
-            if problem.errno != errno.EMSGSIZE:
-                raise
-            _enlarge(sock, len(data))
-            sock.send(data)
-    except OSError as problem:
-        raise kernel_error(request.operation, problem.errno or errno.EIO, netns=label) from problem
+        if problem.errno != errno.EMSGSIZE:
+            raise problem
+        _enlarge(sock, len(data))
+        sock.send(data)
+    except OSError as refusal:
+        raise kernel_error(request.operation, refusal.errno or errno.EIO, netns=label) from refusal
 
 
 def _enlarge(sock: Transport, size: int) -> None:
@@ -84,23 +81,13 @@ def _enlarge(sock: Transport, size: int) -> None:
         return
 
 
-def receive(sock: Transport, buffer: bytearray, request: Request) -> int:
-    """The size of the next datagram that comes from the kernel, which is in the buffer.
-
-    A larger one than the buffer was cut: with MSG_TRUNC its whole size is told. LostError when
-    answers were dropped.
-    """
-    try:
-        size, sender = sock.recvfrom_into(buffer, 0, MSG_TRUNC)
-        while sender[0] != 0:  # another process may send to our port; only the kernel (port id 0) is believed
-            size, sender = sock.recvfrom_into(buffer, 0, MSG_TRUNC)
-    except BlockingIOError as problem:
+def not_received(request: Request, problem: OSError) -> NoReturn:
+    """Raise what it means that no answer could be received: LostError when the kernel dropped some."""
+    if isinstance(problem, BlockingIOError):
         raise WaitTimeout(f"no answer to '{request.operation}' within {_PATIENCE} seconds") from problem
-    except OSError as problem:
-        if problem.errno != errno.ENOBUFS:
-            raise
-        raise LostError("the kernel dropped answers, for the socket's receive buffer was full") from problem
-    return int(size)
+    if problem.errno != errno.ENOBUFS:
+        raise problem
+    raise LostError("the kernel dropped answers, for the socket's receive buffer was full") from problem
 
 
 def drain(sock: Transport, buffer: bytearray) -> None:

@@ -185,6 +185,17 @@ def messages(data: memoryview | bytes) -> Iterator[tuple[int, int, int, int, int
         offset += (length + 3) & ~3
 
 
+def one_object(data: memoryview, sequence: int) -> tuple[int, memoryview, int, int] | None:
+    """A datagram as the one object that answers a request, which most are; None for any other."""
+    size = len(data)
+    if size < HEADER_SIZE:
+        return None
+    length, kind, _, answered, _ = _unpack_header(data)
+    if answered == sequence and kind >= NLMSG_MIN_TYPE and HEADER_SIZE <= length <= size < length + 4:
+        return kind, data, HEADER_SIZE, length
+    return None
+
+
 def attributes(data: memoryview | bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Walk attributes between two offsets: ``(type, start of payload, end of payload)``."""
     while start < end:

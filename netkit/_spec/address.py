@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-from netkit._spec.value import Value, shown
+from netkit._spec.value import Value, shown, thaw
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -12,13 +12,36 @@ if TYPE_CHECKING:
     import ipaddress
     from typing import Literal
 
-_set = object.__setattr__
 _ZEROS = bytes(10)
 _NO_FLAGS: frozenset[str] = frozenset()
 _PREFIXES = {str(number): number for number in range(129)}
 
 
-class Address(Value):
+class _AddressFields:
+    __slots__ = (  # noqa: RUF023  in the order in which they are shown
+        "packed",
+        "prefixlen",
+        "scope",
+        "label",
+        "flags",
+        "packed_broadcast",
+        "packed_peer",
+        "preferred_lifetime",
+        "valid_lifetime",
+    )
+
+    packed: bytes
+    prefixlen: int
+    scope: str
+    label: str | None
+    flags: frozenset[str]
+    packed_broadcast: bytes | None
+    packed_peer: bytes | None
+    preferred_lifetime: int | None
+    valid_lifetime: int | None
+
+
+class Address(_AddressFields, Value):
     """An address with its prefix length on a device, such as ``10.0.0.1/24``; frozen.
 
     Equal to its text, to the same ``ipaddress.ip_interface`` and to another Address with the same
@@ -35,28 +58,9 @@ class Address(Value):
         (True, 24, '10.0.0.1')
     """
 
-    __slots__ = _fields = (
-        "packed",
-        "prefixlen",
-        "scope",
-        "label",
-        "flags",
-        "packed_broadcast",
-        "packed_peer",
-        "preferred_lifetime",
-        "valid_lifetime",
-    )
+    __slots__ = ()
+    _fields = _AddressFields.__slots__
     _compared = ("packed", "prefixlen")
-
-    packed: bytes
-    prefixlen: int
-    scope: str
-    label: str | None
-    flags: frozenset[str]
-    packed_broadcast: bytes | None
-    packed_peer: bytes | None
-    preferred_lifetime: int | None
-    valid_lifetime: int | None
 
     # Dumps make thousands of these: bytes are kept, and ipaddress objects are made (and ipaddress, which
     # takes as long to load as a third of netkit, is imported) when asked for.
@@ -72,15 +76,18 @@ class Address(Value):
         preferred_lifetime: int | None = None,
         valid_lifetime: int | None = None,
     ) -> None:
-        _set(self, "packed", packed)
-        _set(self, "prefixlen", prefixlen)
-        _set(self, "scope", scope)
-        _set(self, "label", label)
-        _set(self, "flags", flags)
-        _set(self, "packed_broadcast", broadcast)
-        _set(self, "packed_peer", peer)
-        _set(self, "preferred_lifetime", preferred_lifetime)
-        _set(self, "valid_lifetime", valid_lifetime)
+        made = self.__class__
+        thaw(self, _AddressFields)
+        self.packed = packed
+        self.prefixlen = prefixlen
+        self.scope = scope
+        self.label = label
+        self.flags = flags
+        self.packed_broadcast = broadcast
+        self.packed_peer = peer
+        self.preferred_lifetime = preferred_lifetime
+        self.valid_lifetime = valid_lifetime
+        self.__class__ = made
 
     @classmethod
     def parse(cls, value: object) -> Address:

@@ -122,7 +122,7 @@ def _device_name(value: object, what: str, longest: int) -> str:
 def device(value: object, what: str = "dev") -> str:
     """The name of a device given as a str or as an object with ``.name``, such as a Link."""
     if isinstance(value, str):
-        return interface_name(value, what)
+        return _device_name(value, what, 15)
     name = getattr(value, "name", None)
     if not isinstance(name, str):
         raise SpecError(f"{what} {shown(value)} is no device: give its name or a Link")

@@ -20,7 +20,7 @@ from netkit._spec.names import (
 from netkit._spec.neighbours import FdbEntry as FdbEntry
 from netkit._spec.neighbours import Neighbour as Neighbour
 from netkit._spec.rules import Rule as Rule
-from netkit._spec.value import Value, shown, type_of
+from netkit._spec.value import Value, shown, thaw, type_of
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -79,20 +79,8 @@ class NextHop(Value):
         _set(self, "given", dev)
 
 
-class Route(Value):
-    """A route, frozen; equal by everything but ``flags`` (``linkdown``, ``dead``, ``offload`` ...).
-
-    ``Route(...)`` takes its fields as they are, unchecked and cheap: for what the kernel reported.
-    ``Route.build(...)`` is for what a user asks for.
-
-    ``dst`` is an ``ip_network`` or ``"default"``, ``via`` and ``src`` an ``ip_address`` or None, ``dev`` a
-    name or None, ``mtu`` in bytes; ``scope`` and ``proto`` are ip's words, ``table`` is a number.
-    ``nexthops`` has the ways of a multipath route, else it is empty.
-
-    Twin: one line of ``ip route show``. Source: rtnetlink(7), struct rtmsg.
-    """
-
-    __slots__ = _fields = (
+class _RouteFields:
+    __slots__ = (  # noqa: RUF023  in the order in which they are shown
         "dst",
         "via",
         "dev",
@@ -108,8 +96,6 @@ class Route(Value):
         "nexthops",
         "flags",
     )
-    _compared = _fields[:-1]
-
     dst: Destination
     via: IPAddress | None
     dev: str | None
@@ -124,6 +110,24 @@ class Route(Value):
     family: int
     nexthops: tuple[NextHop, ...]
     flags: frozenset[str]
+
+
+class Route(_RouteFields, Value):
+    """A route, frozen; equal by everything but ``flags`` (``linkdown``, ``dead``, ``offload`` ...).
+
+    ``Route(...)`` takes its fields as they are, unchecked and cheap: for what the kernel reported.
+    ``Route.build(...)`` is for what a user asks for.
+
+    ``dst`` is an ``ip_network`` or ``"default"``, ``via`` and ``src`` an ``ip_address`` or None, ``dev`` a
+    name or None, ``mtu`` in bytes; ``scope`` and ``proto`` are ip's words, ``table`` is a number.
+    ``nexthops`` has the ways of a multipath route, else it is empty.
+
+    Twin: one line of ``ip route show``. Source: rtnetlink(7), struct rtmsg.
+    """
+
+    __slots__ = ()
+    _fields = _RouteFields.__slots__
+    _compared = _fields[:-1]
 
     def __init__(
         self,
@@ -143,20 +147,23 @@ class Route(Value):
         nexthops: tuple[NextHop, ...] = (),
         flags: frozenset[str] = _NO_FLAGS,
     ) -> None:
-        _set(self, "dst", dst)
-        _set(self, "family", family)
-        _set(self, "via", via)
-        _set(self, "dev", dev)
-        _set(self, "src", src)
-        _set(self, "metric", metric)
-        _set(self, "scope", scope)
-        _set(self, "proto", proto)
-        _set(self, "mtu", mtu)
-        _set(self, "onlink", onlink)
-        _set(self, "type", type)
-        _set(self, "table", table)
-        _set(self, "nexthops", nexthops)
-        _set(self, "flags", flags)
+        made = self.__class__
+        thaw(self, _RouteFields)
+        self.dst = dst
+        self.family = family
+        self.via = via
+        self.dev = dev
+        self.src = src
+        self.metric = metric
+        self.scope = scope
+        self.proto = proto
+        self.mtu = mtu
+        self.onlink = onlink
+        self.type = type
+        self.table = table
+        self.nexthops = nexthops
+        self.flags = flags
+        self.__class__ = made
 
     @classmethod
     def build(
@@ -187,7 +194,7 @@ class Route(Value):
             >>> str(Route.build("10.9.0.0/16", via="172.18.0.1", metric=50))
             '10.9.0.0/16 via 172.18.0.1 proto netkit metric 50'
         """
-        kind = route_type(type)
+        kind = type if type == "unicast" else route_type(type)
         target = None if isinstance(dst, str) and dst == "default" else ip_network(dst, "dst")
         gateway = None if via is None else checked_via(via)
         hops = () if nexthops is None else _next_hops(nexthops)
@@ -199,7 +206,7 @@ class Route(Value):
             ways = [("next hop via", hop.via) for hop in hops]
             chosen = agreed_family(family, ("dst", target), ("via", gateway), *ways, ("src", prefsrc))
         outgoing = None if dev is None else device(dev)
-        _check_way(kind, gateway, outgoing, hops, numbers.boolean(onlink, "onlink"))
+        _check_way(kind, gateway, outgoing, hops, onlink is not False and numbers.boolean(onlink, "onlink"))
         return cls(
             "default" if target is None or not target.prefixlen else target,
             chosen,

@@ -45,10 +45,8 @@ def popen(fresh: Fresh, argv: Command, processes: Processes | None = None, **key
     The `ip` twin is ``ip netns exec NAME argv``, without its remount of /sys. Raises SpecError for
     an argv that cannot be meant, FileNotFoundError as subprocess does. Needs CAP_SYS_ADMIN.
     """
-    from netkit._system import members  # now: ending the program must not need a free descriptor
     from netkit._system.started import Process
 
-    del members
     argv = checked_argv(argv, keywords.get("shell", False))
     launch: Any = getattr(fresh, "popen", Process)  # without root the broker starts it
 
@@ -139,6 +137,8 @@ def spawn_helper(fresh: Fresh, argv: Sequence[str], env: Mapping[str, str]) -> P
 
 def checked_argv(argv: Command, shell: bool = False) -> Command:
     """The command, checked before anything starts: SpecError says what was meant instead."""
+    if isinstance(argv, list) and argv and all(map(_is_plain, argv)):
+        return argv
     if not isinstance(argv, str | bytes | os.PathLike | Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise SpecError(f"the command {argv!r} is a {type(argv).__name__}: give a list of str")
     if isinstance(argv, str | bytes | Sequence) and not argv:
@@ -154,6 +154,10 @@ def checked_argv(argv: Command, shell: bool = False) -> Command:
         if b"\0" in os.fsencode(item):
             raise SpecError(f"argument {number} of the command, {item!r}, contains NUL")
     return argv
+
+
+def _is_plain(word: object) -> bool:
+    return type(word) is str and word.isascii() and "\0" not in word
 
 
 def _split(command: str) -> list[str]:

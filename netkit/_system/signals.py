@@ -134,6 +134,7 @@ class _Holding:
 
 
 _now: _Holding | None = None
+_main = 0  # the main thread, as soon as that is known
 
 
 class held_signals:  # noqa: N801
@@ -182,6 +183,9 @@ class deferred_signals(held_signals):  # noqa: N801
 
 def _begin(firm: bool) -> _Holding | None:
     """Hold back what there is to hold back; None if nothing."""
+    global _main
+    if _main and _main != get_ident():
+        return None
     holding = _Holding()
     holding.firm = int(firm)
     try:
@@ -191,7 +195,10 @@ def _begin(firm: bool) -> _Holding | None:
     except BaseException:  # one came before it was held back
         holding.give_back()
         raise
-    return holding if holding.handlers else None
+    if not holding.handlers:
+        return None
+    _main = holding.thread
+    return holding
 
 
 def _mine() -> _Holding | None:
@@ -292,7 +299,8 @@ def restore_ignored() -> None:
 
 def _after_fork() -> None:
     """In a child of another thread than the one that holds signals back, nobody would give them back."""
-    global _now
+    global _main, _now
+    _main = 0  # it is the thread that forked
     holding, _now = _now, None
     if holding is not None:
         if holding.thread == get_ident():

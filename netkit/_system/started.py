@@ -10,6 +10,7 @@ from netkit._command_error import CommandError
 from netkit._shown import Shown
 from netkit._spec import addresses, numbers
 from netkit._spec.value import shown
+from netkit._system import members as members  # now: ending a program must not need a free descriptor
 from netkit.errors import SpecError, WaitTimeout
 
 TYPE_CHECKING = False

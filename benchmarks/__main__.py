@@ -50,6 +50,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--size", action="append", type=int, metavar="N", help="containers of a star; may be repeated"
     )
+    parser.add_argument(
+        "--phase", action="append", metavar="TEXT", help="of ports: 'at once' or 'one by one' alone"
+    )
     parser.add_argument("--quick", action="store_const", const=5, dest="rounds", help="5 rounds per claim")
     parser.add_argument("--json", metavar="FILE", help="write every measured second there too; - is stdout")
     parser.add_argument("--plot", metavar="DIR", help="draw charts (SVG) into this directory")
@@ -74,7 +77,7 @@ def measure(options: argparse.Namespace) -> list[Result | Figures]:
         floor = compile_floor(Path(directory))
         for claim in options.claims or ROUNDS:
             module = importlib.import_module(f"benchmarks.{claim}")
-            setting = Setting(floor, options.rounds or ROUNDS[claim], wanted, options.size)
+            setting = Setting(floor, options.rounds or ROUNDS[claim], wanted, options.size, options.phase)
             for result in module.run(setting):
                 print(result.table(), end="\n\n", flush=True)
                 results.append(result)
@@ -89,7 +92,7 @@ def _keep(options: argparse.Namespace, results: list[dict[str, object]]) -> None
     if options.plot:
         figures.draw(results, Path(options.plot))
     if options.publish:
-        publish.merge(results)
+        publish.merge(results, beside=options.only is not None)
         publish.render()
 
 

@@ -37,6 +37,11 @@ class Setting:
     rounds: int
     wanted: Callable[[str], bool]
     sizes: Sequence[int] | None = None
+    phases: Sequence[str] | None = None
+
+    def has_phase(self, name: str) -> bool:
+        """Whether it is to be played."""
+        return self.phases is None or name in self.phases
 
 
 class Child:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from statistics import median
 
@@ -15,24 +15,31 @@ HOST = "publisher"
 SIZES = (1000, 10_000)
 BOUND, ONE_MORE = 3, 1e-3
 FEW = 10  # one more, so often in a round
-SECONDS = 20.0  # a slower contestant plays fewer rounds, and none of the largest size
+SECONDS = 20.0  # a slower contestant plays fewer rounds
+SLICE = 100  # one by one, so many between two looks at the clock
+LIMIT = 600.0  # seconds: what was added until then counts, and is no time
 
-CONTESTANTS = {
+AT_ONCE = {
     "floor": "floor",
     "netkit": "netkit",
-    "netkit, one by one": "netkit_single",
     "netkit, iptables": "netkit_iptables",
     "Go nftables": "go",
     "nft -f": "nft",
     "iptables-legacy-restore": "iptables",
     "iptc, one commit": "iptc",
+    "pyroute2, rules": "pyroute2",
+}
+ONE_BY_ONE = {
+    "floor": "floor",
+    "netkit": "netkit",
+    "netkit, iptables": "netkit_iptables",
+    "Go nftables": "go",
+    "nft, a command each": "nft",
+    "iptables-legacy, a command each": "iptables",
     "iptc, autocommit": "iptc_autocommit",
     "pyroute2, rules": "pyroute2",
 }
-# What takes minutes for the largest size.
-SMALL = ("iptc, autocommit", "iptc, one commit", "pyroute2, rules")
 EXEMPT = ("floor", "netkit")  # they play all rounds
-ALONE = ("netkit, one by one", "pyroute2, rules")  # for these there is no "one more"
 
 
 @contextmanager
@@ -52,57 +59,94 @@ def host() -> Generator[None]:
 class Round:
     """All that one contestant is asked for in a round; the phases are kept by name."""
 
-    def __init__(self, child: Child, name: str, size: int) -> None:
-        self.child, self.name, self.size = child, name, size
+    def __init__(self, child: Child, size: int) -> None:
+        self.child, self.size = child, size
         self.phases: dict[str, list[float]] = {}
 
-    def play(self) -> float:
+    def at_once(self) -> float:
         """Seconds for publishing at once."""
         seconds = self.child.seconds("publish", self.size)
         try:
-            reply = self.child.ask("list")
-            if reply["count"] != self.size:
-                raise Unavailable(f"lists {reply['count']} of {self.size}")
+            reply = self._listed(self.size)
             self._keep("listed", float(str(reply["seconds"])))
-            if self.name not in ALONE:
-                self._keep("one more", self.child.seconds("more", self.size, FEW))
+            self._keep("one more", self.child.seconds("more", self.size, FEW))
         finally:
             self._keep("removed", self.child.seconds("unpublish"))
         return seconds
+
+    def one_by_one(self) -> float:
+        """Seconds for as many, each by itself; Unfinished when the limit comes first."""
+        seconds, count = self.child.seconds("publish", 1), 1
+        try:
+            while count < self.size and seconds < LIMIT:
+                some = min(SLICE, self.size - count)
+                seconds += self.child.seconds("single", count, some)
+                count += some
+            self._listed(count)
+        finally:
+            self.child.seconds("unpublish")
+        if count < self.size:
+            raise Unfinished(f"{count} of {self.size} within {seconds:.0f} s")
+        return seconds
+
+    def _listed(self, count: int) -> dict[str, object]:
+        reply = self.child.ask("list")
+        if reply["count"] != count:
+            raise Unavailable(f"lists {reply['count']} of {count}")
+        return reply
 
     def _keep(self, phase: str, seconds: float) -> None:
         self.phases.setdefault(phase, []).append(seconds)
 
 
-def _play(setting: Setting, size: int) -> tuple[dict[str, Times], dict[str, str]]:
-    task = Task(setting, "ports", HOST, "ports")
-    children: dict[str, Round] = {}
-    failed: dict[str, str] = {}
-    try:
-        for name, module in CONTESTANTS.items():
-            if size == max(SIZES) and name in SMALL:
-                failed[name] = "takes minutes"
-            elif name == "floor" or setting.wanted(name):
-                try:
-                    children[name] = Round(task.start(module), name, size)
-                except Unavailable as reason:
-                    failed[name] = str(reason)
-        budget = Budget(SECONDS, _seconds, exempt=EXEMPT)
-        measures: dict[str, Callable[[], float]] = {name: each.play for name, each in children.items()}
-        times, dropped = interleave(measures, setting.rounds, budget=budget)
-    finally:
-        for each in children.values():
-            each.child.close()
-    phases = {"at once": times}
-    for phase in ("one more", "listed", "removed"):
-        # The first round is the warm-up; who dropped out is in none.
-        phases[phase] = {
-            name: kept[1:] or kept for name in times if (kept := children[name].phases.get(phase))
+class Unfinished(Unavailable):
+    """It did what it is asked for, but not all of it in time."""
+
+
+class Played:
+    """What came of the rounds of one table."""
+
+    def __init__(self, setting: Setting, table: Mapping[str, str], work: Callable[[Round], float], size: int):
+        self.unfinished: dict[str, str] = {}
+        self.failed: dict[str, str] = {}
+        self.children: dict[str, Round] = {}
+        task = Task(setting, "ports", HOST, "ports")
+        try:
+            for name, module in table.items():
+                self._start(task, name, module, size)
+            measures = {name: self._measure(name, work) for name in self.children}
+            budget = Budget(SECONDS, _twice, exempt=EXEMPT)
+            self.times, dropped = interleave(measures, setting.rounds, budget=budget)
+        finally:
+            for each in self.children.values():
+                each.child.close()
+        self.failed |= {name: why for name, why in dropped.items() if name not in self.unfinished}
+
+    def _start(self, task: Task, name: str, module: str, size: int) -> None:
+        if name == "floor" or task.setting.wanted(name):
+            try:
+                self.children[name] = Round(task.start(module), size)
+            except Unavailable as reason:
+                self.failed[name] = str(reason)
+
+    def _measure(self, name: str, work: Callable[[Round], float]) -> Callable[[], float]:
+        def measure() -> float:
+            try:
+                return work(self.children[name])
+            except Unfinished as reason:
+                self.unfinished[name] = str(reason)
+                raise
+
+        return measure
+
+    def phase(self, name: str) -> Times:
+        """Of those that played it; the first round is the warm-up."""
+        return {
+            each: kept[1:] or kept for each in self.times if (kept := self.children[each].phases.get(name))
         }
-    return phases, {**failed, **dropped}
 
 
-def _seconds(warm_up: float) -> float:
+def _twice(warm_up: float) -> float:
     return 2 * warm_up
 
 
@@ -118,22 +162,31 @@ def _claims(size: int, phase: str, times: Times) -> list[Claim]:
     return []
 
 
+def _result(size: int, phase: str, played: Played, times: Times) -> Result:
+    return Result(
+        f"published ports: {size}, {phase}",
+        times,
+        played.failed,
+        base="floor",
+        unit="us" if phase == "one more" else "ms",
+        claims=_claims(size, phase, times),
+        extra={"claim": "ports", "size": size, "phase": phase},
+        unfinished=played.unfinished,
+    )
+
+
 def run(setting: Setting) -> list[Result]:
     """Each size with all its phases."""
     results: list[Result] = []
     for size in setting.sizes or SIZES:
-        with host():
-            phases, failed = _play(setting, size)
-        for phase, times in phases.items():
-            results.append(
-                Result(
-                    f"published ports: {size}, {phase}",
-                    times,
-                    failed,
-                    base="floor",
-                    unit="us" if phase == "one more" else "ms",
-                    claims=_claims(size, phase, times),
-                    extra={"claim": "ports", "size": size, "phase": phase},
-                )
-            )
+        if setting.has_phase("at once"):
+            with host():
+                played = Played(setting, AT_ONCE, Round.at_once, size)
+            phases = {"at once": played.times}
+            phases |= {phase: played.phase(phase) for phase in ("one more", "listed", "removed")}
+            results += [_result(size, phase, played, times) for phase, times in phases.items()]
+        if setting.has_phase("one by one"):
+            with host():
+                played = Played(setting, ONE_BY_ONE, Round.one_by_one, size)
+            results.append(_result(size, "one by one", played, played.times))
     return results

@@ -31,12 +31,35 @@ LAST = 1 << 30  # what has no size comes after what has
 Stored = Mapping[str, Any]
 
 
-def merge(measured: Sequence[Stored]) -> None:
-    """Put results in the place of those of the same claim, size and phase; note the machine."""
+def merge(measured: Sequence[Stored], beside: bool = False) -> None:
+    """Put results in the place of those of the same claim, size and phase; note the machine.
+
+    ``beside``: who was not asked now keeps what he had, which was measured beside the floor, too.
+    """
     before = json.loads(PUBLISHED.read_text())["results"] if PUBLISHED.exists() else []
-    results = {_key(each): each for each in [*before, *measured]}
+    results = {_key(each): each for each in before}
+    for each in measured:
+        old = results.get(_key(each)) if beside else None
+        results[_key(each)] = each if old is None else _together(old, each)
     whole = {"machine": machine.describe(), "results": [results[key] for key in sorted(results)]}
     PUBLISHED.write_text(json.dumps(_rounded(whole), indent=1) + "\n")
+
+
+_BY_NAME = ("seconds", "ratio", "unfinished", "did_not_run", "rows")
+
+
+def _together(old: Stored, new: Stored) -> Stored:
+    asked = {name for part in _BY_NAME for name in new.get(part, ())}
+    both = {
+        part: {name: each for name, each in old.get(part, {}).items() if name not in asked} | new[part]
+        for part in _BY_NAME
+        if part in new
+    }
+    known = {claim["claim"]: claim for claim in [*old["claims"], *new["claims"]]}
+    for claim in old["claims"]:
+        if known[claim["claim"]]["measured"] is None:
+            known[claim["claim"]] = claim
+    return {**new, **both, "claims": [*known.values()]}
 
 
 def _key(result: Stored) -> tuple[int, int, str]:
@@ -117,6 +140,7 @@ def _of_times(result: Stored) -> list[str]:
         quotient = result["ratio"][name]
         middle = f"{plain(median(seconds) * UNITS[unit])} {unit}"
         rows.append((name, middle, "" if quotient is None else plain(quotient)))
+    rows += [(name, how_far, "") for name, how_far in result.get("unfinished", {}).items()]
     rows += [(name, f"did not run: {why}", "") for name, why in result["did_not_run"].items()]
     return [*_table((result["title"], "median", f"times {base}"), rows), "", *_notes(result)]
 

@@ -58,15 +58,18 @@ class Result:
         claims: Sequence[Claim] = (),
         notes: Sequence[str] = (),
         extra: Mapping[str, object] | None = None,
+        unfinished: Mapping[str, str] | None = None,
     ) -> None:
         self.title, self.times, self.failed, self.base = title, times, failed, base
         self.unit, self.claims, self.notes, self.extra = unit, claims, notes, extra or {}
+        self.unfinished = unfinished or {}
 
     def table(self) -> str:
         """Fixed columns; the ratio's spread is its quartiles over the rounds."""
-        width = max(map(len, [*self.times, *self.failed, self.title[:1]]))
+        width = max(map(len, [*self.times, *self.failed, *self.unfinished, self.title[:1]]))
         head = f"  {'':{width}}  {'median':>10} {'min':>10}   {'x ' + self.base:>9}  (quartiles)"
         rows = [self._row(name, width) for name in self.times]
+        rows += [f"  {name:{width}}  {how_far}" for name, how_far in self.unfinished.items()]
         rows += [f"  {name:{width}}  did not run: {reason}" for name, reason in self.failed.items()]
         notes = [f"  {note}" for note in self.notes]
         return "\n".join([self.title, head, *rows, *notes, *(claim.line() for claim in self.claims)])
@@ -90,6 +93,7 @@ class Result:
             "unit": self.unit,
             "seconds": {name: list(times) for name, times in self.times.items()},
             "ratio": {name: ratio(self.times, name, self.base) for name in self.times},
+            "unfinished": dict(self.unfinished),
             "did_not_run": dict(self.failed),
             "claims": [claim.json() for claim in self.claims],
             "notes": list(self.notes),

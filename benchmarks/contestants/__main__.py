@@ -127,7 +127,7 @@ def operation_verbs(operator: Operator) -> Verbs:
 
 
 def ports_verbs(publisher: Publisher) -> Verbs:
-    """ports, publish, list, more, unpublish."""
+    """ports, publish, list, more, single, unpublish."""
 
     def publish(count: str) -> Reply:
         mappings = publisher.prepare(int(count))
@@ -148,11 +148,19 @@ def ports_verbs(publisher: Publisher) -> Verbs:
             publisher.remove(number)
         return {"seconds": seconds / int(count)}
 
+    def single(first: str, count: str) -> Reply:
+        numbers = range(int(first), int(first) + int(count))
+        began = time.perf_counter()
+        for number in numbers:
+            publisher.add(number)
+        return {"seconds": time.perf_counter() - began}
+
     return {
         "ports": lambda name: {"seconds": timed(lambda: publisher.open(name))},
         "publish": publish,
         "list": read,
         "more": more,
+        "single": single,
         "unpublish": lambda: spent(publisher.unpublish),
     }
 

@@ -14,8 +14,6 @@ from .published import inside, mapping
 class Publisher:
     """See contestants.Publisher."""
 
-    autocommit = False
-
     def open(self, name: str) -> None:
         self.name = name
         netns.setns(name)  # its table objects keep the namespace they were made in
@@ -28,14 +26,13 @@ class Publisher:
         return range(count)
 
     def publish(self, mappings: range) -> None:
-        self.table.autocommit = self.autocommit
+        self.table.autocommit = False
         self.table.refresh()
         chain = iptc.Chain(self.table, "PEER")
         for number in mappings:
             chain.append_rule(self._rule(number))
-        if not self.autocommit:
-            self.table.commit()
-            self.table.refresh()
+        self.table.commit()
+        self.table.refresh()
 
     def _rule(self, number: int) -> Any:
         port, target, to = mapping(number)

@@ -27,7 +27,11 @@ class Publisher:
 
     def list(self) -> int:
         assert self.mapping.counters.packets >= 0  # reads them all
-        return len(self.mapping.specs)
+        return len(self.mapping.specs) + self.more_there()
+
+    def more_there(self) -> int:
+        """How many of those that were added are in the kernel."""
+        return sum(each.exists for each in self.more.values())
 
     def add(self, number: int) -> None:
         port, target, to = mapping(number)
@@ -38,4 +42,6 @@ class Publisher:
         self.more.pop(number).delete()
 
     def unpublish(self) -> None:
+        while self.more:
+            self.more.popitem()[1].delete()
         self.mapping.delete()

@@ -38,6 +38,7 @@ class Publisher:
             self.nft = NFTables(nfgen_family=socket.AF_INET)
         finally:
             netns.popns()
+        self.more: list[int] = []
 
     def prepare(self, count: int) -> range:
         return range(count)
@@ -50,11 +51,20 @@ class Publisher:
             )
         self.nft.begin()
         for number in mappings:
-            self.nft.rule("add", table="peer", chain="prerouting", expressions=(expressions(number),))
+            self.add(number)
         self.nft.commit()
 
     def list(self) -> int:
         return len(self.nft.get_rules())
+
+    def add(self, number: int) -> None:
+        self.nft.rule("add", table="peer", chain="prerouting", expressions=(expressions(number),))
+
+    def remove(self, number: int) -> None:
+        """The first of those that were added last: rules are deleted by handle."""
+        if not self.more:
+            self.more = [rule.get_attr("NFTA_RULE_HANDLE") for rule in self.nft.get_rules()][number:]
+        self.nft.rule("del", table="peer", chain="prerouting", handle=self.more.pop(0))
 
     def unpublish(self) -> None:
         self.nft.table("del", name="peer")

@@ -233,6 +233,16 @@ static void command_list(const char *first, const char *second)
 }
 
 /* Added one after the other; their removal is not timed. */
+static void command_single(const char *first, const char *times)
+{
+    unsigned from = number(first), count = number(times);
+
+    start();
+    for (unsigned i = 0; i < count; i++)
+        ports_add(from + i);
+    print_seconds();
+}
+
 static void command_more(const char *first, const char *times)
 {
     unsigned from = number(first), count = number(times);
@@ -272,6 +282,7 @@ static const struct verb {
     { "operate", command_operate }, { "address", command_address }, { "route", command_route },
     { "ports", command_ports }, { "publish", command_publish }, { "unpublish", command_unpublish },
     { "list", command_list }, { "more", command_more },
+    { "single", command_single },
     { "enter", command_enter }, { "datagrams", command_datagrams },
     { "settle", command_settle }, { "vanish", command_vanish },
 };

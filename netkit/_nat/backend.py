@@ -90,7 +90,6 @@ class Iptables:
             return spawn_helper(runtime.starter(), argv, env)
 
         self._runtime = runtime
-        self._families: tuple[int, ...] = (4, 6)  # of a rule that names none
         self.worker = IptablesWorker(spawn, netns=runtime.label)
 
     def add(self, specs: Sequence[Spec]) -> list[Any]:
@@ -98,26 +97,26 @@ class Iptables:
 
         Where the kernel has no such table for IPv6, rules of no family are for IPv4, as in nftables.
         """
+        from netkit._nat.iptables_rules import BOTH
+
         try:
-            return self._add(specs)
+            return self._add(specs, BOTH)
         except KernelError as problem:
-            from netkit._nat.iptables_client import NO_TABLE
-
             families = {spec.family for spec in specs}
-            if problem.errno not in NO_TABLE or None not in families or 6 in families:
+            if not _lacks_table(problem) or None not in families or 6 in families:
                 raise
-            self._families = (4,)
-            return self._add(specs)
+            return self._add(specs, (4,))
 
-    def _add(self, specs: Sequence[Spec]) -> list[Any]:
+    def _add(self, specs: Sequence[Spec], families: Sequence[int]) -> list[Any]:
+        """All of them; those that name no family for each of these."""
         from netkit._nat.iptables_noted import NotedRules
         from netkit._nat.iptables_rules import rules_for
 
-        tokens = [NotedRules(rules_for(spec, self._families)) for spec in specs]
-        if self._runtime.survives:
-            for token in tokens:
-                token.note(self._runtime.place, self.worker.list)
+        tokens = [NotedRules(rules_for(spec, families)) for spec in specs]
         try:
+            if self._runtime.survives:
+                for token in tokens:
+                    token.note(self._runtime.place, self.worker.list)
             self.worker.transaction(add=[rule for rules in tokens for rule in rules])
         except KernelError:  # of a BackendError it is not known whether they are there
             for token in tokens:
@@ -155,12 +154,25 @@ class Iptables:
         from netkit._nat.iptables_noted import NotedRules
         from netkit._nat.iptables_rules import rules_for
 
-        token = NotedRules(rules_for(spec, self._families))
-        return token if self.exists(token) else None
+        token = NotedRules(rules_for(spec))
+        try:
+            found = self.exists(token)
+        except KernelError as problem:
+            if not _lacks_table(problem) or spec.family is not None:
+                raise
+            token = NotedRules(rules_for(spec, (4,)))
+            found = self.exists(token)
+        return token if found else None
 
     def close(self) -> None:
         """End the worker process."""
         self.worker.close()
+
+
+def _lacks_table(problem: KernelError) -> bool:
+    from netkit._nat.iptables_client import NO_TABLE
+
+    return problem.errno in NO_TABLE
 
 
 def check_name(name: str | None) -> str | None:

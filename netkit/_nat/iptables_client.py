@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     Spawn: TypeAlias = Callable[[list[str], dict[str, str]], Process]
     Texts: TypeAlias = list[str]
 
-NO_TABLE = (errno.ENOENT, errno.ENOPROTOOPT, errno.EPROTONOSUPPORT)
+# No such table, or (ipv6.disable=1 on the kernel's command line) no such family.
+NO_TABLE = (errno.ENOENT, errno.ENOPROTOOPT, errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT)
 # The answer may take as much longer than the deadline for the lock: import, module loading.
 _GRACE = 30.0
 _CLOSE_SECONDS = 2.0

@@ -95,6 +95,8 @@ func obey(words []string) reply {
 		return answer
 	case "more":
 		return reply{"seconds": morePorts(number(argument(0)), number(argument(1)))}
+	case "single":
+		return timed(func() { addPorts(number(argument(0)), number(argument(1))) })
 	case "unpublish":
 		return timed(unpublishPorts)
 	case "build":

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from netkit._additions import Additions
 from netkit._link import require_device
-from netkit._netlink.rule import add_rule, delete_rule, list_rules, parse_rule
+from netkit._netlink.rule import add_rule, delete_rule, dump_rules, parse_rule
 from netkit._shown import Shown
 from netkit._spec.rules import Rule
 from netkit._system.signals import held_signals
@@ -58,7 +58,7 @@ class Rules(Additions, Shown):
 
     def _read(self, versions: tuple[int, ...]) -> list[Rule]:
         route = self._netns._live_runtime().route
-        return [parse_rule(reply) for version in versions for reply in route.dump(list_rules(version))]
+        return [parse_rule(reply) for version in versions for reply in dump_rules(route, version)]
 
     def add(
         self,

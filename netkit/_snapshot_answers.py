@@ -14,7 +14,7 @@ from netkit._netlink.link import IFF_UP, list_links, parse_identity, parse_link
 from netkit._netlink.neighbour import list_neighbours, parse_neighbours, shown_neighbours
 from netkit._netlink.route import list_routes
 from netkit._netlink.route_record import parse_routes_in_order
-from netkit._netlink.rule import list_rules, parse_rule
+from netkit._netlink.rule import dump_rules, parse_rule
 from netkit._snapshot_values import InterfaceAddress, LinkState
 from netkit._spec.neighbours import Neighbour
 
@@ -42,8 +42,8 @@ class Answers(NamedTuple):
             link=sock.dump(list_links()),
             address=sock.dump(list_addresses()),
             route=sock.dump(list_routes()),
-            rule=sock.dump(list_rules(4)),
-            rule6=sock.dump(list_rules(6)),
+            rule=dump_rules(sock, 4),
+            rule6=dump_rules(sock, 6),
             neighbour=sock.dump(list_neighbours()),
         )
 

@@ -85,6 +85,8 @@ def _read_extensions(raw: bytes, rule: Rule) -> None:
         _read_target(name, revision, data, rule)
     elif (name, revision) == ("TPROXY", 1):
         _read_proxied(data, rule)
+    elif (name, revision) == ("MARK", 2):
+        _read_mark(data, rule)
 
 
 def _extension(raw: bytes, offset: int) -> tuple[str, int, bytes]:
@@ -165,6 +167,11 @@ def _read_proxied(data: bytes, rule: Rule) -> None:
     rule["mark"] = f"{value:#x}/{mask:#x}"
 
 
+def _read_mark(data: bytes, rule: Rule) -> None:
+    value, mask = layout.MARK.unpack_from(data)
+    rule["mark"] = f"{value:#x}/{mask:#x}"
+
+
 def extension_words(family: int, name: str, revision: int, data: bytes, *, is_target: bool) -> str:
     """A match or target of iptables inside a rule of nf_tables, as ``iptables -S`` has its options.
 
@@ -175,6 +182,8 @@ def extension_words(family: int, name: str, revision: int, data: bytes, *, is_ta
         if is_target:
             if (name, revision) == ("TPROXY", 1):
                 _read_proxied(data, rule)
+            elif (name, revision) == ("MARK", 2):
+                _read_mark(data, rule)
             else:
                 _read_target(name, revision, data.ljust(layout.RANGE2.size, b"\0"), rule)
             return " ".join([name, *target_words(rule)]).rstrip()

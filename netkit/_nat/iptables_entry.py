@@ -24,6 +24,7 @@ from netkit._nat.iptables_layout import (
     INVERT,
     IP6T_F_PROTO,
     MAP_IPS,
+    MARK,
     PROTO_OFFSET,
     PROTO_SPECIFIED,
     PROTOCOL_NUMBERS,
@@ -207,6 +208,8 @@ def _target(rule: Rule) -> bytes:
     name, family = rule["target"], rule["family"]
     if name == "TPROXY":
         return extension(name, 1, _proxied(rule))
+    if name == "MARK":
+        return extension(name, 2, MARK.pack(*_mark(rule)))
     if name not in NAT_TARGETS:
         if not name or len(name.encode()) > MOST_OF_A_CHAIN:
             raise ValueError(f"target {name!r} is no verdict, and no name of a chain")
@@ -224,13 +227,19 @@ def _target(rule: Rule) -> bytes:
     return extension(name, 1 if name == "SNAT" else 0, RANGE.pack(flags, low, high, *ports))
 
 
-def _proxied(rule: Rule) -> bytes:
+def _mark(rule: Rule) -> tuple[int, int]:
+    """The bits to set, and those to change."""
     value, _, mask = rule.get("mark", "0x0/0x0").partition("/")
+    return int(value, 16), int(mask, 16)
+
+
+def _proxied(rule: Rule) -> bytes:
+    value, mask = _mark(rule)
     address = _address(rule.get("to", ""))
     if len(address) != (4 if rule["family"] == 4 else 16):
         raise ValueError(f"{rule.get('to')} is not of IPv{rule['family']}")
     port = struct.pack("!H", int(rule.get("to_ports", "0")))
-    return TPROXY.pack(int(mask, 16), int(value, 16), address, port)
+    return TPROXY.pack(mask, value, address, port)
 
 
 def _ends(text: str, family: int) -> tuple[bytes, bytes]:

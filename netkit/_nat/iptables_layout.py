@@ -2,7 +2,7 @@
 
 linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h and
 linux/netfilter/{x_tables,xt_tcpudp,xt_sctp,xt_addrtype,xt_conntrack,xt_iprange,xt_statistic,xt_comment,xt_TPROXY,
-nf_nat}.h; revisions are those that iptables 1.8 uses.
+xt_socket,xt_mark,nf_nat}.h; revisions are those that iptables 1.8 uses.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ RANGE4 = struct.Struct("@II4s4s2s2s")  # nf_nat_ipv4_multi_range_compat with one
 RANGE = struct.Struct("@I16s16s2s2s0I")  # nf_nat_range
 RANGE2 = struct.Struct("@I16s16s2s2s2s2x")  # nf_nat_range2
 TPROXY = struct.Struct("@II16s2s2x")  # xt_tproxy_target_info_v1: mark's mask and value, address, port
+MARK = struct.Struct("@II")  # xt_mark_tginfo2: what is flipped, and the mask of what is cleared before
+SOCKET = struct.Struct("@B")  # xt_socket_mtinfo3: flags
+SOCKET_TRANSPARENT = 0x01
 SCTP_LAYOUT = "@4H256sI12siII"  # dpts, spts, chunkmap (a bit per chunk type, but in words: 256 bytes)
 SCTP_FLAGS = b"\xff\0\0" * 4  # flag_info: no chunk type chosen
 

@@ -22,6 +22,8 @@ def encoded_matches(rule: Rule) -> bytes:
     """In the order in which `match_words` has them."""
     found = [_outside(ends, True) for ends in _split(rule.get("src_outside", ""))]
     found += [_outside(ends, False) for ends in _split(rule.get("dst_outside", ""))]
+    if "socket" in rule:
+        found.append(extension("socket", 3, layout.SOCKET.pack(layout.SOCKET_TRANSPARENT)))
     if share := rule.get("share", ""):
         found.append(_share(share))
     return b"".join(found)
@@ -39,6 +41,8 @@ def read_match(name: str, revision: int, data: bytes, rule: Rule) -> None:
         _read_outside(data, rule)
     elif (name, revision) == ("statistic", 0):
         _read_share(data, rule)
+    elif (name, revision) == ("socket", 3):
+        rule["socket"] = "transparent"  # another of its flags is no rule that netkit could have made
     elif (name, revision) == ("comment", 0):
         rule["comment"] = data.split(b"\0", 1)[0].decode()
     else:

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
         flags: NotRequired[str]  # of the target: "--random --persistent"
         src_outside: NotRequired[str]  # "224.0.0.0-239.255.255.255", several with commas
         dst_outside: NotRequired[str]
-        mark: NotRequired[str]  # of TPROXY: "0x1000000/0x1000000"
+        mark: NotRequired[str]  # of TPROXY and MARK: "0x1000000/0x1000000"
+        socket: NotRequired[str]  # "transparent": a socket that is no listener at all addresses
         share: NotRequired[str]  # "nth 3 0": each third packet; "random 3": one in three
         comment: NotRequired[str]  # of letters, digits, - and _ only: iptables quotes others
 
@@ -91,7 +92,9 @@ def rules_for(spec: NatSpec | ForwardSpec, families: Sequence[int] = BOTH) -> li
         )
     wanted = (spec.family,) if spec.family else families
     if spec.kind == "tproxy":
-        return [_tproxy_rule(spec, family) for family in wanted]
+        return [
+            rule for family in wanted for rule in (_held_already(spec, family), _tproxy_rule(spec, family))
+        ]
     chains = [spec.hook.upper()] + (["OUTPUT"] if spec.local else [])
     return [_rule(part, chain, family) for family in wanted for chain in chains for part in spec.parts()]
 
@@ -132,6 +135,20 @@ def _tproxy_rule(spec: NatSpec, family: int) -> Rule:
     rule.setdefault("to_ports", "0")  # the port it was for
     rule["mark"] = f"{spec.mark:#x}/{spec.mark:#x}"
     return rule
+
+
+def _held_already(spec: NatSpec, family: int) -> Rule:
+    """What is for a connection of a transparent socket."""
+    return {
+        "family": family,
+        "table": "mangle",
+        "chain": "PREROUTING",
+        "position": "append",
+        "protocol": _match_text(spec.proto),
+        "socket": "transparent",
+        "target": "MARK",
+        "mark": f"{spec.mark:#x}/{spec.mark:#x}",
+    }
 
 
 def _outside(spec: NatSpec, which: str) -> str:
@@ -207,6 +224,7 @@ def match_words(rule: Rule) -> list[str]:
         words += ["-m", rule.get("protocol", "")]
     words += _words("--sport", rule.get("sport", "")) + _words("--dport", rule.get("dport", ""))
     words += ["-m", "addrtype", "--dst-type", rule["dst_type"]] if "dst_type" in rule else []
+    words += ["-m", "socket", f"--{rule['socket']}"] if "socket" in rule else []
     for field, option in (("src_outside", "--src-range"), ("dst_outside", "--dst-range")):
         for ends in str(rule[field]).split(",") if field in rule else ():  # type: ignore[literal-required]
             words += ["-m", "iprange", "!", option, ends]
@@ -278,6 +296,8 @@ def target_words(rule: Rule) -> list[str]:
         return ["--to", to]
     if rule["target"] == "TPROXY":
         return ["--on-port", ports, "--on-ip", to, "--tproxy-mark", rule.get("mark", "")]
+    if rule["target"] == "MARK":
+        return ["--set-xmark", rule.get("mark", "")]
     if rule["target"] not in ("SNAT", "DNAT"):
         return []
     option = "--to-source" if rule["target"] == "SNAT" else "--to-destination"

@@ -79,6 +79,8 @@ def compiled(spec: Spec, families: tuple[int, ...]) -> Iterator[tuple[int, str, 
         for family in families:
             if family != NFPROTO_INET and part.family not in (None, _VERSION[family]):
                 continue
+            if part.hook == TPROXY:
+                yield family, part.hook, _held_already(part, family)
             content = expressions(part, family)
             yield family, part.hook, content
             if part.local:
@@ -201,17 +203,28 @@ def _proxied(spec: NatSpec, family: int) -> bytes:
         port = 1 if address is None else 2
         loads += nft.immediate(spec.to_ports[0].to_bytes(2, "big"), port)
     known = family if spec.family is None else _FAMILY[spec.family]
-    bits = (spec.mark or 0).to_bytes(4, byteorder)
-    marked = nft.meta(nft.META_MARK) + nft.bitwise(bytes([255 - byte for byte in bits]), flipped=bits)
+    proxied = nft.tproxy(NFPROTO_UNSPEC if known == NFPROTO_INET else known, address, port)
+    return loads + proxied + _marked(spec)
+
+
+def _held_already(spec: NatSpec, family: int) -> bytes:
+    """What is for a connection of a transparent socket: one that only listens at all addresses has none."""
+    one, zero = nft.compare(b"\1"), nft.compare(b"\0")
     return b"".join(
         (
-            loads,
-            nft.tproxy(NFPROTO_UNSPEC if known == NFPROTO_INET else known, address, port),
-            marked,
-            nft.set_meta(nft.META_MARK),
-            nft.verdict(nft.ACCEPT),
+            _family(spec) if family == NFPROTO_INET else b"",
+            _protocol(spec.proto),
+            nft.socket(nft.SOCKET_TRANSPARENT) + one,
+            nft.socket(nft.SOCKET_WILDCARD) + zero,
+            _marked(spec),
         )
     )
+
+
+def _marked(spec: NatSpec) -> bytes:
+    bits = (spec.mark or 0).to_bytes(4, byteorder)
+    marked = nft.meta(nft.META_MARK) + nft.bitwise(bytes([255 - byte for byte in bits]), flipped=bits)
+    return marked + nft.set_meta(nft.META_MARK) + nft.verdict(nft.ACCEPT)
 
 
 def _translation(spec: NatSpec, to: IPAddress) -> bytes:

@@ -37,6 +37,7 @@ _FAMILIES = {2: "ipv4", 10: "ipv6"}
 _OPERATORS = {0: "", 1: "!= ", 2: "< ", 3: "<= ", 4: "> ", 5: ">= "}
 _ADDRESSES = {(1, 12): "ip saddr", (1, 16): "ip daddr", (1, 8): "ip6 saddr", (1, 24): "ip6 daddr"}
 _PORTS = {(2, 0): "sport", (2, 2): "dport"}
+_SOCKET = {0: "transparent", 1: "mark", 2: "wildcard", 3: "cgroupv2"}
 _CT = {0: "ct state", 2: "ct status", 3: "ct mark"}
 _STATES = {1: "invalid", 2: "established", 4: "related", 8: "new", 64: "untracked"}
 _STATUS = {16: "snat", 32: "dnat"}
@@ -91,6 +92,10 @@ class _Reader:
         else:
             words = _ADDRESSES.get(where, f"@{base},{offset},{length}")
         self._load(values.get("NFTA_PAYLOAD_DREG", 0), words)
+
+    def _socket(self, values: Values) -> None:
+        key = _number(values, "NFTA_SOCKET_KEY")
+        self._load(values.get("NFTA_SOCKET_DREG", 0), f"socket {_SOCKET.get(key, key)}")
 
     def _fib(self, values: Values) -> None:
         flags, result = values.get("NFTA_FIB_FLAGS"), values.get("NFTA_FIB_RESULT")

@@ -231,6 +231,9 @@ class NatRule(BackendRule):
         client's address as the peer's, and as their own the one that the client asked for. What no such
         socket takes is dropped: nothing gets past a proxy that has ended.
 
+        What comes for a connection that a transparent socket has is marked as well, by whatever device: so a
+        proxy may ask the server in the client's name (``bind`` to the client's address), and is answered.
+
         With it come a policy rule for ``mark`` (bits that the rule sets; others stay) and a table with the
         route that delivers here, ``local default dev lo``. Without a family both are made.
 
@@ -238,7 +241,8 @@ class NatRule(BackendRule):
         -A PREROUTING -p tcp --dport 80 -j TPROXY --on-port 3128 --tproxy-mark 1``; both with ``ip rule add
         fwmark 1 lookup 100`` and ``ip route add local default dev lo table 100``. Raises SpecError for bad
         values; its creation ExistsError for a second rule that says the same. Needs CONFIG_NFT_TPROXY or
-        CONFIG_NETFILTER_XT_TARGET_TPROXY, and CONFIG_IP_MULTIPLE_TABLES. Source: tproxy.rst of the kernel.
+        CONFIG_NETFILTER_XT_TARGET_TPROXY, each with its match socket; CONFIG_IP_MULTIPLE_TABLES. Source:
+        tproxy.rst of the kernel.
 
         Examples:
             >>> from netkit import Namespace, NatRule

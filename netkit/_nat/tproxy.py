@@ -4,12 +4,15 @@ Such a packet is for an address that this machine does not have, so routing woul
 it, a policy rule leads what is marked to a table of its own, and a route there says that every address is
 local (the kernel's Documentation/networking/tproxy.rst). Each rule has a table of its own: two of them share
 nothing that the first one to end would take from the other.
+
+What a transparent socket has already is marked, too, wherever it comes from (`socket transparent 1`): a proxy
+that asks the server in its client's name is answered at the client's address, by the other device.
 """
 
 from __future__ import annotations
 
 from binascii import crc32
-from errno import EAFNOSUPPORT, EEXIST, ENOENT
+from errno import EAFNOSUPPORT, EEXIST, ENOENT, EOPNOTSUPP
 
 from netkit._lifecycle import Holder
 from netkit._nat.rule import NatRule
@@ -70,8 +73,9 @@ class TproxyRule(NatRule, Holder):
                 try:
                     self._deliver_family(family, routes, rules)
                 except KernelError as problem:
-                    if problem.errno != EAFNOSUPPORT or self._says.family is not None:
-                        raise  # a kernel without IPv6 has none to deliver
+                    absent = family == 6 and problem.errno in (EAFNOSUPPORT, EOPNOTSUPP)
+                    if not absent or self._says.family is not None:
+                        raise  # a kernel without IPv6 (ipv6.disable=1) has none to deliver
 
     def _deliver_family(self, family: Literal[4, 6], routes: RouteTable, rules: Rules) -> None:
         try:
@@ -159,5 +163,8 @@ class TproxyRule(NatRule, Holder):
 
 
 def _unsupported(problem: NotFoundError) -> UnsupportedError:
-    hint = "The kernel lacks CONFIG_NFT_TPROXY (module nft_tproxy), or CONFIG_NETFILTER_XT_TARGET_TPROXY"
+    hint = (
+        "The kernel lacks CONFIG_NFT_TPROXY or CONFIG_NFT_SOCKET (modules nft_tproxy, nft_socket), or "
+        "CONFIG_NETFILTER_XT_TARGET_TPROXY or CONFIG_NETFILTER_XT_MATCH_SOCKET"
+    )
     return UnsupportedError(problem.operation, problem.errno or ENOENT, netns=problem.netns, hint=hint)

@@ -31,6 +31,9 @@ CT_STATUS = 2
 
 CT_STATUS_DNAT = 0x20  # IPS_DST_NAT
 
+# Keys of socket.
+SOCKET_TRANSPARENT, SOCKET_WILDCARD = 0, 2
+
 # Results and flags of fib, and a kind of address.
 FIB_OIF, FIB_OIFNAME, FIB_TYPE = 1, 2, 3
 FIB_SADDR, FIB_DADDR = 1, 2
@@ -269,6 +272,12 @@ def tproxy(family: int, address: int | None, port: int | None) -> bytes:
     """Give the packet to a socket of this machine, by what registers hold, its destination unchanged."""
     registers = b"".join([be32(kind, each) for kind, each in ((2, address), (3, port)) if each is not None])
     return expression("tproxy", be32(1, family), registers)
+
+
+@cache
+def socket(key: int, register: int = REGISTER_1) -> bytes:
+    """Load what a socket of this machine has that the packet is for; without one, the rule ends."""
+    return expression("socket", be32(1, key), be32(2, register))
 
 
 def _pair(kind: int, registers: tuple[int, int | None] | None) -> bytes:

@@ -119,6 +119,10 @@ EXPRESSION_POLICIES: dict[str, Policy] = {
         2: Attribute("NFTA_TPROXY_REG_ADDR", be32),
         3: Attribute("NFTA_TPROXY_REG_PORT", be32),
     },
+    "socket": {
+        1: Attribute("NFTA_SOCKET_KEY", be32),
+        2: Attribute("NFTA_SOCKET_DREG", be32),
+    },
     "match": {
         1: Attribute("NFTA_MATCH_NAME", text),
         2: Attribute("NFTA_MATCH_REV", be32),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from errno import EAFNOSUPPORT
 from struct import Struct, error
 
 from netkit._netlink.policy import Attribute, Policy, binary, ip, text, u8, u16, u32
@@ -21,11 +22,11 @@ from netkit._netlink.wire import u8 as u8_attribute
 from netkit._netlink.wire import u32 as u32_attribute
 from netkit._spec.names import protocol_name, protocol_number
 from netkit._spec.rules import ACTIONS, Rule
-from netkit.errors import ProtocolError
+from netkit.errors import KernelError, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from netkit._netlink.socket import Reply
+    from netkit._netlink.socket import NetlinkSocket, Reply
     from netkit._spec.addresses import IPNetwork
 
 RTM_NEWRULE = 32
@@ -101,6 +102,16 @@ def list_rules(family: int = 0) -> Request:
     """Ask for the rules of a family (4, 6, or 0 for all); for ``socket.dump``."""
     body = _HEADER.pack(_AF[family], 0, 0, 0, 0, 0, 0)
     return Request(RTM_GETRULE, 0, body, "list rules", RULE_POLICY, _HEADER.size)
+
+
+def dump_rules(sock: NetlinkSocket, version: int) -> list[Reply]:
+    """The answers for one IP version: of IPv6, none where the kernel has it switched off (ipv6.disable=1)."""
+    try:
+        return sock.dump(list_rules(version))
+    except KernelError as problem:
+        if problem.errno == EAFNOSUPPORT and version == 6:
+            return []
+        raise
 
 
 def _body(rule: Rule, last: bytes) -> bytes:

@@ -23,6 +23,8 @@ from tests.harness.patience import LONG
 __all__ = ["netfilter"]
 pytestmark = [pytest.mark.kernel, pytest.mark.capable]
 WORDS = {NFPROTO_INET: "inet", NFPROTO_IPV4: "ip", NFPROTO_IPV6: "ip6"}
+TRANSPARENT = "socket transparent 1 socket wildcard 0"
+HELD = {None: "", 4: "meta nfproto ipv4", 6: "meta nfproto ipv6"}
 MARKED = "meta mark set meta mark or 0x1000000 accept"
 
 # What is asked of netkit; family of the table; the match, and the action, in nft's words.
@@ -68,13 +70,18 @@ def test_a_rule_is_what_nft_compiles(
         requests.append(nft.new_rule(family, "ours", chain, content, b"", f"add '{spec}'"))
     netfilter.transact(nft.transaction(requests))
     chain = f"chain {TPROXY} {{ type filter hook prerouting priority mangle; policy accept;"
-    script = f"table {word} theirs {{ {chain}\n {match} counter {action}\n {match} drop\n }}\n }}"
+    named = HELD[spec.family] if word == "inet" else ""
+    held = f"{named} meta l4proto {asked.get('proto', 'tcp')} {TRANSPARENT}"
+    mark = action[action.index("meta mark set") :]
+    lines = [chain, f"{held} {mark}", f"{match} counter {action}", f"{match} drop"]
+    script = f"table {word} theirs {{ " + "\n ".join(lines) + "\n }\n }"
     run_nft("-f", "-", script=script)
     try:
         assert_same(
             kernel_expressions(netfilter, "ours", family), kernel_expressions(netfilter, "theirs", family)
         )
-        first = next(nft.parse_rules(netfilter.dump(nft.dump_rules(family, "ours"))))
+        held, first, *_ = nft.parse_rules(netfilter.dump(nft.dump_rules(family, "ours")))
+        assert f" {TRANSPARENT} meta mark set meta mark or " in f" {rule_words(held)}"
         # nft leaves out what follows from the rest, and so does what netkit tells.
         told = rule_words(first)
         assert told.endswith(action.replace("tproxy ip6 ", "tproxy ").replace("tproxy ip ", "tproxy "))
@@ -103,17 +110,22 @@ def box() -> Iterator[Namespace]:
     ],
 )
 def test_a_rule_is_what_iptables_writes(box: Namespace, asked: dict[str, Any]) -> None:
-    (rule,) = rules_for(tproxy(**asked))
-    program = "iptables-legacy" if rule["family"] == 4 else "ip6tables-legacy"
+    rules = rules_for(tproxy(**asked))
+    program = "iptables-legacy" if rules[0]["family"] == 4 else "ip6tables-legacy"
     with NatRule.tproxy(box, backend="iptables", **asked) as made:
         show = [program, "-w", "-t", "mangle", "-S", "PREROUTING"]
         listed = box.run(show, capture_output=True, text=True, check=True, timeout=LONG).stdout
-        assert rule_text(rule) in str(listed).splitlines()
-        assert made.exists
-        delete = [program, "-w", "-t", "mangle", *rule_text(rule).replace("-A", "-D", 1).split()]
-        box.run(delete, check=True, timeout=LONG, stderr=subprocess.PIPE)
-        assert not made.exists
+        assert str(listed).splitlines()[1:] == [rule_text(rule) for rule in rules]
+        assert " -m socket --transparent -j MARK --set-xmark " in rule_text(rules[0])
+        for rule in rules:
+            assert made.exists
+            delete = [program, "-w", "-t", "mangle", *rule_text(rule).replace("-A", "-D", 1).split()]
+            box.run(delete, check=True, timeout=LONG, stderr=subprocess.PIPE)
+            assert not made.exists
+            assert box.nat.ensure() == (made,)
+            listed = box.run(show, capture_output=True, text=True, check=True, timeout=LONG).stdout
+            assert str(listed).splitlines()[1:] == [rule_text(each) for each in rules]
 
 
 def test_without_a_family_iptables_gets_both() -> None:
-    assert [rule["family"] for rule in rules_for(tproxy(to=3128))] == [4, 6]
+    assert [rule["family"] for rule in rules_for(tproxy(to=3128))] == [4, 4, 6, 6]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import subprocess
@@ -13,7 +14,16 @@ from typing import NamedTuple
 
 import pytest
 
-from netkit import ExistsError, Namespace, NatRule, Scope, SpecError, VethPair
+from netkit import (
+    ExistsError,
+    Namespace,
+    NatRule,
+    RouteTable,
+    Scope,
+    SpecError,
+    UnsupportedError,
+    VethPair,
+)
 from netkit._spec.nat_tproxy import MARK
 from tests.harness.patience import PATIENCE
 from tests.harness.publishing import BACKENDS
@@ -139,6 +149,55 @@ def transparent_answer(ns: Namespace, version: int) -> Generator[socket.socket]:
 
 
 @FAMILIES
+@pytest.mark.parametrize("proto", ["tcp", "udp"])
+def test_a_proxy_may_ask_in_the_clients_name(world: World, version: int, proto: str, backend: str) -> None:
+    """The answer is for the client's address and comes by another device: it is the proxy's all the same."""
+    kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
+    rule = NatRule.tproxy(world.router, iif="to1", proto=proto, dport=ASKED, to=PROXY, backend=backend)  # type: ignore[arg-type]
+    with (
+        rule,
+        transparent(world.router, version, kind),
+        world.server.socket(FAMILY[version], kind) as server,
+        world.router.socket(FAMILY[version], kind) as upstream,
+    ):
+        server.settimeout(20 * PATIENCE)
+        server.bind((SERVER[version], ASKED))
+        upstream.settimeout(20 * PATIENCE)
+        upstream.setsockopt(LEVEL[version], IP_TRANSPARENT if version == 4 else IPV6_TRANSPARENT, 1)
+        upstream.bind((CLIENT[version], 0))
+        if kind == socket.SOCK_STREAM:
+            server.listen()
+        upstream.connect((SERVER[version], ASKED))
+        upstream.send(b"question")
+        if kind == socket.SOCK_STREAM:
+            connection, sender = server.accept()
+            with connection:
+                assert connection.recv(100) == b"question"
+                connection.sendall(b"answer")
+        else:
+            data, sender = server.recvfrom(100)
+            assert data == b"question"
+            server.sendto(b"answer", sender)
+        assert sender[0] == CLIENT[version]
+        assert upstream.recv(100) == b"answer"
+
+
+@FAMILIES
+def test_the_proxys_own_port_of_others_is_theirs(world: World, version: int, backend: str) -> None:
+    """It listens there at all addresses: what passes through to the same port of a server is not for it."""
+    with (
+        NatRule.tproxy(world.router, dport=ASKED, to=PROXY, backend=backend),  # type: ignore[arg-type]
+        transparent(world.router, version, socket.SOCK_STREAM),
+        world.server.socket(FAMILY[version]) as server,
+    ):
+        server.settimeout(20 * PATIENCE)
+        server.bind((SERVER[version], PROXY))
+        server.listen()
+        with asks(world, version, socket.SOCK_STREAM, PROXY):
+            assert peer_of(server) == CLIENT[version]
+
+
+@FAMILIES
 def test_other_ports_pass_and_in_the_end_all_do(world: World, version: int, backend: str) -> None:
     with world.server.socket(FAMILY[version]) as other, world.server.socket(FAMILY[version]) as same:
         for each, port in ((other, 81), (same, ASKED)):
@@ -186,6 +245,28 @@ def state(ns: Namespace) -> list[str]:
     lines += (("ip", *routes), ("ip", "-6", *routes))  # type: ignore[assignment]
     lines += tuple((f"{name}-legacy", "-w", "-t", "mangle", "-S") for name in ("iptables", "ip6tables"))  # type: ignore[assignment]
     return [str(ns.run([*each], capture_output=True, text=True, check=True).stdout) for each in lines]
+
+
+def test_without_ipv6_it_is_for_ipv4(world: World, backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What rtnetlink answers where IPv6 is switched off (ipv6.disable=1), as seen with Debian's kernel."""
+    add = RouteTable.add
+
+    def refusing(table: RouteTable, *args: object, **keywords: object) -> object:
+        if keywords.get("family") == 6:
+            raise UnsupportedError("add a route", errno.EOPNOTSUPP)
+        return add(table, *args, **keywords)  # type: ignore[arg-type]
+
+    before = state(world.router)
+    monkeypatch.setattr(RouteTable, "add", refusing)
+    with (
+        NatRule.tproxy(world.router, dport=ASKED, to=PROXY, backend=backend),  # type: ignore[arg-type]
+        transparent(world.router, 4, socket.SOCK_STREAM) as proxy,
+        asks(world, 4, socket.SOCK_STREAM),
+    ):
+        assert peer_of(proxy) == CLIENT[4]
+    with pytest.raises(UnsupportedError):
+        NatRule.tproxy(world.router, dport=ASKED, to=PROXY, backend=backend, family=6).create()  # type: ignore[arg-type]
+    assert state(world.router) == before
 
 
 def test_everything_goes_with_it(world: World, backend: str) -> None:

@@ -102,7 +102,6 @@ class Bridge(Resource, Ports, BridgeReading, Holder, Shown):
         open_forward: bool = False,
     ) -> None:
         Resource.__init__(self)
-        Holder.__init__(self)
         self._netns = require_namespace(ns, "ns")
         self._options = BridgeOptions(
             name, mac, mtu, stp, forward_delay, hello_time, max_age, ageing_time,

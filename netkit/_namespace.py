@@ -12,7 +12,7 @@ from netkit._lifecycle import NAMESPACES, ROOT, Holder, Resource, Teardown, Undo
 from netkit._link import Link, link_by_name
 from netkit._links import Links
 from netkit._opener import open_registered
-from netkit._registration import Registration
+from netkit._registration import ANONYMOUS, Registration
 from netkit._runtime import (
     LOOPBACK_UP,
     Runtime,
@@ -75,12 +75,14 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
 
     def __init__(self, name: str | None = None, *, persistent: bool = False) -> None:
         Resource.__init__(self)
-        Holder.__init__(self)
-        self._registration = Registration(name, persistent)
-        # A Topology without IPv6 leaves link-local addresses to the kernel: see skip_duplicate_detection.
-        self._detects_duplicates = False
+        if name is None and persistent is False:
+            self._registration, self._label = ANONYMOUS, "an anonymous namespace"
+        else:
+            self._registration, self._label = Registration(name, persistent), f"namespace '{name}'"
         self._open: Runtime | None = None
-        self._label = f"namespace '{name}'" if name else "an anonymous namespace"
+
+    # A Topology without IPv6 leaves link-local addresses to the kernel: see skip_duplicate_detection.
+    _detects_duplicates = False
 
     # -- borrowing ----------------------------------------------------------------
 

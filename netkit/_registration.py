@@ -98,3 +98,6 @@ class Registration:
             )
         self._registered = runtime.opener.registered(self.name, runtime.check())
         self.persistent = True
+
+
+ANONYMOUS = Registration(None, False)  # one for all: without a name, nothing of it ever changes

@@ -42,6 +42,24 @@ if TYPE_CHECKING:
 class Runtime:
     """One network namespace, as this process holds it."""
 
+    __slots__ = (
+        "_asked",
+        "_indexes",
+        "_kept",
+        "_lock",
+        "_netfilter",
+        "_noted",
+        "_place",
+        "_route",
+        "fd",
+        "identity",
+        "label",
+        "named",
+        "opener",
+        "ours",
+        "users",
+    )
+
     def __init__(
         self, fd: int, label: str, ours: bool, by: Opener, route: NetlinkSocket | None = None
     ) -> None:
@@ -52,17 +70,16 @@ class Runtime:
         self.users = 1
         self.opener = by
         self._lock = RLock()
-        self._sockets: dict[int, NetlinkSocket] = {}
+        self._route = None if route is None else self._called(route, self._lacks_for_route)
+        self._netfilter: NetlinkSocket | None = None
         self._asked: AskedNetlink | None = None
-        self._kept: dict[str, Closable] = {}
+        self._kept: dict[str, Closable] | None = None
         self._place = ""
         self._noted = 0
         self.named = False  # others find it by a name, and may live in it, as a container does
         # A stranger's links have small indexes; in a namespace that is not ours, ours are
         # also unlikely to be those of another program that chooses them.
         self._indexes = _own_indexes if ours else count(_random_index())
-        if route is not None:
-            self._sockets[NETLINK_ROUTE] = self._called(route, NETLINK_ROUTE)
 
     @property
     def survives(self) -> bool:
@@ -112,29 +129,29 @@ class Runtime:
     @property
     def route(self) -> NetlinkSocket:
         """The rtnetlink socket."""
-        return self._sockets.get(NETLINK_ROUTE) or self._open(NETLINK_ROUTE)
+        return self._route or self._open_route()
 
     @property
     def netfilter(self) -> NetlinkSocket:
         """The nfnetlink socket; it owns this process's nft table here."""
-        return self._sockets.get(NETLINK_NETFILTER) or self._open(NETLINK_NETFILTER)
+        return self._netfilter or self._open_netfilter()
 
     def expect_netfilter(self) -> None:
         """The nfnetlink socket is going to be used: where another process opens it, that may begin."""
         with self._lock:
-            if self.fd >= 0 and self._asked is None and NETLINK_NETFILTER not in self._sockets:
+            if self.fd >= 0 and self._asked is None and self._netfilter is None:
                 self._asked = self.opener.ask_netlink(self.fd, NETLINK_NETFILTER)
 
     @property
     def has_netfilter(self) -> bool:
         """Whether the nfnetlink socket is open."""
-        return NETLINK_NETFILTER in self._sockets
+        return self._netfilter is not None
 
     def open_netlink(self, protocol: int) -> NetlinkSocket:
         """Another socket of this protocol, for the caller to close."""
+        lacks = self._lacks_for_route if protocol == NETLINK_ROUTE else self._lacks
         with self._lock:
-            opened = NetlinkSocket(self.opener.open_netlink(self.check(), protocol))
-            return self._called(opened, protocol)
+            return self._called(NetlinkSocket(self.opener.open_netlink(self.check(), protocol)), lacks)
 
     def new_index(self) -> int:
         """An interface index that nobody has."""
@@ -212,14 +229,16 @@ class Runtime:
     def once(self, key: str, make: Callable[[], C]) -> C:
         """The one helper of this name, made on first use and closed with the runtime."""
         with held_signals(), self._lock:
-            if key not in self._kept:
+            kept = self._kept = self._kept or {}
+            if key not in kept:
                 self.check()
-                self._kept[key] = make()
-            return self._kept[key]  # type: ignore[return-value]
+                kept[key] = make()
+            return kept[key]  # type: ignore[return-value]
 
     def kept(self, key: str) -> Closable | None:
         """The helper of this name, if there is one."""
-        return self._kept.get(key)
+        kept = self._kept
+        return kept.get(key) if kept else None
 
     def check(self) -> int:
         """The descriptor; StateError when it is closed."""
@@ -244,8 +263,8 @@ class Runtime:
             asked, self._asked = self._asked, None
             if asked is not None:
                 asked.drop()
-            closing: list[Closable] = [*self._kept.values(), *self._sockets.values()]
-            self._kept.clear()
+            closing: list[Closable] = [*(self._kept or {}).values(), *self._opened()]
+            self._kept = None
             problem: Exception | None = None
             for each in closing:
                 try:
@@ -262,23 +281,34 @@ class Runtime:
         if problem is not None:
             raise problem
 
-    def _open(self, protocol: int) -> NetlinkSocket:
+    def _opened(self) -> list[NetlinkSocket]:
+        return [each for each in (self._route, self._netfilter) if each is not None]
+
+    def _open_route(self) -> NetlinkSocket:
         with self._lock:
-            if protocol not in self._sockets:
-                self._sockets[protocol] = self._asked_for(protocol) or self.open_netlink(protocol)
-            return self._sockets[protocol]
+            self._route = self._route or self.open_netlink(NETLINK_ROUTE)
+            return self._route
 
-    def _asked_for(self, protocol: int) -> NetlinkSocket | None:
-        if self._asked is None or protocol != NETLINK_NETFILTER:
-            return None
-        asked, self._asked = self._asked, None
-        return self._called(NetlinkSocket(asked.answer()), protocol)
+    def _open_netfilter(self) -> NetlinkSocket:
+        with self._lock:
+            if self._netfilter is None:
+                asked, self._asked = self._asked, None
+                if asked is None:
+                    self._netfilter = self.open_netlink(NETLINK_NETFILTER)
+                else:
+                    self._netfilter = self._called(NetlinkSocket(asked.answer()), self._lacks)
+            return self._netfilter
 
-    def _called(self, sock: NetlinkSocket, protocol: int) -> NetlinkSocket:
+    def _called(self, sock: NetlinkSocket, lacks: Callable[[], str | None]) -> NetlinkSocket:
         sock.label = self.label
-        misses = self.opener.misses if protocol == NETLINK_ROUTE else missing_capability_in
-        sock.missing_capability = lambda: misses(self.fd, "CAP_NET_ADMIN")
+        sock.missing_capability = lacks
         return sock
+
+    def _lacks_for_route(self) -> str | None:
+        return self.opener.misses(self.fd, "CAP_NET_ADMIN")
+
+    def _lacks(self) -> str | None:
+        return missing_capability_in(self.fd, "CAP_NET_ADMIN")
 
 
 # One count for all namespaces of ours: where a link of one names a peer of another by its index,
@@ -347,7 +377,7 @@ def _random_index() -> int:
 def _after_fork() -> None:
     """In a child: give up the parent's descriptors without touching what they stand for."""
     for runtime in list(_registry.values()):
-        for each in runtime._sockets.values():
+        for each in runtime._opened():
             each.forget()
         if runtime.fd >= 0:
             os.close(runtime.fd)

@@ -107,11 +107,13 @@ class Owned(Leaves):
 class Holder:
     """Keeps resources in order of arrival."""
 
-    def __init__(self) -> None:
-        self._held: dict[Owned, None] = {}
+    _held: dict[Owned, None] = {}  # of one that has never held any: a thousand namespaces have none  # noqa: RUF012
 
     def _hold(self, member: Owned) -> None:
-        member._let_go()
+        if member._holder is not None:
+            member._let_go()
+        if self._held is Holder._held:
+            self._held = {}
         self._held[member] = None
         member._holder = self
 

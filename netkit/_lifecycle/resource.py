@@ -38,12 +38,13 @@ class Resource(Owned):
     `detach()` leaves it in place and stops owning it; `adopt()` takes it over.
     """
 
+    _state: State = "new"
+    _group: int | None = None
+    _needed: Sequence[Runtime] = ()  # namespaces that stay open for it
+
     def __init__(self) -> None:
-        self._state: State = "new"
-        self._group: int | None = None
         self._pid = process()
         self._guard = RLock()
-        self._needed: list[Runtime] = []
 
     # What a subclass fills in, besides _remove: _create, or what it sends as _steps.
 
@@ -294,12 +295,16 @@ class Resource(Owned):
 
     def _keep_open(self) -> None:
         """What is owned in a borrowed namespace outlives the handle on it: else it could not be undone."""
-        before = self._needed
-        self._needed = [each for each in self._runtimes() if each is not None and not each.ours]
-        for runtime in self._needed:
-            runtime.users += 1
-        for runtime in before:
-            runtime.release()
+        before, needed = (
+            self._needed,
+            [each for each in self._runtimes() if each is not None and not each.ours],
+        )
+        if needed or before:
+            self._needed = needed
+            for runtime in needed:
+                runtime.users += 1
+            for runtime in before:
+                runtime.release()
 
     _entries: tuple[int, ...] = ()  # what the journal says of it; see _system/journal.py
 
@@ -325,7 +330,7 @@ class Resource(Owned):
         self._let_go_of_namespaces()
 
     def _let_go_of_namespaces(self) -> None:
-        needed, self._needed = self._needed, []
+        needed, self._needed = self._needed, ()
         for runtime in needed:
             runtime.release()
 

@@ -47,7 +47,6 @@ class Scope(Owned, Holder, Drawn):
     """
 
     def __init__(self, *, wait: bool = True) -> None:
-        Holder.__init__(self)
         self._wait = boolean(wait, "wait")
         self._state: Literal["new", "open", "closed"] = "new"
         self._pid = process()

@@ -76,7 +76,6 @@ class PortMapping(Resource, Holder, Shown):
         open_forward: bool | None = None,
     ) -> None:
         Resource.__init__(self)
-        Holder.__init__(self)
         self._netns = require_namespace(ns, "ns")
         self._asked = asked
         self._specs = asked.specs

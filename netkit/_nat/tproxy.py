@@ -43,7 +43,6 @@ class TproxyRule(NatRule, Holder):
         self, ns: Namespace, spec: NatSpec, backend: Literal["nftables", "iptables"] | None = None
     ) -> None:
         NatRule.__init__(self, ns, spec, backend)
-        Holder.__init__(self)
         self._table = _TABLES | crc32(str(spec).encode()) & 0xFFFFFF
 
     def _create(self, undo: Undo) -> None:

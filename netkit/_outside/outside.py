@@ -116,7 +116,6 @@ class Outside(Resource, Holder, Shown):
         backend: BackendName | None = None,
     ) -> None:
         Resource.__init__(self)
-        Holder.__init__(self)
         self._netns = require_namespace(ns, "ns")
         self._publish = published_ports(publish, host_ip)
         self._name = names.interface_name(name)

@@ -78,7 +78,7 @@ class Routes(Resource):
 class Parts:
     """The resources of a network, by what they are."""
 
-    __slots__ = ("bridges", "links", "namespaces")
+    __slots__ = ("_joints", "bridges", "links", "namespaces")
 
     def __init__(self, layout: Layout) -> None:
         self.namespaces = {key: _namespace(key, name) for key, name in layout.namespaces.items()}
@@ -89,7 +89,13 @@ class Parts:
             name: _bridge(self.namespaces[each.netns], each, dict(each_options))
             for name, each, each_options in layout.bridges()
         }
-        self.links = [self._link(cable) for cable in layout.wiring.cables]
+        cables = layout.wiring.cables
+        self.links = [self._link(cable) for cable in cables]
+        self._joints = [
+            (self.bridges[cable.far_master], pair)
+            for pair, cable in zip(self.links, cables, strict=True)
+            if cable.far_master is not None
+        ]
 
     def _link(self, cable: Cable) -> VethPair:
         plan, swapped = cable.plan, cable.swapped
@@ -114,9 +120,8 @@ class Parts:
         resources += [Routes(namespaces[key], routes) for key, routes in layout.routes.items()]
         resources += [NatRule(namespaces[key], spec, backend) for key, spec, backend in layout.nat]
         scope._own_together(tuple(resources))
-        for pair, cable in zip(self.links, layout.wiring.cables, strict=True):
-            if cable.far_master is not None:
-                self.bridges[cable.far_master].add_port(pair.peer)
+        for bridge, pair in self._joints:
+            bridge.add_port(pair.peer)
 
 
 def _namespace(key: str, registered: str | None) -> Namespace:

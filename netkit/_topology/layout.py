@@ -75,6 +75,15 @@ class Layout:
         for name, interface in self.wiring.bridges.items():
             yield name, interface, self._options[name]
 
+    def forget_wiring(self) -> None:
+        """Free what is not needed any more: of thousands of ends it takes as much as they themselves.
+
+        Ends and wires lead to each other, and the garbage collector is paused while they are made.
+        """
+        for segment in self.wiring.segments:
+            segment.interfaces.clear()
+        del self.wiring
+
     def _refuse_small_mtus(self) -> None:
         for number, cable in enumerate(self.wiring.cables):
             if cable.plan.mtu is not None:

@@ -52,7 +52,6 @@ class Network(Resource, Holder, Drawn):
 
     def __init__(self, topology: Topology) -> None:
         Resource.__init__(self)
-        Holder.__init__(self)
         self._topology = copy(topology)  # what comes to the plan later is not in here
         self._parts: Parts | None = None
         self._addresses: dict[str, tuple[Address, ...]] = {}
@@ -180,6 +179,7 @@ class Network(Resource, Holder, Drawn):
     def _create_parts(self, undo: Undo) -> None:
         layout = layout_here(self._topology)
         parts = Parts(layout)
+        layout.forget_wiring()
         self._scope = scope = Scope()
         undo.add(self._take_back)
         self._hold(scope.__enter__())

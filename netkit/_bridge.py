@@ -411,4 +411,4 @@ class Bridge(Resource, Ports, BridgeReading, Holder, Shown):
         return iter(self.ports)
 
     def __repr__(self) -> str:
-        return f"<Bridge '{self._name}' in {self._netns._called()}>"
+        return f"<Bridge '{self._name}' in {self._netns._called()}{self._aside()}>"

@@ -420,8 +420,7 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
         return self._label if self._open is None else self._open.label
 
     def __repr__(self) -> str:
-        state = "" if self._state == "owned" else f" ({self._state})"
-        return f"<Namespace {_brief(self._called())}{state}>"
+        return f"<Namespace {_brief(self._called())}{self._aside()}>"
 
 
 _LOOPBACK_UP = (LOOPBACK_UP,)

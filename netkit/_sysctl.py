@@ -183,4 +183,4 @@ class SysctlOverride(Resource, Shown):
             self._override.forget()
 
     def __repr__(self) -> str:
-        return f"<sysctl {self._key} = {self._text} in {self._netns._called()}>"
+        return f"<sysctl {self._key} = {self._text} in {self._netns._called()}{self._aside()}>"

@@ -423,7 +423,7 @@ class VethPair(Resource, Shown):
 
     def __repr__(self) -> str:
         near, far = self._near, self._far
-        return f"<VethPair {near} - {far}>"
+        return f"<VethPair {near} - {far}{self._aside()}>"
 
 
 _all: dict[ref[VethPair], None] = {}

@@ -92,10 +92,11 @@ class KernelError(NetkitError, OSError):
         super().__init__(errno, self._sentence(errno))
 
     def _sentence(self, errno: int) -> str:
-        code = _errno.errorcode.get(errno, str(errno))
         where = f" in {self.netns}" if self.netns else ""
-        words = _WORDS_BY_ERRNO.get(errno) or _os.strerror(errno)
-        text = f"cannot {self.operation}{where}: {words} ({code})"
+        text = f"cannot {self.operation}{where}"
+        if errno:  # 0: the kernel was not asked
+            words = _WORDS_BY_ERRNO.get(errno) or _os.strerror(errno)
+            text += f": {words} ({_errno.errorcode.get(errno, str(errno))})"
         if self.extack:
             text += f"; the kernel says: {self.extack}"
         if self.attribute:

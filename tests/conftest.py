@@ -19,7 +19,7 @@ from netkit._system import mode
 from tests.harness import unshared
 from tests.harness.baseline import Baseline
 from tests.harness.isolation import isolate_session
-from tests.harness.tools import skipped_for_a_missing_tool
+from tests.harness.tools import cannot_compare, skipped_for_a_missing_tool
 
 _is_worker = "PYTEST_XDIST_WORKER" in os.environ
 _baseline = None if _is_worker else Baseline()  # a worker's machine is its controller's business
@@ -55,11 +55,12 @@ def pytest_report_header() -> str:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All in tests/kernel are kernel tests; without namespaces of our own they are skipped."""
+    reason = NOT_ISOLATED or cannot_compare()
     for item in items:
         if item.path.parent.name == "kernel":
             item.add_marker(pytest.mark.kernel)
-        if NOT_ISOLATED and item.get_closest_marker("kernel"):
-            item.add_marker(pytest.mark.skip(reason=NOT_ISOLATED))
+        if reason and item.get_closest_marker("kernel"):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.hookimpl(wrapper=True)

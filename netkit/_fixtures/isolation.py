@@ -18,6 +18,7 @@ from netkit.errors import NetkitError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from typing import Any
 
 
 @contextmanager
@@ -82,8 +83,18 @@ def _reports_of(item: pytest.Item, nextitem: pytest.Item | None) -> list[pytest.
         _, status = os.waitpid(child, 0)
     if status or not text:
         return [_crashed(item, status)]
-    hook = item.config.hook
-    return [hook.pytest_report_from_serializable(config=item.config, data=each) for each in json.loads(text)]
+    return [report_of(item.config, each) for each in json.loads(text)]
+
+
+def report_of(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport:
+    """A report that came through JSON, which knows no tuples; pytest takes a skip apart as one."""
+    report: pytest.TestReport = config.hook.pytest_report_from_serializable(config=config, data=data)
+    report.location = (report.location[0], report.location[1], report.location[2])
+    told: Any = report.longrepr
+    if isinstance(told, list):
+        path, line, reason = told
+        report.longrepr = (path, line, reason)
+    return report
 
 
 def _play(item: pytest.Item, nextitem: pytest.Item | None, writing: int) -> None:

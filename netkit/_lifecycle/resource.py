@@ -95,6 +95,10 @@ class Resource(Owned):
     def _adopt(self) -> None:
         """Prepare the kernel object for being deleted by this process."""
 
+    def _aside(self) -> str:
+        """What its repr ends with: whether it is there, unless it is and is ours."""
+        return "" if self._state == "owned" else f" ({self._state})"
+
     # The verbs.
 
     def create(self) -> Self:

@@ -319,7 +319,7 @@ class PortMapping(Resource, Holder, Shown):
         return self._part
 
     def __repr__(self) -> str:
-        return f"<PortMapping {self._specs} in {self._netns._called()}>"
+        return f"<PortMapping {self._specs} in {self._netns._called()}{self._aside()}>"
 
 
 def _make_held(reserves: bool, relay: object) -> HeldPorts:

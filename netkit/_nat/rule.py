@@ -269,7 +269,8 @@ class NatRule(BackendRule):
         return self._says
 
     def __repr__(self) -> str:
-        return f"<NatRule {self._spec} ({self.backend or 'backend by probing'}) in {self._netns._called()}>"
+        backend = self.backend or "backend by probing"
+        return f"<NatRule {self._spec} ({backend}) in {self._netns._called()}{self._aside()}>"
 
 
 def _require_device(dev: DeviceLike | None, ns: Namespace, what: str) -> None:

@@ -39,11 +39,18 @@ _NOT_FOUND = re.compile(
 
 
 def skipped_for_a_missing_tool(problem: BaseException) -> BaseException:
-    """What a test is to end with: a skip if it failed because a command is not installed."""
+    """What a test is to end with: a skip if it failed because a command or library is not installed."""
+    if "libpcap is not installed" in str(problem):
+        return pytest.skip.Exception("needs Debian's libpcap0.8")
     if not MISSING or not _NOT_FOUND.search(str(problem)):
         return problem
     packages = sorted({PACKAGES[tool] for tool in MISSING})
     return pytest.skip.Exception(f"needs Debian's {', '.join(packages)} ({', '.join(MISSING)} not found)")
+
+
+def cannot_compare() -> str | None:
+    """Why no kernel test can say anything: each looks with `ip`, many from programs of their own."""
+    return f"needs Debian's {PACKAGES['ip']} (ip not found)" if "ip" in MISSING else None
 
 
 def needs(*tools: str) -> pytest.MarkDecorator:

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from netkit._fixtures.isolation import report_of
 from netkit._system.mode import VARIABLE, is_rootless
 from tests.harness.patience import LONG
 
@@ -67,9 +68,7 @@ class Delegate:
             path.touch()
             done = _session(items, path)
             for line in path.read_text().splitlines():
-                report = self._config.hook.pytest_report_from_serializable(
-                    config=self._config, data=json.loads(line)
-                )
+                report = report_of(self._config, json.loads(line))
                 found.setdefault(report.nodeid, []).append(report)
         failed = any(each.failed for reports in found.values() for each in reports)
         if done.returncode and not failed:  # it left something behind, or could not even begin

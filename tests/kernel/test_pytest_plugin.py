@@ -232,6 +232,23 @@ def test_a_body_runs_inside_a_namespace_of_its_own(suite: pytest.Pytester) -> No
     result.stdout.fnmatch_lines(["*AssertionError: assert *'lo'* == *'eth7'*"])
 
 
+def test_a_body_that_is_skipped_in_a_process_of_its_own(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(mode.VARIABLE, "1")
+    result = run(
+        suite,
+        """
+        @pytest.mark.netkit(isolate=True)
+        def test_it():
+            pytest.skip("not today")
+        """,
+        "-rs",
+    )
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED [[]1] *: not today"])
+
+
 def test_all_bodies_do_with_the_option(suite: pytest.Pytester) -> None:
     here = sorted(os.listdir("/sys/class/net"))
     result = run(

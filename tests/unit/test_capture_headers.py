@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from netkit import SpecError
+from netkit import SpecError, UnsupportedError
 from netkit._capture import Packet, filters, pcapng
 from netkit._capture.headers import parse
 
@@ -143,3 +143,13 @@ def test_blocks_of_a_file_fit_together(tmp_path: Path) -> None:
         at += length
     assert kinds == [0x0A0D0D0A, 1, 6, 1, 6, 6]
     assert at == len(data)
+
+
+def test_a_library_that_is_missing_is_named_and_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> object:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    monkeypatch.setattr("ctypes.CDLL", load)
+    with pytest.raises(UnsupportedError) as raised:
+        filters._library()
+    assert str(raised.value).startswith("cannot compile a filter. libpcap is not installed (")

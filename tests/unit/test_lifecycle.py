@@ -55,6 +55,16 @@ def test_create_and_delete_end_where_they_began(lab: Lab, make: Maker) -> None:
 
 
 @EACH
+def test_it_is_shown_with_what_has_become_of_it(lab: Lab, make: Maker) -> None:
+    resource = make(lab)
+    assert repr(resource).endswith(" (new)>")
+    resource.create()
+    assert not repr(resource).endswith(")>")
+    resource.delete()
+    assert repr(resource).endswith(" (deleted)>")
+
+
+@EACH
 def test_with_pairs_the_two(lab: Lab, make: Maker) -> None:
     before = lab.kernel.state()
     with make(lab) as resource:

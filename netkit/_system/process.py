@@ -45,9 +45,14 @@ def popen(fresh: Fresh, argv: Command, processes: Processes | None = None, **key
     The `ip` twin is ``ip netns exec NAME argv``, without its remount of /sys. Raises SpecError for
     an argv that cannot be meant, FileNotFoundError as subprocess does. Needs CAP_SYS_ADMIN.
     """
+    checked_argv(argv, keywords.get("shell", False))
+    with held_signals():
+        return _started(fresh, argv, processes, keywords)
+
+
+def _started(fresh: Fresh, argv: Command, processes: Processes | None, keywords: dict[str, Any]) -> Process:
     from netkit._system.started import Process
 
-    argv = checked_argv(argv, keywords.get("shell", False))
     launch: Any = getattr(fresh, "popen", Process)  # without root the broker starts it
 
     def start() -> Process:
@@ -55,8 +60,7 @@ def popen(fresh: Fresh, argv: Command, processes: Processes | None = None, **key
         # Here, on a thread that no KeyboardInterrupt reaches.
         return process if processes is None else processes.add(process)
 
-    with held_signals():
-        started: Process = _Start(start).on(fresh)
+    started: Process = _Start(start).on(fresh)
     return started
 
 
@@ -77,46 +81,53 @@ def run(
     ``check=True`` raises CommandError, which has the command, its status and its last error output;
     ``timeout`` (seconds) kills it and raises subprocess.TimeoutExpired; ``started`` is told of it.
     """
-    from subprocess import PIPE
+    import subprocess
 
     if capture_output:
         if keywords.get("stdout") is not None or keywords.get("stderr") is not None:
             raise SpecError("capture_output=True already says where stdout and stderr go")
-        keywords["stdout"] = keywords["stderr"] = PIPE
+        keywords["stdout"] = keywords["stderr"] = subprocess.PIPE
     if input is not None:
         if keywords.get("stdin") is not None:
             raise SpecError("input= already says what stdin is")
-        keywords["stdin"] = PIPE
+        keywords["stdin"] = subprocess.PIPE
+    checked_argv(argv, keywords.get("shell", False))
     with held_signals():
-        process = popen(fresh, argv, processes, **keywords)
-        try:
-            if started is not None:
+        process = _started(fresh, argv, processes, keywords)
+        if started is not None:
+            try:
                 started(process)
-        except BaseException:
-            _end(process)
-            raise
-        return completed(process, argv, input, timeout, check)
-
-
-def completed(
-    process: Popen[Any], argv: Command, input: str | bytes | None, timeout: float | None, check: bool
-) -> CompletedProcess[Any]:
-    """Wait for a started program as ``subprocess.run`` does; it never outlives this call."""
-    from subprocess import CompletedProcess
-
-    with process:
-        try:
-            with admitted_signals():
-                output, error_output = process.communicate(input, timeout=timeout)
-        except BaseException:  # a timeout, a KeyboardInterrupt
-            process.kill()
-            process.wait()  # after a KeyboardInterrupt its __exit__ does not
-            raise
+            except BaseException:
+                _end(process)
+                raise
+        output, error_output = _communicated(process, input, timeout)
     if check and process.returncode:
         from netkit.errors import CommandError
 
         raise CommandError(process.returncode, argv, output, error_output)
-    return CompletedProcess(argv, process.returncode, output, error_output)
+    return subprocess.CompletedProcess(argv, process.returncode, output, error_output)
+
+
+def _communicated(process: Popen[Any], input: str | bytes | None, timeout: float | None) -> tuple[Any, Any]:
+    """Wait for a started program as ``subprocess.run`` does; what it said."""
+    if timeout is None and process.stdout is process.stderr is process.stdin is None:
+        # At once: until here the program may have run on this thread's processor, and be through.
+        _finished(process, process.wait)
+        return None, None
+    with process:
+        said: tuple[Any, Any] = _finished(process, lambda: process.communicate(input, timeout=timeout))
+        return said
+
+
+def _finished(process: Popen[Any], wait: Callable[[], Any]) -> Any:
+    """What `wait` returns; the program never outlives this call."""
+    try:
+        with admitted_signals():
+            return wait()
+    except BaseException:  # a timeout, a KeyboardInterrupt
+        process.kill()
+        process.wait()  # after a KeyboardInterrupt its __exit__ does not
+        raise
 
 
 def spawn_helper(fresh: Fresh, argv: Sequence[str], env: Mapping[str, str]) -> Process | PipedHelper:

@@ -201,10 +201,6 @@ def _begin(firm: bool) -> _Holding | None:
     return holding
 
 
-def _mine() -> _Holding | None:
-    return _now if _now is not None and _now.thread == get_ident() else None
-
-
 def admit_signals() -> None:
     """Let the signals take effect that have come: nothing is lost here."""
     holding = _now
@@ -218,10 +214,11 @@ class admitted_signals:  # noqa: N801
     __slots__ = ("_holding",)
 
     def __enter__(self) -> None:
-        self._holding = _mine()
-        if self._holding is not None:
-            self._holding.admit()
-            self._holding.admitted += 1
+        holding = self._holding = _now if _now is not None and _now.thread == get_ident() else None
+        if holding is not None:
+            if holding.arrived:
+                holding.admit()
+            holding.admitted += 1
 
     def __exit__(self, *exc: object) -> None:
         if self._holding is not None:

@@ -56,6 +56,11 @@ class Job:
         except BaseException as error:
             self.error = error
 
+    def serve(self) -> None:
+        """On a thread of its own: both."""
+        self.perform()
+        self.finish()
+
     def finish(self) -> None:
         """On the other thread: hand the outcome over, or throw it away if nobody waits."""
         # setdefault is atomic: whoever comes second sees what the first one decided.
@@ -225,13 +230,12 @@ def fresh(fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwarg
     the function. Needs CAP_SYS_ADMIN (setns(2)).
     """
     from contextvars import copy_context
-    from threading import Thread
 
     context = copy_context()
     return _on_new_thread(
         fd,
         lambda: context.run(function, *args, **kwargs),
-        lambda serve: Thread(target=serve, name="netkit-call", daemon=True).start(),
+        _start_known,
     )
 
 
@@ -241,13 +245,25 @@ def run_fresh(fd: int, call: Callable[[], T], discard: Callable[[T], object] | N
     It has the caller's signal mask, priority, processors and capabilities, but no context variables.
     ``discard`` disposes of a result that nobody waits for.
     """
-    return _on_new_thread(fd, call, lambda serve: start_new_thread(serve, ()), discard)
+    return _on_new_thread(fd, call, _start_bare, discard)
+
+
+def _start_bare(serve: Callable[[], None]) -> None:
+    start_new_thread(serve, ())
+
+
+def _start_known(serve: Callable[[], None]) -> None:
+    """A thread that other libraries can know, by its name and as a daemon."""
+    from threading import Thread
+
+    with held_signals():  # interrupted half-way, threading would keep it for ever
+        Thread(target=serve, name="netkit-call", daemon=True).start()
 
 
 def _on_new_thread(
     fd: int,
     call: Callable[[], T],
-    start: Callable[[Callable[[], None]], object],
+    start: Callable[[Callable[[], None]], None],
     discard: Callable[[T], object] | None = None,
 ) -> T:
     def there() -> T:
@@ -255,21 +271,15 @@ def _on_new_thread(
         return call()
 
     job = Job(there, discard)
-
-    def serve() -> None:
-        job.perform()
-        job.finish()
-
     try:
-        with held_signals():  # interrupted half-way, threading would keep it for ever
-            start(serve)
+        start(job.serve)
         job.done.acquire()
     except BaseException as error:
         job.abandon()
         if isinstance(error, RuntimeError) and shutting_down(error):
             return there_and_back(there)
         raise
-    result: T = job.outcome()
+    result: T = job.result if job.error is None else job.outcome()
     return result
 
 

@@ -77,11 +77,11 @@ def test_each_keyword_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = set(signature(Namespace.popen).parameters) - {"self", "argv"}
     passed: list[dict[str, Any]] = []
 
-    def launch(*_: Any, **keywords: Any) -> subprocess.Popen[bytes]:
+    def launch(_fresh: Any, _argv: Any, _processes: Any, keywords: dict[str, Any]) -> subprocess.Popen[bytes]:
         passed.append(keywords)
         return subprocess.Popen(["true"])
 
-    monkeypatch.setattr(process, "popen", launch)
+    monkeypatch.setattr(process, "_started", launch)
     given: dict[str, Any] = {each: object() for each in ours - {"stdout", "stderr", "stdin"}}
     with Namespace() as box:
         box.popen(["true"], **given).wait()

@@ -91,9 +91,8 @@ def report_of(config: pytest.Config, data: dict[str, Any]) -> pytest.TestReport:
     report: pytest.TestReport = config.hook.pytest_report_from_serializable(config=config, data=data)
     report.location = (report.location[0], report.location[1], report.location[2])
     told: Any = report.longrepr
-    if isinstance(told, list):
-        path, line, reason = told
-        report.longrepr = (path, line, reason)
+    if told.__class__ is list:
+        report.longrepr = (told[0], told[1], told[2])
     return report
 
 

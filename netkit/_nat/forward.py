@@ -10,7 +10,7 @@ from netkit._lifecycle import NAT, Resource, Teardown, Undo
 from netkit._nat.backend import Iptables, named
 from netkit._nat.backend_rule import BackendRule, detached
 from netkit._nat.forward_compile import forward_expressions, forward_iptables
-from netkit._nat.forward_gates import closed_gates
+from netkit._nat.forward_gates import closed_gates, passes_translated
 from netkit._nat.iptables_noted import NotedRules
 from netkit._nat.iptables_rules import rule_text
 from netkit._nat.nftables_match import said
@@ -236,8 +236,9 @@ def _iptables(runtime: Runtime) -> Iptables:
 def refuse_closed(
     ns: Namespace, versions: Collection[int], what: str, legacy: Mapping[int, list[str]] | None = None
 ) -> None:
-    """StateError that names the chains that drop what is forwarded; ``legacy`` is that of `closed_gates`."""
-    gates = closed_gates(ns._live_runtime(), versions, legacy)
+    """StateError that names the chains that drop what DNAT leads on; ``legacy`` is that of `closed_gates`."""
+    runtime = ns._live_runtime()
+    gates = [each for each in closed_gates(runtime, versions, legacy) if not passes_translated(runtime, each)]
     if gates:
         named_gates = " and ".join([str(gate) for gate in gates])
         raise StateError(

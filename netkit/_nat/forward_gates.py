@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from netkit._nat.backend import ABSENT, Iptables, named
+from netkit._nat.nftables_text import rule_words
 from netkit._netlink import nft
 from netkit._netlink.nft import HOOK_FORWARD, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
 from netkit._netlink.nft_expressions import DROP
@@ -68,6 +69,26 @@ def closed_gates(
     """
     gates = [*_in_nftables(runtime), *_in_iptables(runtime, versions, legacy)]
     return [gate for gate in gates if not gate.versions.isdisjoint(versions)]
+
+
+def passes_translated(runtime: Runtime, gate: Gate) -> bool:
+    """Whether a rule of the chain accepts all that DNAT has led anywhere, both ways, as firewalld's does."""
+    if gate.backend == "nftables":
+        rules = rules_of_chain(runtime.netfilter, gate.family, gate.table, gate.chain)
+        return any(_accepts_translated(rule_words(rule)) for rule in rules)
+    backend = named(runtime, "iptables")
+    assert isinstance(backend, Iptables)
+    lines = [line for line in backend.worker.list(gate.family, "filter") if line.startswith("-A FORWARD -m ")]
+    return any(_accepts_translated(line.removeprefix("-A FORWARD -m ")) for line in lines)
+
+
+def _accepts_translated(words: str) -> bool:
+    """Of nft, of iptables-nft, of iptables-legacy; nothing else may be asked of the packet."""
+    if words == "ct status dnat accept":
+        return True
+    match, _, verdict = words.removeprefix("xt match ").partition(" --ctstate ")
+    states, _, verdict = verdict.partition(" ")
+    return match == "conntrack" and "DNAT" in states.split(",") and verdict in ("accept", "-j ACCEPT")
 
 
 def _in_nftables(runtime: Runtime) -> Iterator[Gate]:

@@ -6,6 +6,7 @@ far 172.19.0.2, fd19::2 -- br1 host
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -125,6 +126,55 @@ def test_F64_a_firewall_that_drops_is_named(world: World, drop: str) -> None:
         world.host.publish(8080, to=(world.box, 80)).create()
     assert "open_forward=True" in str(caught.value)
     assert shown(world.host, drop) == before
+
+
+# As firewalld has it, by nftables and by iptables: what is published is not dropped.
+PASSES = {
+    "nft": f"{NFT}; nft add rule inet fw forward ct state established,related accept; "
+    "nft add rule inet fw forward counter ct status dnat accept",
+    "last": "nft add table inet fw; "
+    f"nft add chain inet fw forward '{{ {HOOK} }}'; nft add rule inet fw forward ct status dnat accept; "
+    "nft add rule inet fw forward ct state invalid drop; "
+    "nft add rule inet fw forward reject with icmpx admin-prohibited",
+    "iptables-nft": f"{BY_IPTABLES_NFT}; "
+    + "; ".join(
+        f"{each} -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT"
+        for each in ("iptables", "ip6tables")
+    ),
+    "legacy": f"{BY_LEGACY}; "
+    + "; ".join(
+        f"{each}-legacy -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT"
+        for each in ("iptables", "ip6tables")
+    ),
+}
+
+
+@drops
+def test_F64_a_firewall_that_accepts_what_is_published(world: World, drop: str) -> None:
+    said(world.host, PASSES[drop])
+    before = shown(world.host, drop)
+    with world.host.publish(8080, to=(world.box, 80)):
+        for addresses in (FOUR, SIX):
+            with bound(world.box, addresses[0], 80) as server:
+                assert tcp(world.outside, addresses[2], 8080, server) == addresses[3]
+            assert not forwards(world.outside, world.box, addresses[0])
+    assert _uncounted(shown(world.host, drop)) == _uncounted(before)
+
+
+@drops
+@pytest.mark.parametrize("more", ["iifname eth9", "ip daddr 192.0.2.9"])
+def test_F64_one_that_accepts_some_of_it_is_named(world: World, drop: str, more: str) -> None:
+    by_iptables = {"iifname eth9": "-i eth9", "ip daddr 192.0.2.9": "-d 192.0.2.9"}[more]
+    asked = PASSES[drop].replace("forward ct status", f"forward {more} ct status")
+    asked = asked.replace("counter ct status", f"{more} counter ct status")
+    asked = asked.replace(" FORWARD -m", f" FORWARD {by_iptables} -m").replace("; ip6tables -A", "; : ")
+    said(world.host, asked.replace("; ip6tables-legacy -A", "; : "))
+    with pytest.raises(StateError, match=DROPS[drop][1]):
+        world.host.publish(8080, to=(world.box, 80)).create()
+
+
+def _uncounted(text: str) -> str:
+    return re.sub(r"packets \d+ bytes \d+", "", text)
 
 
 @drops

@@ -10,6 +10,7 @@ from netkit._netlink.nft_expressions import DROP
 from netkit._netlink.nft_marked import rules_of_chain
 from netkit._netlink.nft_policy import within
 from netkit._spec.value import Value
+from netkit._system.sysctl_files import TABLES_IN_USE, read_each
 from netkit.errors import KernelError
 
 TYPE_CHECKING = False
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _set = object.__setattr__
 _VERSIONS = {NFPROTO_IPV4: {4}, NFPROTO_IPV6: {6}, NFPROTO_INET: {4, 6}}
-_NAMES = {4: "ip_tables_names", 6: "ip6_tables_names"}
 _UNCONDITIONAL = {"counter", "log", "reject", "immediate"}
 
 
@@ -142,26 +142,10 @@ def _legacy_words(worker: IptablesWorker, family: int) -> str:
     return "its last rule drops" if drops else ""
 
 
-def legacy_tables(runtime: Runtime, family: int, *, thorough: bool = False) -> list[str]:
+def legacy_tables(runtime: Runtime, family: int) -> list[str]:
     """The tables of iptables-legacy that somebody has used here; to look makes none.
 
-    Without root that takes a process, which only what is ``thorough`` does in a namespace of ours.
+    None where there is no such file, as in a kernel without ip_tables.
     """
-    path = legacy_names(family)
-    if runtime.opener.guarded:
-        return runtime.inside(lambda: _lines(path))
-    return [] if runtime.ours and not thorough else runtime.fresh(_lines, path)
-
-
-def legacy_names(family: int) -> str:
-    """The file that names these tables, for a thread in the namespace."""
-    return f"/proc/thread-self/net/{_NAMES[family]}"
-
-
-def _lines(path: str) -> list[str]:
-    """The lines of a file; none where there is no such file, as in a kernel without ip_tables."""
-    try:
-        with open(path, encoding="ascii") as file:
-            return file.read().split()
-    except OSError:
-        return []
+    path = TABLES_IN_USE[family]
+    return runtime.inside(lambda: read_each([path])).get(path, "").split()

@@ -29,7 +29,7 @@ def opened_for(
         return None
     if opens is None:
         versions = {4 if size == 4 else 6 for size in set(map(len, targets))}
-        refuse_closed(ns, versions, "a published port", None if look is None else look.tables)
+        refuse_closed(ns, versions, "a published port", None if look is None else look.tables())
         return None
     return OpenedForward(
         ns, forward_published(networks_of([_place(each, where.of(each)) for each in targets]))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from netkit._nat.forward_gates import legacy_names
 from netkit._system.kept_files import KeptFiles
-from netkit._system.sysctl_files import DIRECTORY, read_each
+from netkit._system.sysctl_files import DIRECTORY, TABLES_IN_USE, read_each
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,24 +21,25 @@ class Look:
     def __init__(self, runtime: Runtime, versions: Iterable[int]) -> None:
         self._runtime = runtime
         self._versions = [*versions]
-        names = {version: legacy_names(version) for version in self._versions}
-        keys = [FORWARDING[version] for version in self._versions]
-        # Of iptables-legacy, by IP version; None where to look takes a process.
-        self.tables: dict[int, list[str]] | None = None
+        keys = [table[version] for table in (FORWARDING, TABLES_IN_USE) for version in self._versions]
         if runtime.opener.guarded:
             paths = {key: f"{DIRECTORY}/{key}" for key in keys}
-            found = self._files().read([*paths.values(), *names.values()])
-            self._sysctls = {key: found[path] for key, path in paths.items() if path in found}
-            self.tables = {version: found.get(name, "").split() for version, name in names.items()}
+            found = self._files().read(paths.values())
+            self._values = {key: found[path] for key, path in paths.items() if path in found}
         else:
-            self._sysctls = runtime.inside(lambda: read_each(keys))
+            self._values = runtime.inside(lambda: read_each(keys))
 
     def _files(self) -> KeptFiles:
         return self._runtime.once("files that publishing reads", lambda: KeptFiles(self._runtime.inside))
 
     def forwards(self, version: int) -> bool:
         """Whether it forwards packets of this IP version; what a kernel does not have is not in the way."""
-        return self._sysctls.get(FORWARDING[version]) != "0"
+        return self._values.get(FORWARDING[version]) != "0"
+
+    def tables(self) -> dict[int, list[str]]:
+        """The tables of iptables-legacy that somebody has used, by IP version."""
+        names = {version: TABLES_IN_USE[version] for version in self._versions}
+        return {version: self._values.get(name, "").split() for version, name in names.items()}
 
     def filters_bridged(self) -> list[int]:
         """The IP versions whose packets pass the chains of IP where they are bridged."""

@@ -100,7 +100,7 @@ def entries(runtime: Runtime, own: Sequence[Own]) -> Iterator[NatEntry]:
 
         yield from published_entries(lambda request: _dump(runtime, request), others)
     for family in (4, 6):
-        used = legacy_tables(runtime, family, thorough=True)
+        used = legacy_tables(runtime, family)
         for table in [each for each in _TABLES if each in used]:
             yield from _legacy(runtime, family, table, own, suffix)
 

@@ -190,7 +190,8 @@ class Service:
         return _inside(fds[0], lambda: sysctl_files.read(_net(fields)))
 
     def _read_each(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> Value:
-        paths = [sysctl_files.key_path(each) for each in fields["paths"]]
+        others = sysctl_files.TABLES_IN_USE.values()
+        paths = [each if each in others else sysctl_files.key_path(each) for each in fields["paths"]]
         return {**_inside(fds[0], lambda: sysctl_files.read_each(paths))}
 
     def _write(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> bool:

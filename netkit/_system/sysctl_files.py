@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 
 DIRECTORY = "/proc/sys"
+# Files of a namespace that are read like its sysctls: the tables of iptables-legacy that somebody has used.
+TABLES_IN_USE = {4: "../thread-self/net/ip_tables_names", 6: "../thread-self/net/ip6_tables_names"}
 _elsewhere: dict[int, Elsewhere] = {}
 _PAGE = 4096
 _USUAL, _LONGEST = 512, 65536  # the kernel clears a buffer of this size for each read

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from netkit._nat.nftables_compile import Spec
     from netkit._netlink.nft import Rule
     from netkit._netlink.socket import NetlinkSocket, Reply
-    from netkit._netlink.wire import Request
+    from netkit._netlink.wire import Request, Words
 
-    # Family, chain, expressions, user data, and the operation in words.
-    NewRule = tuple[int, str, bytes, bytes, str]
+    # Family, chain, expressions, the mark, and the operation in words.
+    NewRule = tuple[int, str, bytes, str, Words]
 
 _BOTH, _EACH = (NFPROTO_INET,), (NFPROTO_IPV4, NFPROTO_IPV6)
 # The answers to a batch must fit the socket's receive buffer, and the batch its send buffer (208 KiB each
@@ -120,8 +120,8 @@ class NftablesBackend:
     def _add(self, specs: Sequence[Spec], marks: Sequence[str]) -> list[RuleId]:
         new: list[NewRule] = []
         for spec, mark in zip(specs, marks, strict=True):
-            userdata, words = nft.comment(mark), f"add NAT rule '{spec}'"
-            new += [(*place, userdata, words) for place in compiled(spec, self._families)]
+            words = ("add NAT rule '", spec, "'")
+            new += [(*place, mark, words) for place in compiled(spec, self._families)]
         try:
             for part in _parts(new):
                 self._insert(part)
@@ -137,12 +137,12 @@ class NftablesBackend:
         echo = len(new) <= _MOST_ECHOES
         requests = self._owned.creation({(family, chain) for family, chain, *_ in new})
         requests += [
-            nft.new_rule(family, self.table, chain, content, userdata, words, echo=echo)
-            for family, chain, content, userdata, words in new
+            nft.new_rule(family, self.table, chain, content, nft.comment(mark), words, echo=echo)
+            for family, chain, content, mark, words in new
         ]
         replies = self._transact(requests)
         if echo:
-            self._owned.learn(nft.parse_rules(replies))
+            self._owned.told([(mark, family, chain) for family, chain, _, mark, _ in new], replies)
         else:
             self._owned.reset(self._read())
 

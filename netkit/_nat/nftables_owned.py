@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from netkit._nat.nftables_compile import chain_request
 from netkit._nat.nftables_rules import RuleId, by_mark
@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._nat.nftables_rules import Place
     from netkit._netlink.nft import Rule
+    from netkit._netlink.socket import Reply
     from netkit._netlink.wire import Request
 
 
@@ -47,6 +48,25 @@ class OwnedTable:
             known = self._rules.get(mark)  # a spec of many ports may be cut by two batches
             self._rules[mark] = RuleId(mark, self.name, known.places + found.places) if known else found
             self._count(found.places, 1)
+
+    def told(self, added: Sequence[tuple[str, int, str]], replies: Sequence[Reply]) -> None:
+        """Rules were added: their marks, families and chains, and what the kernel tells of them.
+
+        That has their handles, which few ever need: a table goes as a whole.
+        """
+        marks = dict.fromkeys([mark for mark, _, _ in added])
+        if not self._rules.keys().isdisjoint(marks):
+            self.learn(nft.parse_rules(replies))
+            return
+        read: dict[str, RuleId] = {}
+
+        def places(mark: str) -> tuple[Place, ...]:
+            if not read:
+                read.update(by_mark(self.name, nft.parse_rules(replies)))
+            return read[mark].places
+
+        self._rules.update({mark: RuleId(mark, self.name, places) for mark in marks})
+        self._count([(family, chain, 0) for _, family, chain in added], 1)
 
     def forget(self, rule_ids: Iterable[RuleId]) -> None:
         """Rules were removed; of a mark perhaps not all."""

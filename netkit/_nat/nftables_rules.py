@@ -31,16 +31,28 @@ class RuleId(Value):
     only, so whoever goes by a handle looks at the mark too.
     """
 
-    __slots__ = _fields = ("mark", "table", "places")
+    __slots__ = ("_places", "mark", "table")
+    _fields = ("mark", "table", "places")
 
     mark: str
     table: str
-    places: tuple[Place, ...]
+    _places: tuple[Place, ...] | Callable[[str], tuple[Place, ...]]
 
-    def __init__(self, mark: str, table: str, places: tuple[Place, ...]) -> None:
+    def __init__(
+        self, mark: str, table: str, places: tuple[Place, ...] | Callable[[str], tuple[Place, ...]]
+    ) -> None:
         _set(self, "mark", mark)
         _set(self, "table", table)
-        _set(self, "places", places)
+        _set(self, "_places", places)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where the rules are; of new ones the kernel's answer is read when somebody asks."""
+        found = self._places
+        if not isinstance(found, tuple):
+            found = found(self.mark)
+            _set(self, "_places", found)
+        return found
 
     def chains(self) -> set[tuple[int, str]]:
         """Family and name of the chains its rules are in."""

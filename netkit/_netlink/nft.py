@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from netkit._netlink.nft_policy import Expression
     from netkit._netlink.policy import Policy
     from netkit._netlink.socket import Reply
+    from netkit._netlink.wire import Words
 
 NFPROTO_UNSPEC = 0
 NFPROTO_INET = 1
@@ -124,7 +125,7 @@ def transaction(requests: Sequence[Request], generation: int | None = None) -> l
     The last one asks for the acknowledgement: errors come for each in any case, and hundreds of
     acknowledgements would overrun the receive buffer.
     """
-    return [*rehearsal(requests, generation), Request(_BATCH_END, 0, _BATCH_HEADER, requests[-1].operation)]
+    return [*rehearsal(requests, generation), Request(_BATCH_END, 0, _BATCH_HEADER, requests[-1].words)]
 
 
 def rehearsal(requests: Sequence[Request], generation: int | None = None) -> list[Request]:
@@ -133,7 +134,7 @@ def rehearsal(requests: Sequence[Request], generation: int | None = None) -> lis
         request.flags &= ~NLM_F_ACK
     requests[-1].flags |= NLM_F_ACK
     body = _BATCH_HEADER + (b"" if generation is None else be32(1, generation))
-    return [Request(_BATCH_BEGIN, 0, body, requests[0].operation, BATCH_POLICY, _HEADER_SIZE), *requests]
+    return [Request(_BATCH_BEGIN, 0, body, requests[0].words, BATCH_POLICY, _HEADER_SIZE), *requests]
 
 
 def get_generation() -> Request:
@@ -157,7 +158,7 @@ _BATCH_HEADER = _header(NFPROTO_UNSPEC, _SUBSYSTEM)
 
 
 def nft_request(
-    kind: int, flags: int, family: int, body: bytes, operation: str, policy: Policy | None = None
+    kind: int, flags: int, family: int, body: bytes, operation: Words, policy: Policy | None = None
 ) -> Request:
     """A message of nf_tables; ``kind`` begins with NFTABLES."""
     return Request(kind, flags, _header(family) + body, operation, policy, _HEADER_SIZE)
@@ -181,9 +182,8 @@ def new_table(family: int, name: str, *, owner: bool = False, exclusive: bool = 
     """
     flags = NLM_F_CREATE | (NLM_F_EXCL if exclusive else 0)
     body = text(1, name) + be32(2, TABLE_FLAG_OWNER if owner else 0)
-    return nft_request(
-        _NEW_TABLE, flags, family, body, f"create nft table '{table_words(family, name)}'", TABLE_POLICY
-    )
+    words = ("create nft table '", FAMILY_NAMES.get(family, family), " ", name, "'")
+    return nft_request(_NEW_TABLE, flags, family, body, words, TABLE_POLICY)
 
 
 def delete_table(family: int, name: str, *, only_empty: bool = False) -> Request:
@@ -205,7 +205,7 @@ def new_chain(
     body = text(1, table) + text(3, name)
     if hook is not None:
         body += nested(4, be32(1, hook[0]), be32(2, hook[1])) + be32(5, _ACCEPT) + text(7, kind)
-    words = f"create nft chain '{table_words(family, table)} {name}'"
+    words = ("create nft chain '", FAMILY_NAMES.get(family, family), " ", table, " ", name, "'")
     return nft_request(_NEW_CHAIN, NLM_F_CREATE, family, body, words, CHAIN_POLICY)
 
 
@@ -255,7 +255,7 @@ def new_rule(
     chain: str,
     expressions: bytes,
     userdata: bytes,
-    operation: str,
+    operation: Words,
     *,
     echo: bool = False,
     first: bool = False,

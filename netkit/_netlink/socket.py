@@ -9,10 +9,10 @@ in the middle (Ctrl-C) costs nothing but that request.
 from __future__ import annotations
 
 import errno
-import os
 from _socket import MSG_TRUNC
 from _thread import allocate_lock
 from struct import Struct
+from time import monotonic_ns
 
 import netkit._forks as forks
 from netkit._netlink.batch import SEQUENCE_MASK, packed, split
@@ -76,7 +76,7 @@ class NetlinkSocket:
     ) -> None:
         self._sock: Transport | None = sock
         self._lock = allocate_lock()
-        self._sequence = int.from_bytes(os.urandom(3), "little")
+        self._sequence = monotonic_ns() & SEQUENCE_MASK
         self._buffer = _NO_BUFFER
         self._pid = forks.pid
         self._dirty = False

@@ -116,7 +116,7 @@ class Request:
     ``deleting`` makes EADDRNOTAVAIL mean "not found".
     """
 
-    __slots__ = ("_operation", "body", "deleting", "flags", "header_size", "kind", "policy")
+    __slots__ = ("body", "deleting", "flags", "header_size", "kind", "policy", "words")
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Request:
         self.kind = kind
         self.flags = flags
         self.body = body
-        self._operation = operation
+        self.words = operation
         self.policy = policy
         self.header_size = header_size
         self.deleting = deleting
@@ -139,12 +139,12 @@ class Request:
     @property
     def operation(self) -> str:
         """What is asked, in words."""
-        words = self._operation
+        words = self.words
         return words if isinstance(words, str) else "".join(map(str, words))
 
     @operation.setter
     def operation(self, words: Words) -> None:
-        self._operation = words
+        self.words = words
 
     def pack(self, sequence: int, extra_flags: int) -> bytes:
         """The whole message."""

@@ -42,8 +42,9 @@ def create_namespaces(
         _job(count // makers + (n < count % makers), setup, discard, progress, stop) for n in range(makers)
     ]
     try:
-        for job in jobs:
-            _start(job)
+        with blocked_signals():  # they are for the program's own threads
+            for job in jobs:
+                _start(job)
         for job in jobs:
             job.done.acquire()
         return [made for job in jobs for made in job.outcome()]
@@ -88,8 +89,7 @@ def _start(job: Job) -> None:
         job.finish()
 
     try:
-        with blocked_signals():  # they are for the program's own threads
-            start_new_thread(serve, ())
+        start_new_thread(serve, ())
     except RuntimeError as error:
         if not shutting_down(error):
             raise

@@ -32,6 +32,8 @@ _handle_next: Any = interrupt_main
 # SIGALRM too: handlers that raise on it are how timeouts are made (pytest-timeout, signal.alarm).
 _HELD: tuple[int, ...] = (_c_signal.SIGINT, _c_signal.SIGTERM, _c_signal.SIGHUP, _c_signal.SIGALRM)
 
+_ALL: set[int] = _c_signal.valid_signals()
+
 
 class _Holding:
     """What is held back now, on the main thread, by one block or several nested ones.
@@ -281,7 +283,7 @@ class blocked_signals:  # noqa: N801
     def __enter__(self) -> None:
         self._held = held_signals()
         self._held.__enter__()  # else one could come when all are blocked and the block has not begun
-        self._before: set[int] = _c_signal.pthread_sigmask(_c_signal.SIG_BLOCK, _c_signal.valid_signals())
+        self._before: set[int] = _c_signal.pthread_sigmask(_c_signal.SIG_BLOCK, _ALL)
 
     def __exit__(self, *exc: object) -> None:
         _c_signal.pthread_sigmask(_c_signal.SIG_SETMASK, self._before)

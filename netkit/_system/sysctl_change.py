@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netkit._system.sysctl_files import elsewhere, names_in, read, read_each, write
+from netkit._system.sysctl_files import elsewhere, names_in, read, read_each, replace
 from netkit.errors import NetkitError
 
 TYPE_CHECKING = False
@@ -31,22 +31,20 @@ def set_values(wanted: Sequence[Wanted]) -> Outcome:
 
 
 def _set_value(path: str, text: str, key: str) -> Change:
-    before = values_of(path)
-    if not write(path, text, key, before[path]):
-        return before, {path: before[path]}
-    after = {path: read(path)}
-    for each, value in reset_values(path, after[path]).items():
-        if each in before and before[each] != value:
-            after[each] = value
+    others = read_each(_reset_by(path))
+    was, now = replace(path, text, key)
+    before, after = {path: was, **others}, {path: now}
+    if was.split() != text.split():
+        after.update({each: _made(each, now) for each in others if others[each] != _made(each, now)})
     return before, after
 
 
 def values_of(path: str) -> dict[str, str]:
     """The value, and those that the kernel resets when it is written."""
-    values = read_each([path, *reset_values(path, "")])
-    return values if path in values else {path: read(path)}  # which says what is wrong with it
+    return {path: read(path), **read_each(_reset_by(path))}
 
 
+_REDIRECTS = "net/ipv4/conf/all/accept_redirects"  # a router accepts none
 # What sets every device's value and the default: inet_forward_change in net/ipv4/devinet.c; in
 # net/ipv6/addrconf.c addrconf_fixup_forwarding, addrconf_disable_ipv6, addrconf_fixup_linkdown,
 # addrconf_sysctl_addr_gen_mode and addrconf_sysctl_force_forwarding (which leaves the default).
@@ -65,13 +63,21 @@ def reset_values(path: str, text: str) -> dict[str, str]:
 
     Wrong for a key that it leaves alone, which does no harm: that value then counts as a stranger's.
     """
+    return {each: _made(each, text) for each in _reset_by(path)}
+
+
+def _reset_by(path: str) -> list[str]:
     start, _, rest = path.partition("/conf/")
     group, _, name = rest.partition("/")
     # devinet_copy_dflt_conf: devices that were never set follow the default.
     if path not in _RESETTING and not (start == "net/ipv4" and group == "default"):
-        return {}
-    devices = names_in(f"{start}/conf")
-    values = {f"{start}/conf/{device}/{name}": text for device in devices if device not in (group, "all")}
-    if path == "net/ipv4/conf/all/forwarding":
-        values["net/ipv4/conf/all/accept_redirects"] = "0" if text == "1" else "1"
-    return values
+        return []
+    devices = [device for device in names_in(f"{start}/conf") if device not in (group, "all")]
+    along = [_REDIRECTS] if path == "net/ipv4/conf/all/forwarding" else []
+    return [f"{start}/conf/{device}/{name}" for device in devices] + along
+
+
+def _made(key: str, text: str) -> str:
+    if key == _REDIRECTS:
+        return "0" if text == "1" else "1"
+    return text

@@ -37,6 +37,9 @@ TABLES_IN_USE = {4: "../thread-self/net/ip_tables_names", 6: "../thread-self/net
 _elsewhere: dict[int, Elsewhere] = {}
 _PAGE = 4096
 _USUAL, _LONGEST = 512, 65536  # the kernel clears a buffer of this size for each read
+_ALL_DETECTION = "net/ipv6/conf/all/accept_dad"
+_DEFAULT_DETECTION = "net/ipv6/conf/default/accept_dad"
+_all_skips: list[bool] = []  # whether new namespaces have 0 for `all`, once it is known
 
 
 def key_path(key: str) -> str:
@@ -92,7 +95,7 @@ def read(path: str) -> str:
     if by := _elsewhere.get(get_ident()):
         return by.read(path)
     try:
-        return _read(path)
+        return _read(f"{DIRECTORY}/{path}")
     except OSError as error:
         raise _refused(f"read sysctl {key_of(path)}", path, error) from None
 
@@ -101,13 +104,28 @@ def read_each(paths: list[str]) -> dict[str, str]:
     """The values of those that are there: a device may have gone meanwhile."""
     if by := _elsewhere.get(get_ident()):
         return by.read_each(paths)
-    values: dict[str, str] = {}
-    for path in paths:
-        try:
-            values[path] = read(path)
-        except NotFoundError:
-            continue
-    return values
+    if not paths:
+        return {}
+    # One walk to `net`, which the kernel compares with that of every other namespace (proc_sys_compare in
+    # fs/proc/proc_sysctl.c): among a thousand that takes longer than all the rest.
+    start = "net/"
+    directory = os.open(f"{DIRECTORY}/{start}", os.O_PATH | os.O_CLOEXEC)
+    try:
+        return {
+            path: value for path in paths if (value := _value_if_there(path, start, directory)) is not None
+        }
+    finally:
+        os.close(directory)
+
+
+def _value_if_there(path: str, start: str, directory: int) -> str | None:
+    try:
+        return _read(path.removeprefix(start), directory)
+    except OSError as error:
+        refusal = _refused(f"read sysctl {key_of(path)}", path, error)
+        if isinstance(refusal, NotFoundError):
+            return None
+        raise refusal from None
 
 
 def present(path: str) -> bool:
@@ -121,7 +139,10 @@ def names_in(path: str) -> list[str]:
     """The names in a directory of keys, such as the devices in net/ipv4/conf."""
     if by := _elsewhere.get(get_ident()):
         return by.names_in(path)
-    return os.listdir(f"{DIRECTORY}/{path}")
+    try:
+        return os.listdir(f"{DIRECTORY}/{path}")
+    except OSError as error:
+        raise _refused(f"list the sysctls in {key_of(path)}", path, error) from None
 
 
 def elsewhere() -> Elsewhere | None:
@@ -150,67 +171,108 @@ def write(path: str, text: str, key: str | None = None, before: str | None = Non
     if before is not None and before.split() == text.split():
         return False
     try:
-        # Of net.ipv6.conf.*.ignore_routes_with_linkdown Linux 6.1 says that one byte was taken, whatever was
-        # written (addrconf_fixup_linkdown in net/ipv6/addrconf.c): what it is now decides.
-        if not _write(path, text) and (_value_or_none(path) or "").split() != text.split():
-            if before is not None:
-                _write(path, before)
-            raise OSError(errno.EINVAL, "more than this key takes")
+        fd = os.open(f"{DIRECTORY}/{path}", (os.O_WRONLY if before is None else os.O_RDWR) | os.O_CLOEXEC)
+        try:
+            _set(fd, text, before)
+        finally:
+            os.close(fd)
     except OSError as error:
-        hint = "" if before is None else f"It is {shown(before)}"
-        raise _refused(f"set sysctl {key or key_of(path)} to {shown(text)}", path, error, hint) from None
+        raise _refused_write(path, text, key, before, error) from None
     return True
 
 
-def skip_duplicate_detection() -> None:
-    """No detection of duplicate IPv6 addresses: nobody else is in a namespace of ours."""
-    # One walk to the directory: the kernel compares the `net` of /proc/sys with that of every other
-    # namespace (proc_sys_compare in fs/proc/proc_sysctl.c), which among a thousand takes its time.
+def replace(path: str, text: str, key: str) -> tuple[str, str]:
+    """`write` here, and the values before and after: in one walk to the file."""
     try:
-        directory = os.open(f"{DIRECTORY}/net/ipv6/conf", os.O_PATH | os.O_CLOEXEC)
-    except OSError:
-        return  # no IPv6 in this kernel
+        fd = os.open(f"{DIRECTORY}/{path}", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # missing, or not to be written: what is said about it depends on what it is
+        found = read(path)
+        return found, read(path) if write(path, text, key, found) else found
+    before: str | None = None
     try:
-        for key in ("all/accept_dad", "default/accept_dad"):
-            fd = os.open(key, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
-            try:
-                os.write(fd, b"0")
-            finally:
-                os.close(fd)
-    except OSError:
-        return  # read-only /proc/sys: addresses are added with nodad anyway
-    finally:
-        os.close(directory)
-
-
-def _write(path: str, text: str) -> bool:
-    """Whether all of it was taken: of ``1 2`` a key with one number takes the 1."""
-    line = (text + "\n").encode(errors="surrogateescape")
-    fd = os.open(f"{DIRECTORY}/{path}", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        taken = os.write(fd, line)
-        while 0 < taken < len(line) and len(line) >= _PAGE:  # long lists are taken by the page
-            more = os.write(fd, line[taken:])
-            taken = taken + more if more else len(line) + 1
+        before = _value(fd)
+        if before.split() == text.split():
+            return before, before
+        _set(fd, text, before)
+        return before, _value(fd)
+    except OSError as error:
+        raise _refused_write(path, text, key, before, error) from None
     finally:
         os.close(fd)
+
+
+def _set(fd: int, text: str, before: str | None) -> None:
+    # Of net.ipv6.conf.*.ignore_routes_with_linkdown Linux 6.1 says that one byte was taken, whatever was
+    # written (addrconf_fixup_linkdown in net/ipv6/addrconf.c): what it is now decides.
+    if not _write(fd, text) and (before is None or _value(fd).split() != text.split()):
+        if before is not None:
+            _write(fd, before)
+        raise OSError(errno.EINVAL, "more than this key takes")
+
+
+def _refused_write(path: str, text: str, key: str | None, before: str | None, error: OSError) -> KernelError:
+    hint = "" if before is None else f"It is {shown(before)}"
+    return _refused(f"set sysctl {key or key_of(path)} to {shown(text)}", path, error, hint)
+
+
+def skip_duplicate_detection() -> None:
+    """No detection of duplicate IPv6 addresses: nobody else is in a namespace of ours.
+
+    It is off if both ``all`` and the device's own value, which ``default`` gives it, are 0. The kernel
+    gives each new namespace the same ``all``: usually 0 (net/ipv6/addrconf.c), so one look is enough.
+    """
+    try:
+        if not _all_skips:
+            _skip_for_all()
+        _put(_DEFAULT_DETECTION)
+    except OSError:
+        return  # no IPv6 in this kernel; or read-only /proc/sys: addresses are added with nodad anyway
+
+
+def _skip_for_all() -> None:
+    if _value_or_none(_ALL_DETECTION) == "0":
+        _all_skips.append(True)
+    else:
+        _put(_ALL_DETECTION)
+
+
+def _put(path: str) -> None:
+    """Write a 0. The fewest calls: each lets another thread of the interpreter go first."""
+    fd = os.open(f"{DIRECTORY}/{path}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, b"0")
+    finally:
+        os.close(fd)
+
+
+def _write(fd: int, text: str) -> bool:
+    """Whether all of it was taken: of ``1 2`` a key with one number takes the 1."""
+    line = (text + "\n").encode(errors="surrogateescape")
+    taken = os.pwrite(fd, line, 0)
+    while 0 < taken < len(line) and len(line) >= _PAGE:  # long lists are taken by the page
+        more = os.pwrite(fd, line[taken:], taken)
+        taken = taken + more if more else len(line) + 1
     return taken == len(line)
 
 
-def _read(path: str) -> str:
-    fd = os.open(f"{DIRECTORY}/{path}", os.O_RDONLY | os.O_CLOEXEC)
+def _read(path: str, directory: int | None = None) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
     try:
-        value = os.read(fd, _USUAL)
-        if len(value) >= _USUAL - 1:  # the kernel gives one piece only: read it again from the start
-            value = os.pread(fd, _LONGEST, 0)
-        return value.decode(errors="surrogateescape").strip()
+        return _value(fd)
     finally:
         os.close(fd)
+
+
+def _value(fd: int) -> str:
+    value = os.pread(fd, _USUAL, 0)
+    if len(value) >= _USUAL - 1:  # the kernel gives one piece only: read it again from the start
+        value = os.pread(fd, _LONGEST, 0)
+    return value.decode(errors="surrogateescape").strip()
 
 
 def _value_or_none(path: str) -> str | None:
     try:
-        return _read(path)
+        return _read(f"{DIRECTORY}/{path}")
     except OSError:
         return None  # write-only, such as net.ipv4.route.flush; or missing, as the write will say
 

@@ -76,8 +76,12 @@ class FakeTransport:
         self._bound = True
         self.groups.update([bit + 1 for bit in range(32) if address[1] >> bit & 1])
 
+    def gettimeout(self) -> float | None:
+        """None: nothing ever blocks here."""
+        return None
+
     def setblocking(self, flag: bool, /) -> None:
-        """Nothing ever blocks here."""
+        """It is so anyway."""
 
     def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None:
         """Options of SOL_NETLINK are kept."""

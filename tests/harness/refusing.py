@@ -87,6 +87,7 @@ class _Socket:
         self._listens = False
         self._queue: deque[Datagram] = deque()
         self.fileno = real.fileno
+        self.gettimeout = real.gettimeout
         self.setblocking = real.setblocking
         self.setsockopt = real.setsockopt
 

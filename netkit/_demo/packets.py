@@ -74,7 +74,8 @@ def no_route(outside: Namespace, address: str) -> str | None:
 
 def get_page(ns1: Namespace, outside: Namespace) -> str:
     """Scene 5: a page from the container's web server, by the host's address."""
-    server = ns1.popen([sys.executable, "-I", WEB_SERVER], stdin=PIPE, stdout=PIPE)
+    program = [sys.executable, "-I", WEB_SERVER]
+    server = ns1.popen(program, stdin=PIPE, stdout=PIPE, process_group=0)  # Ctrl-C is ours
     try:
         wait_for_line(server)  # it says when it listens
         text = outside.call(fetch, "192.168.122.220")

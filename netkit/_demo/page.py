@@ -6,12 +6,6 @@ started it ends, `kill -9` included.
 
 from __future__ import annotations
 
-import signal
-
-# Ctrl-C reaches the whole foreground group, also while this program imports: the demo says so.
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
 import socketserver
 import sys
 import threading

@@ -32,9 +32,10 @@ PACKAGES = {
 }
 MISSING = sorted(tool for tool in PACKAGES if shutil.which(tool) is None)
 _NOT_FOUND = re.compile(
-    r"\bstatus 127\b|there is no way outside|No such file or directory: '({0})'|\b({0}): not found".format(
-        "|".join(MISSING)
-    )
+    (
+        r"\bstatus 127\b|there is no way outside|No such file or directory: '({0})'|\b({0}): not found|"
+        r'\bexec of "({0})" failed'
+    ).format("|".join(MISSING))
 )
 
 

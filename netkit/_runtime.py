@@ -229,7 +229,9 @@ class Runtime:
     def once(self, key: str, make: Callable[[], C]) -> C:
         """The one helper of this name, made on first use and closed with the runtime."""
         with held_signals(), self._lock:
-            kept = self._kept = self._kept or {}
+            if self._kept is None:
+                self._kept = {}
+            kept = self._kept  # one that is empty too: what is made may ask for another helper
             if key not in kept:
                 self.check()
                 kept[key] = make()

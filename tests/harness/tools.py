@@ -43,6 +43,8 @@ def skipped_for_a_missing_tool(problem: BaseException) -> BaseException:
     """What a test is to end with: a skip if it failed because a command or library is not installed."""
     if "libpcap is not installed" in str(problem):
         return pytest.skip.Exception("needs Debian's libpcap0.8")
+    if "No module named 'iptc'" in str(problem):
+        return pytest.skip.Exception("needs python-iptables")
     if not MISSING or not _NOT_FOUND.search(str(problem)):
         return problem
     packages = sorted({PACKAGES[tool] for tool in MISSING})

@@ -576,3 +576,19 @@ def test_what_is_owned_has_no_copies(lab: Lab, how: Callable[[object], object]) 
         with pytest.raises(TypeError, match="has no copies"):
             copy.deepcopy(pair.link)
         assert copy.copy(pair.link) == pair.link, "a handle"
+
+
+def test_a_helper_of_a_namespace_may_ask_for_another_as_it_is_made(lab: Lab) -> None:
+    class Helper:
+        def close(self) -> None:
+            """Nothing to release."""
+
+    def make() -> Helper:
+        runtime.once("inner", Helper)
+        return Helper()
+
+    with Namespace() as red:
+        runtime = red._live_runtime()
+        made = runtime.once("outer", make)
+        assert runtime.once("outer", make) is made is runtime.kept("outer")
+        assert runtime.kept("inner") is not None

@@ -92,17 +92,16 @@ class Inside:
             ...     print(done.stdout.split()[0])
             lo
         """
-        from netkit._system.process import run
+        from netkit._system.process import run, unusual
 
+        given = (
+            stdin, stdout, stderr, cwd, env, text, encoding, errors, bufsize, executable, shell, close_fds,
+            pass_fds, restore_signals, start_new_session, process_group, user, group, extra_groups, umask,
+            pipesize,
+        )  # fmt: skip
         return run(
-            self._starter(), argv, self._processes(),
-            input=input, capture_output=capture_output,
-            timeout=timeout, check=check, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env,
-            text=text,
-            encoding=encoding, errors=errors, bufsize=bufsize, executable=executable, shell=shell,
-            close_fds=close_fds, pass_fds=pass_fds, restore_signals=restore_signals,
-            start_new_session=start_new_session, process_group=process_group, user=user, group=group,
-            extra_groups=extra_groups, umask=umask, pipesize=pipesize,
+            self._starter(), argv, self._processes(), input=input, capture_output=capture_output,
+            timeout=timeout, check=check, **unusual(given),
         )  # fmt: skip
 
     def popen(
@@ -142,17 +141,14 @@ class Inside:
             ...     with box.popen(["sleep", "60"]) as process:
             ...         process.kill()
         """
-        from netkit._system.process import popen
+        from netkit._system.process import popen, unusual
 
-        return popen(
-            self._starter(), argv, self._processes(),
-            stdin=stdin, stdout=stdout, stderr=stderr,
-            cwd=cwd, env=env, text=text, encoding=encoding, errors=errors, bufsize=bufsize,
-            executable=executable, shell=shell,
-            close_fds=close_fds, pass_fds=pass_fds, restore_signals=restore_signals,
-            start_new_session=start_new_session, process_group=process_group, user=user, group=group,
-            extra_groups=extra_groups, umask=umask, pipesize=pipesize,
+        given = (
+            stdin, stdout, stderr, cwd, env, text, encoding, errors, bufsize, executable, shell, close_fds,
+            pass_fds, restore_signals, start_new_session, process_group, user, group, extra_groups, umask,
+            pipesize,
         )  # fmt: skip
+        return popen(self._starter(), argv, self._processes(), **unusual(given))
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function on a thread of its own inside; its result or exception comes back.

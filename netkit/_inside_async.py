@@ -67,16 +67,14 @@ class InsideAsync(Inside):
         from netkit._system import process
 
         program = _Program()
+        given = (
+            stdin, stdout, stderr, cwd, env, text, encoding, errors, bufsize, executable, shell, close_fds,
+            pass_fds, restore_signals, start_new_session, process_group, user, group, extra_groups, umask,
+            pipesize,
+        )  # fmt: skip
         work = lambda: process.run(  # noqa: E731
-                self._starter(), argv, self._processes(),
-                input=input, capture_output=capture_output,
-                timeout=timeout, check=check, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd, env=env,
-                text=text,
-                encoding=encoding, errors=errors, bufsize=bufsize, executable=executable, shell=shell,
-                close_fds=close_fds, pass_fds=pass_fds, restore_signals=restore_signals,
-                start_new_session=start_new_session, process_group=process_group, user=user, group=group,
-                extra_groups=extra_groups, umask=umask, pipesize=pipesize,
-                started=program.begin,
+                self._starter(), argv, self._processes(), input=input, capture_output=capture_output,
+                timeout=timeout, check=check, started=program.begin, **process.unusual(given),
         )  # fmt: skip
         return await on_a_thread(work, program.give_up)
 

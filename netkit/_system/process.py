@@ -8,6 +8,7 @@ first use.
 from __future__ import annotations
 
 import os
+from _operator import is_
 from collections.abc import Mapping, Sequence
 from threading import Lock
 
@@ -36,7 +37,22 @@ if TYPE_CHECKING:
         def __call__(self, function: Callable[[], Any], /) -> Any: ...
 
 
-# The keywords of subprocess.Popen are passed on as they come; `Namespace.run` and `popen` list them.
+# The keywords of subprocess.Popen that `Namespace.run` and `popen` list, and what they are if not given.
+_DEFAULTS: dict[str, Any] = {
+    "stdin": None, "stdout": None, "stderr": None, "cwd": None, "env": None, "text": None, "encoding": None,
+    "errors": None, "bufsize": -1, "executable": None, "shell": False, "close_fds": True, "pass_fds": (),
+    "restore_signals": True, "start_new_session": False, "process_group": None, "user": None, "group": None,
+    "extra_groups": None, "umask": -1, "pipesize": -1,
+}  # fmt: skip
+_USUAL = tuple(_DEFAULTS.values())
+
+
+def unusual(values: tuple[object, ...]) -> dict[str, Any]:
+    """Of the values of all these keywords, in order, those that have to be passed on."""
+    if all(map(is_, values, _USUAL)):
+        return {}
+    each = zip(_DEFAULTS, values, _USUAL, strict=True)
+    return {name: value for name, value, usual in each if value is not usual}
 
 
 def popen(fresh: Fresh, argv: Command, processes: Processes | None = None, **keywords: Any) -> Process:

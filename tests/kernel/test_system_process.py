@@ -82,12 +82,23 @@ def test_each_keyword_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
         return subprocess.Popen(["true"])
 
     monkeypatch.setattr(process, "_started", launch)
-    given: dict[str, Any] = {each: object() for each in ours - {"stdout", "stderr", "stdin"}}
+    given: dict[str, Any] = {each: object() for each in ours}
     with Namespace() as box:
         box.popen(["true"], **given).wait()
         box.run(["true"], **given)
     assert [set(keywords) for keywords in passed] == [ours, ours]
     assert all(keywords[each] is given[each] for keywords in passed for each in given)
+
+
+def test_what_is_not_given_is_what_subprocess_has() -> None:
+    theirs = signature(subprocess.Popen).parameters
+    for name, value in process._DEFAULTS.items():
+        assert [signature(each).parameters[name].default for each in (Namespace.run, Namespace.popen)] == [
+            value
+        ] * 2
+        assert theirs[name].default == value
+    assert process.unusual(process._USUAL) == {}
+    assert process.unusual((*process._USUAL[:-1], 4096)) == {"pipesize": 4096}
 
 
 def test_a_failure_has_the_command_and_its_last_words(fresh: process.Fresh) -> None:

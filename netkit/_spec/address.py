@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-from netkit._spec.value import Value, shown, thaw
+from netkit._spec.value import Value, fill, shown, thaw
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -76,18 +76,25 @@ class Address(_AddressFields, Value):
         preferred_lifetime: int | None = None,
         valid_lifetime: int | None = None,
     ) -> None:
-        made = self.__class__
-        thaw(self, _AddressFields)
-        self.packed = packed
-        self.prefixlen = prefixlen
-        self.scope = scope
-        self.label = label
-        self.flags = flags
-        self.packed_broadcast = broadcast
-        self.packed_peer = peer
-        self.preferred_lifetime = preferred_lifetime
-        self.valid_lifetime = valid_lifetime
-        self.__class__ = made
+        usual = self.__class__ is Address
+        into: _AddressFields = self
+        if usual:
+            thaw(self, _AddressFields)
+        else:
+            into = _AddressFields()
+        into.packed = packed
+        into.prefixlen = prefixlen
+        into.scope = scope
+        into.label = label
+        into.flags = flags
+        into.packed_broadcast = broadcast
+        into.packed_peer = peer
+        into.preferred_lifetime = preferred_lifetime
+        into.valid_lifetime = valid_lifetime
+        if usual:
+            self.__class__ = Address
+        else:
+            fill(self, into)
 
     @classmethod
     def parse(cls, value: object) -> Address:

@@ -20,7 +20,7 @@ from netkit._spec.names import (
 from netkit._spec.neighbours import FdbEntry as FdbEntry
 from netkit._spec.neighbours import Neighbour as Neighbour
 from netkit._spec.rules import Rule as Rule
-from netkit._spec.value import Value, shown, thaw, type_of
+from netkit._spec.value import Value, fill, shown, thaw, type_of
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -147,23 +147,30 @@ class Route(_RouteFields, Value):
         nexthops: tuple[NextHop, ...] = (),
         flags: frozenset[str] = _NO_FLAGS,
     ) -> None:
-        made = self.__class__
-        thaw(self, _RouteFields)
-        self.dst = dst
-        self.family = family
-        self.via = via
-        self.dev = dev
-        self.src = src
-        self.metric = metric
-        self.scope = scope
-        self.proto = proto
-        self.mtu = mtu
-        self.onlink = onlink
-        self.type = type
-        self.table = table
-        self.nexthops = nexthops
-        self.flags = flags
-        self.__class__ = made
+        usual = self.__class__ is Route
+        into: _RouteFields = self
+        if usual:
+            thaw(self, _RouteFields)
+        else:
+            into = _RouteFields()
+        into.dst = dst
+        into.family = family
+        into.via = via
+        into.dev = dev
+        into.src = src
+        into.metric = metric
+        into.scope = scope
+        into.proto = proto
+        into.mtu = mtu
+        into.onlink = onlink
+        into.type = type
+        into.table = table
+        into.nexthops = nexthops
+        into.flags = flags
+        if usual:
+            self.__class__ = Route
+        else:
+            fill(self, into)
 
     @classmethod
     def build(

@@ -21,7 +21,8 @@ class Value(Shown):
     ``object.__setattr__``, and may leave some out of equality with ``_compared``.
 
     One of which there are thousands has its slots in a first base class of its own, which is not frozen,
-    and is of that class while `__init__` sets them (``thaw``): plain assignments take half the time.
+    and is of that class while `__init__` sets them (``thaw``): plain assignments take half the time. Where
+    a subclass may have more slots that cannot be, and they are filled from another object (``fill``).
     """
 
     __slots__ = ()
@@ -72,6 +73,12 @@ class Value(Shown):
 
     def __reduce__(self) -> tuple[object, ...]:
         return _restore, (type(self), tuple([getattr(self, name) for name in self._fields]))
+
+
+def fill(value: Value, source: object) -> None:
+    """Set all fields to those of another object."""
+    for name in value._fields:
+        _set(value, name, getattr(source, name))
 
 
 def _restore(kind: type[Value], values: tuple[object, ...]) -> Value:

@@ -5,6 +5,8 @@ import pickle
 
 import pytest
 
+from netkit._spec.address import Address
+from netkit._spec.routes import Route
 from netkit._spec.value import Value, shown, shown_path
 
 _set = object.__setattr__
@@ -73,3 +75,27 @@ def test_what_a_message_shows_is_short_and_never_raises() -> None:
     assert len(shown("x" * 1000)) == 100
     assert shown(Broken()) == "a Broken (its repr fails: RuntimeError)"
     assert shown(10**5000).startswith("an int")
+
+
+class NamedAddress(Address):
+    """As a program may have it: with what is more than slots."""
+
+    def named(self) -> str:
+        return f"<{self}>"
+
+
+class NamedRoute(Route):
+    pass
+
+
+def test_a_subclass_of_a_value_whose_slots_are_set_while_it_is_thawed() -> None:
+    address = NamedAddress(bytes([10, 0, 0, 1]), 24, label="x")
+    route = NamedRoute("default", 4, dev="eth0")
+    assert (type(address), address.named(), address.label) == (NamedAddress, "<10.0.0.1/24>", "x")
+    assert (type(route), route.dev, route.flags) == (NamedRoute, "eth0", frozenset())
+    for value, usual in ((address, Address.parse("10.0.0.1/24")), (route, Route("default", 4, dev="eth0"))):
+        for each in (value, usual):
+            with pytest.raises(AttributeError, match="is frozen"):
+                each.scope = "link"
+        assert pickle.loads(pickle.dumps(value)) == value
+        assert not hasattr(usual, "__dict__")

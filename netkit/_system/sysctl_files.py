@@ -119,8 +119,10 @@ def read_each(paths: list[str]) -> dict[str, str]:
 
 
 def _value_if_there(path: str, start: str, directory: int) -> str | None:
+    # TABLES_IN_USE are not below it: an absolute path takes no notice of the directory
+    way = path.removeprefix(start) if path.startswith(start) else f"{DIRECTORY}/{path}"
     try:
-        return _read(path.removeprefix(start), directory)
+        return _read(way, directory)
     except OSError as error:
         refusal = _refused(f"read sysctl {key_of(path)}", path, error)
         if isinstance(refusal, NotFoundError):

@@ -393,3 +393,12 @@ def test_F01_a_shorter_record_over_a_longer_one_is_read_alone() -> None:
     assert (read.before, read.after) == (shorter.before, shorter.after)
     read.read(b"")
     assert (read.before, read.after) == ({}, {})
+
+
+def test_many_are_read_at_once_and_files_beside_them(host: Host) -> None:
+    beside = "../thread-self/net/dev"  # as the names of tables in use
+    found = host.inside(lambda: sysctl_files.read_each([FORWARD, "net/ipv4/nope", beside]))
+    assert isinstance(found, dict)
+    assert sorted(found) == [beside, FORWARD]
+    assert found[FORWARD] == host.read("net.ipv4.ip_forward")
+    assert "eth0.100:" in found[beside]

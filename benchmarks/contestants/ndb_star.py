@@ -10,6 +10,10 @@ from pyroute2 import NDB, netns
 from .. import plan
 
 HUB = "hub-ndb"
+# Each index only once. NDB looks for what belongs to a link by its index in all namespaces: by the kernel's
+# own, eth0 would have the hub's ports for its own and for peers, and be copied with them until SQLite says
+# "database table is locked", which NDB calls "DB execute error".
+BRIDGE_INDEX, FIRST_INDEX = 5000, 10000
 
 
 class Star:
@@ -28,7 +32,7 @@ class Star:
         netns.create(name)
         self.ndb.sources.add(target=name, netns=name)
         self.ndb.interfaces.wait(target=name, ifname="lo").set("state", "up").commit()
-        peer = {"ifname": "eth0", "net_ns_fd": name}
+        peer = {"ifname": "eth0", "net_ns_fd": name, "index": FIRST_INDEX + number}
         port = self.ndb.interfaces.create(target=HUB, ifname=f"port{number}", kind="veth", peer=peer)
         port.set("state", "up").set("master", self.bridge["index"]).commit()
         end = self.ndb.interfaces.wait(target=name, ifname="eth0").set("state", "up")
@@ -41,7 +45,7 @@ class Star:
         if plan.bridges(size) > 1:
             raise RuntimeError(f"written for one bridge: at most {plan.PORTS}")
         self.size = size
-        self.bridge = self.ndb.interfaces.create(target=HUB, ifname="br0", kind="bridge")
+        self.bridge = self.ndb.interfaces.create(target=HUB, ifname="br0", kind="bridge", index=BRIDGE_INDEX)
         self.bridge.set("state", "up").add_ip(f"{plan.gateway()}/{plan.PREFIX}").commit()
         for number in range(size):
             self._container(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from _thread import RLock
 
-from netkit._forks import process
+import netkit._forks as forks
 from netkit._lifecycle.owned import ROOT, Holder, Owned, refuse_second_owner
 from netkit._lifecycle.steps import take_steps
 from netkit._lifecycle.teardown import Undo, leave_block, undo
@@ -43,7 +43,7 @@ class Resource(Owned):
     _needed: Sequence[Runtime] = ()  # namespaces that stay open for it
 
     def __init__(self) -> None:
-        self._pid = process()
+        self._pid = forks.pid
         self._guard = RLock()
 
     # What a subclass fills in, besides _remove: _create, or what it sends as _steps.
@@ -252,7 +252,7 @@ class Resource(Owned):
         return self if self._state in ("owned", "borrowed") else self.create()
 
     def _leave(self, problem: BaseException | None) -> None:
-        if self._pid == process() and self._state == "owned":
+        if self._pid == forks.pid and self._state == "owned":
             with locked(self._guard):
                 leave_block(repr(self), undo(self._members()), problem)
 
@@ -339,7 +339,7 @@ class Resource(Owned):
             runtime.release()
 
     def _check_process(self) -> None:
-        if self._pid != process():
+        if self._pid != forks.pid:
             raise StateError(
                 f"{self!r} belongs to the process that made it ({self._pid}), and this is a child "
                 "made by fork(): open the namespace again here"

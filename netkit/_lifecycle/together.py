@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
+import netkit._forks as forks
 from netkit._lifecycle.owned import Owned
 from netkit._lifecycle.resource import PHRASE, Resource
 from netkit._lifecycle.steps import take_steps_together
@@ -34,7 +35,8 @@ def create_together(members: Sequence[Owned], group: int) -> None:
     guards = sorted({each._guard for each in members if isinstance(each, Resource)}, key=id)
     try:
         for guard in guards:
-            acquire(guard)
+            if not guard.acquire(blocking=False):
+                acquire(guard)
         _create_new(members, group)
     finally:
         for guard in guards:
@@ -44,9 +46,11 @@ def create_together(members: Sequence[Owned], group: int) -> None:
 
 def _create_new(members: Sequence[Owned], group: int) -> None:
     new = [each for each in members if not each._is_alive()]
+    before: dict[Resource, object] = {}
     for each in new:
-        _check(each)
-    before = {each: each._state for each in new if isinstance(each, Resource)}
+        if isinstance(each, Resource):
+            before[each] = each._state
+            _check(each)
     try:
         # A namespace is made, and has its `lo` set up.
         steps = sum(2 if each._goes_ahead else _REQUESTS for each in new)
@@ -57,11 +61,11 @@ def _create_new(members: Sequence[Owned], group: int) -> None:
         raise
 
 
-def _check(member: Owned) -> None:
-    if isinstance(member, Resource):
-        member._check_process()
-        if member._state in ("borrowed", "closed"):
-            raise StateError(f"{member!r} is {PHRASE[member._state]}: it can't be created")
+def _check(member: Resource) -> None:
+    if member._pid != forks.pid:
+        member._check_process()  # which says so
+    if member._state in ("borrowed", "closed"):
+        raise StateError(f"{member!r} is {PHRASE[member._state]}: it can't be created")
 
 
 def _take_back(new: Sequence[Owned], before: Mapping[Resource, object], problem: BaseException) -> None:

@@ -241,8 +241,9 @@ class Bridge(Resource, Ports, BridgeReading, Holder, Shown):
         """
         pair = VethPair(
             self._netns, ns, name=name, peer_name=peer_name, peer_address=peer_address,
-            mtu=mtu, mac=mac, peer_mac=peer_mac, master=self, queues=queues,
+            mtu=mtu, mac=mac, peer_mac=peer_mac, queues=queues,
         )  # fmt: skip
+        pair._master = self
         options = (hairpin, isolated, learning, flood, cost, priority)
         if any(option is not None for option in options):
             pair._port_options_of = lambda index: port_requests(index, f"link '{name}'", *options)

@@ -27,9 +27,9 @@ class Gateways:
             raise SpecError(f"default_route=True needs an address on bridge '{self._name}'")
         routes: list[Route] = []
         for version in (4, 6):
-            gateway = next((a for a in addresses if a.version == version), None)
-            if gateway is not None and any(a.version == version for a in given):
-                routes.append(self._by(gateway))
+            gateways = [a for a in addresses if a.version == version]
+            if gateways and [a for a in given if a.version == version]:
+                routes.append(self._by(gateways[0]))
         if not routes:
             raise SpecError(
                 f"default_route=True needs a peer_address of a family that bridge '{self._name}' has: "
@@ -38,8 +38,9 @@ class Gateways:
         return tuple(routes)
 
     def _by(self, gateway: Address) -> Route:
-        from netkit._spec.routes import Route
+        route = self._by_address.get(gateway)
+        if route is None:
+            from netkit._spec.routes import Route
 
-        if gateway not in self._by_address:
-            self._by_address[gateway] = Route.build("default", via=gateway.ip)
-        return self._by_address[gateway]
+            route = self._by_address[gateway] = Route.build("default", via=gateway.ip)
+        return route

@@ -42,11 +42,16 @@ def nsid_in(here: Runtime, other: Runtime) -> int | None:
     return parse_nsid(here.route.get(get_nsid(other.check())))
 
 
+_classes: list[type[Namespace]] = []  # for the function below: an import takes as long as all it does
+
+
 def require_namespace(value: object, what: str) -> Namespace:
     """A Namespace; anything else is a SpecError with the right call."""
-    from netkit._namespace import Namespace
+    if not _classes:
+        from netkit._namespace import Namespace
 
-    if isinstance(value, Namespace):
+        _classes.append(Namespace)
+    if isinstance(value, _classes[0]):
         return value
     hint = f": Namespace.open({value!r}) opens one that exists" if isinstance(value, str) else ""
     raise SpecError(f"{what} takes a Namespace, not {value!r}{hint}")

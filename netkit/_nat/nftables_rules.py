@@ -49,7 +49,7 @@ class RuleId(Value):
     def places(self) -> tuple[Place, ...]:
         """Where the rules are; of new ones the kernel's answer is read when somebody asks."""
         found = self._places
-        if not isinstance(found, tuple):
+        if callable(found):
             found = found(self.mark)
             _set(self, "_places", found)
         return found

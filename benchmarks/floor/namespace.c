@@ -40,10 +40,9 @@ void sysctl_write(const char *path, const char *value)
     close(fd);
 }
 
-/* IPv6 addresses are to be usable at once: nobody else has ours in namespaces of our own. */
+/* IPv6 addresses are to be usable at once: nobody else has ours in namespaces of our own. `all` is 0 anyway. */
 void skip_duplicate_detection(void)
 {
-    sysctl_write("/proc/sys/net/ipv6/conf/all/accept_dad", "0");
     sysctl_write("/proc/sys/net/ipv6/conf/default/accept_dad", "0");
 }
 

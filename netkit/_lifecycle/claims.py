@@ -5,7 +5,18 @@ from __future__ import annotations
 import os
 from fcntl import LOCK_NB, LOCK_SH, flock
 
-from netkit._system.entries import LINK, MESSAGES, NAME, LinkEntry, MessagesEntry, NameEntry
+from netkit._system.entries import (
+    IPTABLES,
+    LINK,
+    MARKED,
+    MESSAGES,
+    NAME,
+    IptablesEntry,
+    LinkEntry,
+    MarkedEntry,
+    MessagesEntry,
+    NameEntry,
+)
 from netkit._system.journal import DIRECTORY, journal
 from netkit._system.journal_lines import Contents, read
 from netkit.errors import ProtocolError
@@ -75,6 +86,19 @@ def living_owner(wanted: Iterable[tuple[str, int]]) -> int | None:
         if not searched.isdisjoint(_places(said)):
             return said.pid
     return None
+
+
+def living_marks() -> set[str]:
+    """The marks of rules, in chains of others, that living processes have noted, this one among them."""
+    found: set[str] = set()
+    for _, file, dead in journals():
+        said = None if dead else contents(file)
+        for entry in () if said is None else said.entries.values():
+            if entry.kind == MARKED:
+                found.add(MarkedEntry(entry).mark)
+            elif entry.kind == IPTABLES:
+                found.add(f"netkit:{IptablesEntry(entry).rule.partition(' --comment netkit-')[2][:16]}")
+    return found
 
 
 def _places(said: Contents) -> Iterator[tuple[str, int]]:

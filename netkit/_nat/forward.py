@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from errno import ENOENT
 from functools import partial
+from weakref import WeakSet
 
 from netkit._known import require_namespace
 from netkit._lifecycle import NAT, Resource, Teardown, Undo
@@ -62,6 +63,7 @@ class OpenedForward(Resource):
         self._opened: list[Gate] = []
         self._legacy = NotedRules()
         self._noted: list[int] = []
+        _all.add(self)
 
     @property
     def gates(self) -> tuple[Gate, ...]:
@@ -165,7 +167,8 @@ class OpenedForward(Resource):
         """The same accepts that a process has left, by what they say; taken over at once."""
         runtime = self._runtime = self._netns._live_runtime()
         gates = closed_gates(runtime, self._versions())
-        marks = [mark for gate in gates for mark in self._marks(runtime, gate)]
+        owned = _owned_marks(runtime)
+        marks = [mark for gate in gates for mark in self._marks(runtime, gate) if mark not in owned]
         if not marks:
             raise NotFoundError(f"adopt what opens forwarding: {self._spec}", ENOENT, netns=runtime.label)
         self._mark = marks[0]
@@ -225,6 +228,19 @@ class OpenedForward(Resource):
 
     def __repr__(self) -> str:
         return f"<OpenedForward {self._spec} in {self._netns._called()}>"
+
+
+_all: WeakSet[OpenedForward] = WeakSet()
+
+
+def _owned_marks(runtime: Runtime) -> set[str]:
+    """The marks of what this process has opened, or another one that lives: several may say the same."""
+    owned = {each._mark for each in list(_all) if each._is_alive()}
+    if runtime.opener.guarded:
+        from netkit._lifecycle.claims import living_marks
+
+        owned |= living_marks()
+    return owned
 
 
 def _iptables(runtime: Runtime) -> Iptables:

@@ -18,7 +18,7 @@ from netkit.errors import KernelError, NotFoundError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from netkit._namespace import Namespace
@@ -77,6 +77,11 @@ class Where:
                 first = next(each for each in targets if head in self._heads([each]))
                 raise _not_connected(first, addresses, label)
             self._found[head] = place
+        for place in self._found.values():
+            for nobody, kind in _of_nobody(place):
+                if nobody in targets:
+                    network = f"{address_of(place.network)}/{place.prefixlen}"
+                    raise SpecError(f"to '{address_of(nobody)}' is the {kind} of {network}: no host has it")
 
     def _heads(self, targets: Collection[bytes]) -> set[tuple[int, bytes]]:
         """Their sizes, and what of them decides."""
@@ -98,6 +103,14 @@ class Where:
         """Where one of them is."""
         size = len(target)
         return self._found[size, target[: self._cuts[size]]]
+
+
+def _of_nobody(place: Connected) -> Iterator[tuple[bytes, str]]:
+    """Addresses of a network of IPv4 that are no host's (RFC 1122 3.2.1.3; but RFC 3021)."""
+    if len(place.network) == 4 and place.prefixlen < 31:
+        hosts = (1 << 32 - place.prefixlen) - 1
+        yield place.network, "network address"
+        yield (int.from_bytes(place.network, "big") | hosts).to_bytes(4, "big"), "broadcast address"
 
 
 def _networks(addresses: Iterable[tuple[int, Address]]) -> list[Connected]:

@@ -184,6 +184,10 @@ def _one_target(to: NatTarget) -> tuple[IPAddress, tuple[int, int] | None]:
             f"to '{low}' is a loopback address, which is no other namespace's: "
             "NatRule.redirect(ns, proto=..., dport=..., to=PORT) leads to a port of this one"
         )
+    if low.version == 6 and low.is_link_local:
+        raise SpecError(
+            f"to '{low}' is a link-local address, and NAT names no link: give a global one, such as fd18::2"
+        )
     return low, ports
 
 

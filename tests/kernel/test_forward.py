@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -257,6 +259,48 @@ def test_a_flushed_chain_is_seen_and_its_end_is_no_error(world: World) -> None:
         said(world.host, "nft flush chain inet fw forward")
         assert not opened.exists  # type: ignore[attr-defined]
         said(world.host, "nft delete table inet fw")
+
+
+@drops
+def test_several_that_say_the_same_are_adopted_each(world: World, drop: str) -> None:
+    """Ports that lead to one target are let pass by equal rules: each mapping has its own."""
+    said(world.host, DROPS[drop][0])
+    before = shown(world.host, drop)
+    ports = range(8080, 8083)
+    for port in ports:
+        world.host.publish(port, to=(world.box, 80), open_forward=True).create().detach()
+    adopted = [world.host.publish(port, to=(world.box, 80), open_forward=True).adopt() for port in ports]
+    for each in adopted:
+        assert "netkit" in shown(world.host, drop)
+        each.delete()
+    assert shown(world.host, drop) == before
+
+
+OWNER = """
+import sys
+from netkit import Namespace
+host = Namespace.current()
+with host.publish(8081, to="172.18.0.2:80", open_forward=True):
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+
+
+@drops
+@pytest.mark.capable
+def test_what_a_living_process_has_opened_is_not_adopted(world: World, drop: str) -> None:
+    said(world.host, DROPS[drop][0])
+    command = [sys.executable, "-c", OWNER]
+    world.host.publish(8080, to="172.18.0.2:80", open_forward=True).create().detach()
+    owner = world.host.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert owner.stdout.readline() == "up\n"
+        world.host.publish(8080, to="172.18.0.2:80", open_forward=True).adopt().delete()
+        assert shown(world.host, drop).count("netkit") > 0
+        with bound(world.box, "172.18.0.2", 80) as server:
+            assert tcp(world.outside, "192.0.2.1", 8081, server) == "192.0.2.2"
+    finally:
+        owner.communicate()
 
 
 @drops

@@ -276,6 +276,10 @@ def test_several_that_say_the_same_are_adopted_each(world: World, drop: str) -> 
     assert shown(world.host, drop) == before
 
 
+def marks(text: str) -> set[str]:
+    return set(re.findall(r"netkit[:-][0-9a-f]{16}", text))
+
+
 OWNER = """
 import sys
 from netkit import Namespace
@@ -292,11 +296,14 @@ def test_what_a_living_process_has_opened_is_not_adopted(world: World, drop: str
     said(world.host, DROPS[drop][0])
     command = [sys.executable, "-c", OWNER]
     world.host.publish(8080, to="172.18.0.2:80", open_forward=True).create().detach()
+    left = marks(shown(world.host, drop))
     owner = world.host.popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert owner.stdout.readline() == "up\n"
         world.host.publish(8080, to="172.18.0.2:80", open_forward=True).adopt().delete()
-        assert shown(world.host, drop).count("netkit") > 0
+        now = marks(shown(world.host, drop))
+        assert now
+        assert now.isdisjoint(left)
         with bound(world.box, "172.18.0.2", 80) as server:
             assert tcp(world.outside, "192.0.2.1", 8081, server) == "192.0.2.2"
     finally:

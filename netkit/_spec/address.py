@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
-from netkit._spec.value import Value, fill, shown, thaw
+from netkit._spec.value import Value, become, fill, shown
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -79,7 +79,7 @@ class Address(_AddressFields, Value):
         usual = self.__class__ is Address
         into: _AddressFields = self
         if usual:
-            thaw(self, _AddressFields)
+            become(self, _AddressFields)
         else:
             into = _AddressFields()
         into.packed = packed
@@ -92,7 +92,7 @@ class Address(_AddressFields, Value):
         into.preferred_lifetime = preferred_lifetime
         into.valid_lifetime = valid_lifetime
         if usual:
-            self.__class__ = Address
+            become(self, Address)
         else:
             fill(self, into)
 

@@ -20,7 +20,7 @@ from netkit._spec.names import (
 from netkit._spec.neighbours import FdbEntry as FdbEntry
 from netkit._spec.neighbours import Neighbour as Neighbour
 from netkit._spec.rules import Rule as Rule
-from netkit._spec.value import Value, fill, shown, thaw, type_of
+from netkit._spec.value import Value, become, fill, shown, type_of
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -150,7 +150,7 @@ class Route(_RouteFields, Value):
         usual = self.__class__ is Route
         into: _RouteFields = self
         if usual:
-            thaw(self, _RouteFields)
+            become(self, _RouteFields)
         else:
             into = _RouteFields()
         into.dst = dst
@@ -168,7 +168,7 @@ class Route(_RouteFields, Value):
         into.nexthops = nexthops
         into.flags = flags
         if usual:
-            self.__class__ = Route
+            become(self, Route)
         else:
             fill(self, into)
 

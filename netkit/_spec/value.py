@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from typing import ClassVar, Self
 
 _set = object.__setattr__
-# thaw(value, class of its slots): not frozen until its __class__ is its own again.
-thaw: Callable[[object, type], None] = object.__dict__["__class__"].__set__
+# become(value, class of its slots): not frozen until it becomes one of its own class again.
+become: Callable[[object, type], None] = object.__dict__["__class__"].__set__
 
 
 class Value(Shown):
@@ -21,7 +21,7 @@ class Value(Shown):
     ``object.__setattr__``, and may leave some out of equality with ``_compared``.
 
     One of which there are thousands has its slots in a first base class of its own, which is not frozen,
-    and is of that class while `__init__` sets them (``thaw``): plain assignments take half the time. Where
+    and is of that class while `__init__` sets them (``become``): plain assignments take half the time. Where
     a subclass may have more slots that cannot be, and they are filled from another object (``fill``).
     """
 

@@ -88,7 +88,7 @@ class NamedRoute(Route):
     pass
 
 
-def test_a_subclass_of_a_value_whose_slots_are_set_while_it_is_thawed() -> None:
+def test_a_subclass_may_have_more_than_slots() -> None:
     address = NamedAddress(bytes([10, 0, 0, 1]), 24, label="x")
     route = NamedRoute("default", 4, dev="eth0")
     assert (type(address), address.named(), address.label) == (NamedAddress, "<10.0.0.1/24>", "x")

@@ -24,6 +24,7 @@ def test_every_fault_has_a_test() -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.capable
 def test_F33_nothing_is_forked_beside_busy_threads() -> None:
     """A fork beside threads may deadlock, and warns from Python 3.12 on."""
     forks: list[int] = []

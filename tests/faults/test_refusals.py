@@ -16,7 +16,7 @@ from tests.harness.programs import program
 from tests.harness.refusals import BLOCKS, FAULTS, MAKERS
 from tests.harness.tools import needs
 
-pytestmark = [pytest.mark.kernel, pytest.mark.slow, needs("ip", "nft")]
+pytestmark = [pytest.mark.kernel, pytest.mark.slow, pytest.mark.capable, needs("ip", "nft")]
 
 
 def test_F02_a_refusal_at_every_request(count: Callable[..., None]) -> None:

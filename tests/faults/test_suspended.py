@@ -72,6 +72,7 @@ def test_one_that_raises_where_it_is_suspended(host: Namespace) -> None:
     assert whole_state(host) == before
 
 
+@pytest.mark.capable
 def test_one_that_is_never_ended_is_undone_at_exit(host: Namespace) -> None:
     before = whole_state(host)
     fd = host.fileno()

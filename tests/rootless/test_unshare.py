@@ -13,6 +13,7 @@ import pytest
 from tests.harness import processes
 from tests.harness.ordinary import PYTHON, Ordinary
 from tests.harness.patience import LONG
+from tests.harness.tools import needs
 
 UNSHARE = [PYTHON, "-m", "netkit", "unshare", "--"]
 
@@ -30,6 +31,7 @@ def test_it_is_root_of_a_network_of_its_own(nobody: Ordinary) -> None:
     assert lines[3] != os.readlink("/proc/self/ns/net")
 
 
+@needs("iptables-legacy")
 def test_names_and_the_xtables_lock_are_its_own(nobody: Ordinary) -> None:
     script = (
         "ip netns add inner; ip netns exec inner ip link set lo up; ip netns\n"

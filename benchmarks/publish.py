@@ -50,8 +50,11 @@ _BY_NAME = ("seconds", "ratio", "unfinished", "did_not_run", "rows")
 
 def _together(old: Stored, new: Stored) -> Stored:
     asked = {name for part in _BY_NAME for name in new.get(part, ())}
+    if new.get("base") in old.get("seconds", ()):  # it was played beside both: the one of more rounds stays
+        asked.discard(new["base"])
     both = {
-        part: {name: each for name, each in old.get(part, {}).items() if name not in asked} | new[part]
+        part: {name: each for name, each in old.get(part, {}).items() if name not in asked}
+        | {name: each for name, each in new[part].items() if name in asked}
         for part in _BY_NAME
         if part in new
     }
@@ -129,8 +132,7 @@ def _of_size(result: Stored, name: str) -> str:
         return result["did_not_run"].get(name, "")
     seconds = result["seconds"][name]
     cost = plain(median(seconds) / result["size"] * 1e3)
-    few = len(seconds) < max(map(len, result["seconds"].values()))
-    return f"{cost} ({len(seconds)} round{'s' if len(seconds) > 1 else ''})" if few else cost
+    return f"{cost}{_few(seconds, result)}"
 
 
 def _of_times(result: Stored) -> list[str]:
@@ -138,11 +140,17 @@ def _of_times(result: Stored) -> list[str]:
     rows = []
     for name, seconds in result["seconds"].items():
         quotient = result["ratio"][name]
-        middle = f"{plain(median(seconds) * UNITS[unit])} {unit}"
+        middle = f"{plain(median(seconds) * UNITS[unit])} {unit}{_few(seconds, result)}"
         rows.append((name, middle, "" if quotient is None else plain(quotient)))
     rows += [(name, how_far, "") for name, how_far in result.get("unfinished", {}).items()]
     rows += [(name, f"did not run: {why}", "") for name, why in result["did_not_run"].items()]
     return [*_table((result["title"], "median", f"times {base}"), rows), "", *_notes(result)]
+
+
+def _few(seconds: Sequence[float], result: Stored) -> str:
+    most = max(map(len, result["seconds"].values()))
+    rounds = f"{len(seconds)} round{'s' if len(seconds) > 1 else ''}"
+    return f" ({rounds})" if len(seconds) < most or most == 1 else ""
 
 
 def _of_figures(result: Stored) -> list[str]:

@@ -12,7 +12,10 @@ Times = dict[str, list[float]]
 
 
 class Task:
-    """What is asked of each: its module is `NAME_task`, and `verb` opens the namespace."""
+    """What is asked of each: its module is `NAME_task`, and `verb` opens the namespace.
+
+    `{module}` in the namespace's name gives each one of its own.
+    """
 
     def __init__(self, setting: Setting, task: str, namespace: str, verb: str, *words: object) -> None:
         self.setting, self.task, self.namespace = setting, task, namespace
@@ -22,11 +25,12 @@ class Task:
         """A contestant's process, ready to work. The floor and Go want a path, the others a name."""
         compiled = {"floor": lambda: str(self.setting.floor), "go": lambda: str(peers.go_program())}
         verb, words = self.opening
+        where = self.namespace.format(module=module)
         if module in compiled:
-            child, where = Child([compiled[module]()]), f"/run/netns/{self.namespace}"
+            child, where = Child([compiled[module]()]), f"/run/netns/{where}"
         else:
             command = [sys.executable, "-m", "benchmarks.contestants", module, self.task]
-            child, where = Child(command), self.namespace
+            child = Child(command)
         try:
             child.ask(verb, where, *words)
         except Unavailable:
@@ -37,8 +41,12 @@ class Task:
     def play(
         self, table: Mapping[str, str], base: str, measure: Callable[[Child], float]
     ) -> tuple[Times, dict[str, str]]:
-        """Seconds of those of the table (title: module) that are wanted, and of the base."""
+        """Seconds of those of the table (title: module) that are wanted, and of the base.
+
+        Each finds the machine idle.
+        """
         children: dict[str, Child] = {}
+        settler = Child([str(self.setting.floor)])
         failed: dict[str, str] = {}
         try:
             for name, module in table.items():
@@ -48,8 +56,9 @@ class Task:
                 except Unavailable as reason:
                     failed[name] = str(reason)
             measures = {name: _bind(measure, child) for name, child in children.items()}
-            times, dropped = interleave(measures, self.setting.rounds)
+            times, dropped = interleave(measures, self.setting.rounds, between=lambda: settler.ask("settle"))
         finally:
+            settler.close()
             for child in children.values():
                 child.close()
         return times, {**failed, **dropped}

@@ -11,7 +11,7 @@ from netkit import Bridge, Namespace, Scope
 from tests.harness.oracle import iptables_legacy
 from tests.harness.publishing import BACKENDS
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "nat.md"
+PAGE = Path(__file__).parents[2] / "docs" / "nat.md"
 CHAIN = re.compile(r"\b(NETKIT-\w+)-[0-9a-f]{8}\b")  # the ending is random
 
 

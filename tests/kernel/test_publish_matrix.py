@@ -4,7 +4,7 @@ both backends, with bridged packets passing NAT and not.
     outside 192.0.2.2 -- 192.0.2.1 host 172.18.0.1 (br0) -- 172.18.0.2 box, 172.18.0.3 neighbour
     2001:db8::2          2001:db8::1    fd18::1             fd18::2         fd18::3
 
-The box's port 80 is published as 8080 of the host. The table in docs/howto/nat.md is what these tests found:
+The box's port 80 is published as 8080 of the host. The table in docs/nat.md is what these tests found:
 NETKIT_WRITE_TABLES=1 writes it.
 """
 
@@ -74,7 +74,7 @@ CLIENTS: dict[str, tuple[str, dict[int, str], dict[int, str]]] = {
 }
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "nat.md"
+PAGE = Path(__file__).parents[2] / "docs" / "nat.md"
 MARKS = "<!-- who reaches it: generated -->", "<!-- who reaches it: end -->"
 # What was found: by family and client, then by backend, bridge-nf-call and protocol.
 FOUND: dict[tuple[int, str], dict[tuple[str, int, str], str]] = {}

@@ -86,11 +86,9 @@ def _teardown_claims(size: int, times: Mapping[str, Sequence[float]]) -> list[Cl
     claims = _claims({name: times[name] for name in times if "Topology" not in name}, TEARDOWN, "removes it")
     if size == 1000 and "netkit" in times:
         usual = [name for name in times if is_peer(name) and name not in EXPERT]
-        least, who = min(
-            ((ratio(times, name, "netkit") or 0, name) for name in usual), default=(None, "none")
-        )
-        text = f"netkit removes it at least {FASTER} times faster than any peer (the fastest: {who})"
-        claims.append(Claim(text, least, FASTER, at_most=False))
+        for least, who in sorted((ratio(times, name, "netkit") or 0, name) for name in usual)[:1]:
+            text = f"netkit removes it at least {FASTER} times faster than any peer (the fastest: {who})"
+            claims.append(Claim(text, least, FASTER, at_most=False))
     return claims
 
 

@@ -7,7 +7,7 @@ import re
 REASONS: tuple[tuple[str, str], ...] = (
     (
         r"builds the demo's network",
-        "1.34, 1.42 and 1.49 in three runs on this machine, whose neighbours are heard. The slow "
+        "1.34 to 1.49 in five runs on this machine, whose neighbours are heard. The slow "
         "contestants leave the caches cold: 1.6 ms of Python for 1400 calls of 380 functions. Go has 1.34 "
         "to 1.42",
     ),
@@ -35,7 +35,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"runs a command inside",
-        "a thread of its own, which the kernel makes and ends and which begins with the cold caches of "
+        "0.13 to 0.16 in three runs: a thread of its own, which the kernel makes and ends and which begins with the cold caches of "
         "another processor, takes 0.07 to 0.09 by itself, with nothing of netkit's around it",
     ),
     (r"fastest: munet", "munet kills its namespaces side by side and leaves the links to the kernel"),

@@ -35,8 +35,9 @@ REASONS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"runs a command inside",
-        "0.13 to 0.16 in three runs: a thread of its own, which the kernel makes and ends and which begins with the cold caches of "
-        "another processor, takes 0.07 to 0.09 by itself, with nothing of netkit's around it",
+        "0.13 to 0.16 in three runs: a thread of its own, which the kernel makes and ends and which begins "
+        "with the cold caches of another processor, takes 0.07 to 0.09 by itself, with nothing of netkit's "
+        "around it",
     ),
     (r"fastest: munet", "munet kills its namespaces side by side and leaves the links to the kernel"),
 )

@@ -76,10 +76,9 @@ class Publishing:
         from netkit._nat.publish import PortMapping
         from netkit._nat.publish_targets import parse_mappings
 
-        asked = parse_mappings([(port, to)], proto, host_ip)
         return PortMapping(
-            self._itself(), asked, hairpin=hairpin, reserve=reserve, relay=relay, backend=backend,
-            open_forward=open_forward,
+            self._itself(), parse_mappings([(port, to)], proto, host_ip), hairpin=hairpin,
+            reserve=reserve, relay=relay, backend=backend, open_forward=open_forward,
         )  # fmt: skip
 
     def publish_many(

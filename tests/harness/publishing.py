@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from importlib.util import find_spec
 from shutil import which
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 import netkit._nat.publish
+from netkit import Bridge, Namespace, Scope
 from netkit._nat.backend import check_name
 from tests.harness.patience import LONG
 
 if TYPE_CHECKING:
-    from netkit import Namespace
+    from collections.abc import Iterator
 
 _LEGACY = pytest.mark.skipif(
     which("iptables-legacy") is None or find_spec("iptc") is None,
@@ -35,6 +37,34 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(netkit._nat.publish, "check_name", chosen)
     return name
+
+
+class World(NamedTuple):
+    """A host, and a box on its bridge."""
+
+    host: Namespace
+    box: Namespace
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """The box has 172.18.0.2 and fd18::2, the host 172.18.0.1 and fd18::1."""
+    with Scope() as lab:
+        host, box = lab.own(Namespace()), lab.own(Namespace())
+        bridge = lab.own(Bridge(host, "br0", address=["172.18.0.1/24", "fd18::1/64"]))
+        addresses = ["172.18.0.2/24", "fd18::2/64"]
+        bridge.connect(box, name="port2", peer_address=addresses, default_route=True)
+        yield World(host, box)
+
+
+def ended(client: socket.socket, address: str) -> bool:
+    """Whether a connection to port 8080 is refused, or broken off at once."""
+    try:
+        client.connect((address, 8080))
+        client.recv(1)
+    except (ConnectionResetError, ConnectionRefusedError):
+        return True
+    return False
 
 
 def ruleset(ns: Namespace) -> str:

@@ -35,7 +35,7 @@ from netkit import (
 from netkit._nat import publish_reserve
 from netkit._system.relay import StreamPort
 from tests.harness.packets import TIMEOUT, bound, refused, tcp, udp
-from tests.harness.publishing import backend, guards, is_detached, left_in_the_end, ruleset, shows
+from tests.harness.publishing import backend, ended, guards, is_detached, left_in_the_end, ruleset, shows
 
 __all__ = ["backend"]
 pytestmark = pytest.mark.usefixtures("backend")
@@ -398,16 +398,6 @@ def test_the_relay_passes_much_both_ways_and_its_end(world: World) -> None:
         thread.join()
     assert received == data
     assert answer == data[::-1]
-
-
-def ended(client: socket.socket, address: str) -> bool:
-    """Whether the connection is refused, or reset at once."""
-    try:
-        client.connect((address, 8080))
-        client.recv(1)
-    except (ConnectionResetError, ConnectionRefusedError):
-        return True
-    return False
 
 
 def test_where_nobody_serves_the_relay_says_so(world: World) -> None:

@@ -7,45 +7,35 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from subprocess import PIPE
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from netkit import (
     BackendError,
-    Bridge,
     ExistsError,
     KernelError,
-    Namespace,
     NatRule,
     PortMapping,
-    Scope,
 )
 from netkit._nat.iptables_client import IptablesWorker
 from netkit._nat.publish_chains import PublishedChains
 from netkit._netlink.socket import NetlinkSocket
 from tests.harness.packets import bound, tcp
-from tests.harness.publishing import BACKENDS, backend, is_detached, left_in_the_end, ruleset, shows
+from tests.harness.publishing import (
+    BACKENDS,
+    World,
+    backend,
+    is_detached,
+    left_in_the_end,
+    ruleset,
+    shows,
+    world,
+)
 
-__all__ = ["backend"]
+__all__ = ["backend", "world"]
 pytestmark = pytest.mark.usefixtures("backend")
-
-
-class World(NamedTuple):
-    host: Namespace
-    box: Namespace
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with Scope() as lab:
-        host, box = lab.own(Namespace()), lab.own(Namespace())
-        bridge = lab.own(Bridge(host, "br0", address=["172.18.0.1/24", "fd18::1/64"]))
-        addresses = ["172.18.0.2/24", "fd18::2/64"]
-        bridge.connect(box, name="port2", peer_address=addresses, default_route=True)
-        yield World(host, box)
 
 
 class Breaking:

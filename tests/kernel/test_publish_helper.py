@@ -8,31 +8,17 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from netkit import BackendError, Bridge, ExistsError, Namespace, PortMapping, Scope, SpecError
+from netkit import BackendError, Bridge, ExistsError, Namespace, PortMapping, SpecError
 from netkit._nat.publish_helper import RelayHelper
 from tests.harness.packets import bound, refused, tcp, udp
 from tests.harness.patience import LONG
+from tests.harness.publishing import World, world
 
-
-class World(NamedTuple):
-    host: Namespace
-    box: Namespace
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with Scope() as lab:
-        host, box = lab.own(Namespace()), lab.own(Namespace())
-        bridge = lab.own(Bridge(host, "br0", address=["172.18.0.1/24", "fd18::1/64"]))
-        addresses = ["172.18.0.2/24", "fd18::2/64"]
-        bridge.connect(box, name="port2", peer_address=addresses, default_route=True)
-        yield World(host, box)
+__all__ = ["world"]
 
 
 def helper_of(mapping: PortMapping) -> RelayHelper:

@@ -16,30 +16,18 @@ from typing import Literal, NamedTuple
 
 import pytest
 
-from netkit import Bridge, ExistsError, Namespace, Scope
+from netkit import ExistsError, Namespace
 from tests.harness.packets import TIMEOUT, bound
+from tests.harness.publishing import World, ended, world
 from tests.harness.sctp import SCTP, has_sockets, sctp, sctp_bound
+
+__all__ = ["world"]
 
 pytestmark = pytest.mark.skipif(not has_sockets(), reason="this kernel has no sockets of SCTP")
 
 _SNDINFO, _RCVINFO, _INITMSG, _RECVRCVINFO = 2, 3, 2, 32  # linux/sctp.h
 _UNORDERED = 1
 TARGETS = pytest.mark.parametrize(("target", "seen"), [("172.18.0.2", "172.18.0.1"), ("fd18::2", "fd18::1")])
-
-
-class World(NamedTuple):
-    host: Namespace
-    box: Namespace
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with Scope() as lab:
-        host, box = lab.own(Namespace()), lab.own(Namespace())
-        bridge = lab.own(Bridge(host, "br0", address=["172.18.0.1/24", "fd18::1/64"]))
-        addresses = ["172.18.0.2/24", "fd18::2/64"]
-        bridge.connect(box, name="port2", peer_address=addresses, default_route=True)
-        yield World(host, box)
 
 
 class Message(NamedTuple):
@@ -124,16 +112,6 @@ def test_either_end_ends_it(world: World, target: str, seen: str) -> None:
                 one.close()
                 assert other.recv(64) == b"last words"
                 assert other.recv(64) == b""
-
-
-def ended(client: socket.socket, address: str) -> bool:
-    """Whether the association is refused, or aborted at once."""
-    try:
-        client.connect((address, 8080))
-        client.recv(1)
-    except (ConnectionResetError, ConnectionRefusedError):
-        return True
-    return False
 
 
 def test_where_nobody_serves_the_relay_says_so(world: World) -> None:

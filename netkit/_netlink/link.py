@@ -174,7 +174,7 @@ def _remember_alike(mtu: int | None, group: int | None, txqlen: int | None, queu
 
 # What thousands of ends have in common is encoded once.
 _alike: dict[tuple[int | None, ...], bytes] = {}
-_MOST_ALIKE = 16  # the ends of one scope are two or three kinds; a group is of one scope
+_MOST_ALIKE = 4  # the ends of one scope are two or three kinds; a group is of one scope
 
 
 def new_link(

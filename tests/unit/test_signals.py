@@ -243,18 +243,22 @@ def test_a_lock_that_another_thread_has(came: Here) -> None:
             taken.set()
             ended.wait()
 
-    thread = threading.Thread(target=hold)
-    thread.start()
+    def interrupt() -> None:
+        while not came:  # one that comes just before the wait begins does not end it
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            ended.wait(0.5)
+
+    threads = [threading.Thread(target=hold), threading.Timer(0.05, interrupt)]
+    threads[0].start()
     taken.wait()
-    timer = threading.Timer(0.05, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
     try:
         with held_signals(), pytest.raises(Arrived):
-            timer.start()
+            threads[1].start()
             acquire(lock)
     finally:
         ended.set()
-        thread.join()
-        timer.join()
+        for thread in threads:
+            thread.join()
     acquire(lock)  # and is not left locked
     lock.release()
 

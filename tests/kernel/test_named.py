@@ -13,6 +13,7 @@ import pytest
 
 from netkit import ExistsError, Namespace, NotFoundError, SpecError, StateError
 from tests.harness import place
+from tests.harness.killed import doomed
 from tests.harness.oracle import ip, run_in
 from tests.kernel.test_namespace import identity
 
@@ -218,14 +219,11 @@ def _placeholder(path: Path) -> None:
 
 
 def _killed(path: Path) -> None:
-    """What a process leaves that was killed; its guard would have taken it away."""
-    code = (
-        f"from netkit import Namespace; import os, signal; Namespace({path.name!r}).create();"
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
-    if not path.is_symlink():
-        _dangling(path)
+    """What a process leaves that was killed after its guard, which would have taken it away."""
+    with doomed(f"own(Namespace({path.name!r}))") as program:
+        program.kill_guard()
+        program.kill()
+    assert path.is_symlink()
 
 
 @both

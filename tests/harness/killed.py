@@ -56,6 +56,7 @@ class Doomed:
 
     def kill_guard(self) -> None:
         """The guard first: then its owner leaves all to `netkit gc`."""
+        assert self.guard, "without root there is none"
         os.kill(self.guard, signal.SIGKILL)
         self.await_guard()
 

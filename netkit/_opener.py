@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
         @property
         def guarded(self) -> bool: ...
+        @property
+        def journals(self) -> str: ...
         def create(self) -> tuple[int, NetlinkSocket]: ...
         def create_many(
             self, count: int, progress: Callable[[int], object], detects_duplicates: bool
@@ -125,6 +127,13 @@ class ThreadOpener:
     def guarded(self) -> bool:
         """Whether what is made in a namespace that others hold can outlive us: if we may make anything."""
         return not is_rootless() or "CAP_NET_ADMIN" in effective_capabilities()
+
+    @property
+    def journals(self) -> str:
+        """The directory in which living processes have noted what they own here; empty if there is none."""
+        from netkit._system.journal import DIRECTORY
+
+        return DIRECTORY if self.guarded else ""
 
     def create(self) -> tuple[int, NetlinkSocket]:
         """Make a namespace and its rtnetlink socket."""

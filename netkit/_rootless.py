@@ -54,6 +54,13 @@ class BrokerOpener:
         """Make a namespace and its rtnetlink socket."""
         return undisturbed(lambda: self._create(1, False), _discard)[0]
 
+    @property
+    def journals(self) -> str:
+        """Where programs that run inside, as root there, note what they own: in the broker's /run."""
+        from netkit._system.journal import DIRECTORY
+
+        return f"/proc/{self.broker.pid}/root{DIRECTORY}"
+
     def create_many(
         self, count: int, progress: Callable[[int], object], detects_duplicates: bool
     ) -> list[tuple[int, NetlinkSocket]]:

@@ -17,7 +17,7 @@ from netkit._system.entries import (
     MessagesEntry,
     NameEntry,
 )
-from netkit._system.journal import DIRECTORY, journal
+from netkit._system.journal import DIRECTORY, journal, pid_namespace
 from netkit._system.journal_lines import Contents, read
 from netkit.errors import ProtocolError
 
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 
     from netkit._system.journal_lines import Entry
 
+    LegacyRule = tuple[str, int, str, str]
+
 
 def read_whole(file: int) -> bytes:
     """All of a journal, without moving anybody's position in it."""
     return os.pread(file, os.fstat(file).st_size, 0)
 
 
-def journals(lock: int = LOCK_SH) -> Iterator[tuple[str, int, bool]]:
+def journals(lock: int = LOCK_SH, directory: str = DIRECTORY) -> Iterator[tuple[str, int, bool]]:
     """Each journal: its path, a descriptor, and whether its owner is dead: then it is locked for us.
 
     Who only reads takes a shared lock, or two readers would take each other for its owner; who acts on
@@ -41,11 +43,11 @@ def journals(lock: int = LOCK_SH) -> Iterator[tuple[str, int, bool]]:
     count.
     """
     try:
-        names = sorted(os.listdir(DIRECTORY))
+        names = sorted(os.listdir(directory))
     except OSError:
         return
     for name in names:
-        path = f"{DIRECTORY}/{name}"
+        path = f"{directory}/{name}"
         try:
             file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
@@ -73,19 +75,30 @@ def contents(file: int) -> Contents | None:
         return None
 
 
-def living_owner(wanted: Iterable[tuple[str, int]]) -> int | None:
-    """The process, another than this one, that lives and has noted one of these: its id.
+def living(but: str, directory: str = DIRECTORY) -> Iterator[Contents]:
+    """What the processes have noted that live, other than the one whose journal is ``but``'s."""
+    for _, file, dead in journals(directory=directory):
+        said = None if dead else contents(file)
+        if said is not None and said.owner != but:
+            yield said
+
+
+def living_owner(wanted: Iterable[tuple[str, int]], directory: str) -> str | None:
+    """The process, another than this one, that lives and has noted one of these, in words.
 
     They are links, by namespace and index, or with index 0 a name of the namespace.
     """
     searched = set(wanted)
-    for _, file, dead in journals():
-        said = None if dead else contents(file)
-        if said is None or said.owner == journal.owner:
-            continue
+    for said in living(journal.owner, directory):
         if not searched.isdisjoint(_places(said)):
-            return said.pid
+            return process_of(said)
     return None
+
+
+def process_of(said: Contents) -> str:
+    """Whose journal it is, in words."""
+    elsewhere = said.pid_namespace != pid_namespace()
+    return f"process {said.pid}{' (its number in another pid namespace)' if elsewhere else ''}"
 
 
 def living_marks() -> set[str]:
@@ -129,16 +142,20 @@ def _names(said: Contents) -> set[tuple[str, str]]:
 
 
 class Claims:
-    """What living processes have noted: undo messages by namespace, names with their targets."""
+    """What living processes have noted: undo messages by namespace, names with their targets.
 
-    __slots__ = ("messages", "names")
+    ``rules`` are those of iptables-legacy, which bear no mark: for each, who has noted it.
+    """
+
+    __slots__ = ("messages", "names", "rules")
 
     def __init__(self) -> None:
         self.messages: set[tuple[str, bytes]] = set()
         self.names: set[tuple[str, str]] = set()
+        self.rules: dict[LegacyRule, list[str]] = {}
 
-    def add(self, entry: Entry) -> None:
-        """Take in one entry; what makes no sense claims nothing."""
+    def add(self, entry: Entry, process: str = "") -> None:
+        """Take in one entry of a process; what makes no sense claims nothing."""
         try:
             if entry.kind == MESSAGES:
                 noted = MessagesEntry(entry)
@@ -146,17 +163,22 @@ class Claims:
             elif entry.kind == NAME:
                 named = NameEntry(entry)
                 self.names.add((named.name, named.target))
+            elif entry.kind == IPTABLES:
+                self.rules.setdefault(legacy_rule(IptablesEntry(entry)), []).append(process)
         except ProtocolError:
             return
 
 
-def living_claims(owner: str = "") -> Claims:
+def legacy_rule(noted: IptablesEntry) -> LegacyRule:
+    """What makes two rules of iptables-legacy the same: namespace, family, table, and what they say."""
+    return noted.at, noted.family, noted.table, noted.rule
+
+
+def living_claims(owner: str = "", directory: str = DIRECTORY) -> Claims:
     """What is in the journals of living processes other than ``owner``."""
     found = Claims()
-    for _, file, dead in journals():
-        said = None if dead else contents(file)
-        if said is None or said.owner == owner:
-            continue
+    for said in living(owner, directory):
+        process = process_of(said)
         for entry in said.entries.values():
-            found.add(entry)
+            found.add(entry, process)
     return found

@@ -12,7 +12,7 @@ from netkit.errors import StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import NoReturn
 
     from netkit._lifecycle.teardown import Teardown
@@ -64,6 +64,14 @@ class Owned(Leaves):
 
     def _marked(self, place: tuple[Runtime, int], mac: str) -> None:
         """A link of it has another MAC, and is known by that from now on."""
+
+    def _present_owner(self) -> Owned | str | None:
+        """Who owns what is to be adopted: another object here, or in words another process that lives."""
+        wanted = set(self._places())
+        for member in ROOT._held_members():
+            if member is not self and member._is_alive() and not wanted.isdisjoint(member._places()):
+                return member
+        return _living_owner(wanted)
 
     def _check_detachable(self) -> None:
         """Raises if it cannot outlive this process: before anything is detached with it."""
@@ -133,16 +141,23 @@ def owner_of(place: tuple[Runtime, int]) -> Owned | None:
     return None
 
 
+def _living_owner(wanted: Iterable[tuple[Runtime, int]]) -> str | None:
+    places: dict[str, list[tuple[str, int]]] = {}
+    for runtime, index in wanted:
+        if directory := runtime.opener.journals:
+            places.setdefault(directory, []).append((runtime.place, index))
+    if not places:
+        return None
+    from netkit._lifecycle.claims import living_owner
+
+    found = [living_owner(some, directory) for directory, some in places.items()]
+    return next(filter(None, found), None)
+
+
 def refuse_second_owner(newcomer: Owned) -> None:
     """StateError if another object of this process, or another living process, owns what is to be adopted."""
-    wanted = set(newcomer._places())
-    for member in ROOT._held_members():
-        if member is not newcomer and member._is_alive() and not wanted.isdisjoint(member._places()):
-            raise StateError(f"{newcomer!r} is owned in this program, as {member!r}: detach() that one first")
-    places = [(runtime.place, index) for runtime, index in wanted if runtime.opener.guarded]
-    if places:
-        from netkit._lifecycle.claims import living_owner
-
-        pid = living_owner(places)
-        if pid is not None:
-            raise StateError(f"{newcomer!r} is owned by process {pid}, which has to detach() it first")
+    owner = newcomer._present_owner()
+    if isinstance(owner, str):
+        raise StateError(f"{newcomer!r} is owned by {owner}, which has to detach() it first")
+    if owner is not None:
+        raise StateError(f"{newcomer!r} is owned in this program, as {owner!r}: detach() that one first")

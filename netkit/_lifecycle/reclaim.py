@@ -9,6 +9,7 @@ from __future__ import annotations
 from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
 from errno import EEXIST, ENODEV
 
+from netkit._lifecycle.claims import legacy_rule
 from netkit._lifecycle.groups import common_group
 from netkit._lifecycle.protocol_mark import is_there
 from netkit._netlink.link import delete_group, delete_link, list_links, parse_link
@@ -83,6 +84,7 @@ class Reclaiming:
         self._known_claims: Claims | None = None
         self._dry_run = dry_run
         self._places = Places(held)
+        self._at_death = held is not None  # as its guard: while that lives, nobody else takes anything over
         self._sockets: dict[str, NetlinkSocket] = {}
         self._links: dict[str, dict[int, LinkRecord]] = {}
         # Namespaces that ended with the process, if nobody has entered them: their links are looked for at
@@ -230,8 +232,11 @@ class Reclaiming:
         found = self._places.find(noted.at)
         if found < 0:
             return False
+        before = noted.before
+        if not self._at_death:  # a living process may have taken it over since
+            before = max(before, len(self._claims().rules.get(legacy_rule(noted), ())))
         self._places.enter(found)
-        return delete_rule(noted.family, noted.table, noted.rule, noted.before, self._dry_run)
+        return delete_rule(noted.family, noted.table, noted.rule, before, self._dry_run)
 
     def _undo_chains(self, noted: ChainsEntry) -> bool:
         from netkit._system.iptables_command import delete_chains

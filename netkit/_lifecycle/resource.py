@@ -203,8 +203,8 @@ class Resource(Owned):
         that owns it, at exit. What was neither created nor opened is found: ``NatRule.masquerade(host,
         oif="eth0").adopt()`` takes over such a rule that a process has detached.
 
-        Twin: none, ``ip`` owns nothing. Raises StateError for what is owned already or closed; NotFoundError
-        when there is none.
+        Twin: none, ``ip`` owns nothing. Raises StateError for what is closed, or owned already, here or by
+        another process that lives; NotFoundError when there is none.
 
         Examples:
             >>> from netkit import Bridge, Namespace

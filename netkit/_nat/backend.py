@@ -9,9 +9,10 @@ from netkit.errors import BackendError, KernelError, NetkitError, NotFoundError,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any, Protocol
 
+    from netkit._lifecycle import Owned
     from netkit._nat.nftables_compile import Spec
 
     class Backend(Protocol):
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
         def counters(self, token: Any) -> tuple[int, int]: ...
         def exists(self, token: Any) -> bool: ...
         def detach(self, token: Any) -> Any: ...
-        def find(self, spec: Spec) -> Any | None: ...
+        def take(self, spec: Spec) -> Any | None: ...
         def adopt(self, token: Any) -> Any: ...
+        def owner_of(self, token: Any, others: Iterable[tuple[Owned, Any]]) -> Owned | str | None: ...
 
 
 NAMES = ("nftables", "iptables")
@@ -69,9 +71,17 @@ class Nftables:
         """Take it from the plain table into ours; what is there already is."""
         return self._rules.adopt([token.mark])[0]
 
-    def find(self, spec: Spec) -> Any | None:
-        """What a process has detached that does the same."""
-        return self._rules.find(spec)
+    def take(self, spec: Spec) -> Any | None:
+        """What a process has detached that does the same, and is ours from now on."""
+        while (found := self._rules.find(spec)) is not None:
+            try:
+                return self.adopt(found)
+            except NotFoundError:
+                continue  # another process was faster: there may be a second one
+        return None
+
+    def owner_of(self, token: Any, others: Iterable[tuple[Owned, Any]]) -> None:
+        """Nobody: a table has one owner, and what nobody owns is in the plain one."""
 
     def close(self) -> None:
         """The table goes with the socket, which the runtime closes."""
@@ -109,14 +119,13 @@ class Iptables:
 
     def _add(self, specs: Sequence[Spec], families: Sequence[int]) -> list[Any]:
         """All of them; those that name no family for each of these."""
-        from netkit._nat.iptables_noted import NotedRules
+        from netkit._nat.iptables_noted import NotedRules, note_new
         from netkit._nat.iptables_rules import rules_for
 
         tokens = [NotedRules(rules_for(spec, families)) for spec in specs]
         try:
             if self._runtime.survives:
-                for token in tokens:
-                    token.note(self._runtime.place, self.worker.list)
+                note_new(tokens, self._runtime, self.worker.list)
             self.worker.transaction(add=[rule for rules in tokens for rule in rules])
         except KernelError:  # of a BackendError it is not known whether they are there
             for token in tokens:
@@ -146,11 +155,17 @@ class Iptables:
     def adopt(self, token: Any) -> Any:
         """They carry no owner: nothing to change."""
         if self._runtime.survives:
-            token.note(self._runtime.place, None)
+            token.note(self._runtime)
         return token
 
-    def find(self, spec: Spec) -> Any | None:
-        """Rules that do the same, whoever made them."""
+    def owner_of(self, token: Any, others: Iterable[tuple[Owned, Any]]) -> Owned | str | None:
+        """Who owns the rules, of ``others`` in this program with their tokens, or of other processes."""
+        from netkit._nat.iptables_noted import owner_of
+
+        return owner_of(self._runtime, self.worker.list, token, others)
+
+    def take(self, spec: Spec) -> Any | None:
+        """Rules that do the same, whoever made them; they are ours when `adopt` has noted them."""
         from netkit._nat.iptables_noted import NotedRules
         from netkit._nat.iptables_rules import rules_for
 
@@ -207,17 +222,15 @@ def add_rules(runtime: Runtime, name: str | None, specs: Sequence[Spec]) -> tupl
 
 
 def adopt_rule(runtime: Runtime, name: str | None, spec: Spec) -> tuple[Backend, Any]:
-    """Take over a rule that was detached, of the named backend, or of the first one that the kernel has.
+    """A rule that was detached, of the named backend, or of the first one that the kernel has.
 
     NotFoundError if there is none.
     """
     try:
         backend = named(runtime, name or "nftables")
-        while (found := backend.find(spec)) is not None:
-            try:
-                return backend, backend.adopt(found)
-            except NotFoundError:
-                continue  # another process was faster: there may be a second one
+        found = backend.take(spec)
+        if found is not None:
+            return backend, found
     except (KernelError, OSError) as problem:
         if name is not None or problem.errno not in ABSENT:
             raise

@@ -7,7 +7,7 @@ from itertools import groupby
 from weakref import WeakSet
 
 from netkit._known import require_namespace
-from netkit._lifecycle import NAT, Resource, Teardown, Undo
+from netkit._lifecycle import NAT, ROOT, Resource, Teardown, Undo
 from netkit._nat.backend import add_rules, adopt_rule, check_name
 from netkit._runtime import Runtime
 from netkit._shown import Shown
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from netkit._lifecycle import Owned
     from netkit._namespace import Namespace
     from netkit._nat.backend import Backend
     from netkit._nat.nftables_compile import Spec
@@ -135,6 +136,25 @@ class BackendRule(Resource, Shown):
     def _detach(self) -> None:
         self._token = self._live_backend().detach(self._token)
         detached.add(self)
+
+    def _present_owner(self) -> Owned | str | None:
+        """Who owns it; rules of iptables bear no mark, so equal ones are counted."""
+        return self._live_backend().owner_of(self._token, self._others())
+
+    def _others(self) -> list[tuple[Owned, Any]]:
+        return [
+            (each, each._token)
+            for each in ROOT._held_members()
+            if isinstance(each, BackendRule)
+            and each is not self
+            and each._is_alive()
+            and each._backend is self._backend
+        ]
+
+    def _lose(self) -> None:
+        backend, token, self._backend, self._token = self._backend, self._token, None, None
+        if backend is not None:
+            backend.detach(token)
 
     def _find(self) -> None:
         """Such a rule that was detached, taken over at once: others may want it, and there may be several."""

@@ -113,7 +113,7 @@ class OpenedForward(Resource):
         rules = self._legacy_rules(gate)
         added = NotedRules(rules)
         if runtime.survives:
-            added.note(runtime.place, None)  # the comment is nobody else's: there is none before
+            added.note(runtime)  # the comment is nobody else's: there is none before
         self._legacy += added
         self._legacy._noted += added._noted
         self._opened.append(gate)
@@ -209,7 +209,7 @@ class OpenedForward(Resource):
                     self._noted.append(
                         note(MARKED, runtime.place, gate.family, gate.table, gate.chain, self._mark)
                     )
-            self._legacy.note(runtime.place, None)
+            self._legacy.note(runtime)
 
     def _restore(self) -> None:
         """Put back what somebody has removed, also into a chain that was made anew."""

@@ -29,6 +29,10 @@ class NatRule(BackendRule):
     ``"nftables"`` (netlink only; the rules die with this process), ``"iptables"`` (legacy
     tables, through python-iptables), or None: nftables where the kernel has it.
 
+    `adopt` takes over a rule that says the same and that nobody owns. Rules of iptables bear no mark, so
+    equal ones are counted: one can be adopted if there are more than this program and living processes own,
+    else it is StateError. Which of them is whose makes no difference: they do the same; the last one goes.
+
     Twin: ``nft add rule``, ``iptables -t nat -A``. Raises SpecError for bad values before any system call,
     BackendError when neither backend works, UnsupportedError for what the kernel lacks.
     Needs CAP_NET_ADMIN over the namespace; CONFIG_NFT_NAT and CONFIG_NFT_MASQ, or CONFIG_IP_NF_NAT.

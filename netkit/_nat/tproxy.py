@@ -15,6 +15,7 @@ from binascii import crc32
 from errno import EAFNOSUPPORT, EEXIST, ENOENT, EOPNOTSUPP
 
 from netkit._lifecycle import Holder
+from netkit._lifecycle.owned import refuse_second_owner
 from netkit._nat.rule import NatRule
 from netkit._netlink.rule import delete_rule
 from netkit._route import RouteTable
@@ -142,7 +143,12 @@ class TproxyRule(NatRule, Holder):
 
     def _find(self) -> None:
         super()._find()
+        refuse_second_owner(self)  # before anything that belongs to it is taken
         self._take_delivery()
+
+    def _lose(self) -> None:
+        super()._lose()
+        self._leave_delivery()
 
     def _adopt(self) -> None:
         super()._adopt()

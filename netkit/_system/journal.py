@@ -16,12 +16,13 @@ from errno import ENOSPC
 from fcntl import F_GETFL, F_SETFL, LOCK_EX, LOCK_NB, fcntl, flock
 
 from netkit._system.held_places import HeldPlaces
-from netkit._system.journal_lines import HEADER_WORD, line, strike_line
+from netkit._system.journal_lines import HEADER_WORD, line, read_entry, strike_line
 from netkit._system.signals import deferred_signals
 from netkit.errors import kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from netkit._system.journal_lines import Entry
     from netkit._system.orphan import Orphan
 
 DIRECTORY = "/run/netkit/journal"
@@ -68,6 +69,11 @@ class Journal:
         with self._lock:
             if self._open.pop(number, None) is not None and self._file >= 0:
                 self._write(strike_line(number))
+
+    def entries(self) -> list[Entry]:
+        """What is noted now, as whoever reads the file understands it."""
+        with self._lock:
+            return [read_entry(each) for each in self._open.values()]
 
     def hold(self, place: str, fd: int) -> None:
         """Something is going to be noted in a namespace of others: the guard will find it in any case."""

@@ -69,6 +69,12 @@ def line(number: int, kind: str, words: Sequence[str | int]) -> bytes:
     return f"+{number} {' '.join([kind, *map(_quoted, words)])}\n".encode()
 
 
+def read_entry(written: bytes) -> Entry:
+    """The inverse of `line`."""
+    words = split(written.rstrip(b"\n"))
+    return Entry(int(words[0]), words[1], words[2:])
+
+
 def strike_line(number: int) -> bytes:
     """The line that takes it out."""
     return b"-%d\n" % number

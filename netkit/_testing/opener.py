@@ -31,6 +31,7 @@ class FakeOpener:
     closed the read end tells, as the kernel ends a namespace that nobody holds."""
 
     guarded = False
+    journals = ""  # nobody else is here
 
     def __init__(self, faults: Faults, seen: Callable[[bool, FakeNetns, Message], None]) -> None:
         self.faults = faults

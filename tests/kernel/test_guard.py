@@ -115,6 +115,55 @@ def test_F01_iptables_rules_go_and_an_equal_one_of_others_stays(outside: Namespa
         said(f"iptables-legacy -w -t nat -D {rule}")
 
 
+@needs_iptables
+@pytest.mark.parametrize("first", ["older", "newer"])
+def test_F01_of_equal_iptables_rules_of_two_processes_each_takes_its_own(
+    outside: Namespace, first: str
+) -> None:
+    """Nobody else's is left, in whatever order they die; a stranger's stays."""
+    rule = "POSTROUTING -s 10.91.0.0/24 -j MASQUERADE"
+    listing = "iptables-legacy -w -t nat -S POSTROUTING"
+    program = 'own(NatRule.masquerade(host, saddr="10.91.0.0/24", backend="iptables"))'
+    said(f"iptables-legacy -w -t nat -A {rule}")
+    try:
+        before = said(listing)
+        with doomed(program) as older, doomed(program) as newer:
+            assert said(listing)[listing].count(rule) == 3
+            order = [older, newer] if first == "older" else [newer, older]
+            order[0].kill()
+            assert said(listing)[listing].count(rule) == 2
+            order[1].kill()
+        assert said(listing) == before
+    finally:
+        said(f"iptables-legacy -w -t nat -D {rule}")
+
+
+@needs_iptables
+@pytest.mark.parametrize("end", ["kill", "gc"])
+def test_F01_of_a_rule_of_iptables_that_was_adopted_one_goes(outside: Namespace, end: str) -> None:
+    """A dead process's, whose guard was killed too, is adopted; who dies then takes that one only."""
+    rule = 'NatRule.masquerade(host, saddr="10.91.0.0/24", backend="iptables")'
+    listing = "iptables-legacy -w -t nat -S POSTROUTING"
+    before = said(listing)
+    with doomed(f"own({rule})") as dead:
+        dead.kill_guard()
+        dead.kill()
+    assert said(listing) != before
+    collect = [sys.executable, "-m", "netkit", "gc"]
+    more = "" if end == "gc" else f"; own({rule})"
+    with doomed(f"own({rule}.adopt()){more}") as heir, doomed(f"own({rule})") as other:
+        owned = said(listing)
+        if end == "gc":
+            subprocess.run(collect, check=True, capture_output=True)
+            assert said(listing) == owned
+        heir.kill()
+        assert len(said(listing)[listing].splitlines()) == len(before[listing].splitlines()) + 1
+        other.kill()
+    assert said(listing) == before
+    subprocess.run(collect, check=True, capture_output=True)
+    assert said(listing) == before
+
+
 def test_F01_what_a_route_replaced_comes_back(outside: Namespace) -> None:
     said("ip route add blackhole 10.92.0.0/16 table 191")
     try:

@@ -160,21 +160,23 @@ def test_owned_it_is_not_adopted(host: Namespace, box: Namespace) -> None:
 
 @contextmanager
 def living(code: str, *namespaces: Namespace) -> Iterator[int]:
-    """Another process that lives meanwhile, and owns what the code makes; its id."""
+    """Another process that lives meanwhile, and owns what the code makes; its id where it is."""
     names = ("host", "box")[: len(namespaces)]
     opened = "".join(
         [f"{name} = Namespace.from_fd({ns.fileno()})\n" for name, ns in zip(names, namespaces, strict=True)]
     )
     ready = "print('ready', flush=True); input()"
     process = subprocess.Popen(
-        [sys.executable, "-c", f"from netkit import *\n{opened}with Scope() as lab:\n    {code}; {ready}"],
+        place.there(
+            sys.executable, "-c", f"from netkit import *\n{opened}with Scope() as lab:\n    {code}; {ready}"
+        ),
         pass_fds=[ns.fileno() for ns in namespaces], cwd=Path(__file__).parents[2],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        yield process.pid
+        yield place.number_there(place.main_of(process.pid)) if place.ROOTLESS else process.pid
     finally:
         process.communicate("end\n")
     assert process.returncode == 0
@@ -191,6 +193,15 @@ def test_what_a_living_process_owns_is_not_adopted(host: Namespace, box: Namespa
         assert elsewhere(SHOWS, host, box) == before
     assert names(host) == ["lo"]
     assert not Path("/run/netns/red").exists()
+
+
+def test_a_link_that_a_program_inside_owns_is_not_adopted(host: Namespace) -> None:
+    """Without root, too: what runs beside the broker's namespaces is root there, and notes what it makes."""
+    with living("lab.own(Bridge(host, 'br0'))", host) as pid:
+        for found in (Bridge.open(host, "br0"), host.links["br0"]):
+            with pytest.raises(StateError, match=f"is owned by process {pid}"):
+                found.adopt()
+    assert names(host) == ["lo"]
 
 
 SHOWS = "print(sorted((l.name, l._read().group, l._read().alias) for l in [*host.links, *box.links]))"
@@ -440,6 +451,88 @@ def test_a_rule_of_iptables(host: Namespace) -> None:
     with pytest.raises(NotFoundError):
         NatRule.masquerade(host, oif="eth0", backend="iptables").adopt()
     assert IPTABLES
+
+
+def rules_of(ns: Namespace) -> list[str]:
+    return [line for line in iptables_legacy(ns) if line.startswith("-A")]
+
+
+LEGACY = "NatRule.dnat(host, proto='tcp', dport=80, to='10.0.0.2:8080', local=True, backend='iptables')"
+
+
+def legacy(host: Namespace) -> NatRule:
+    return NatRule.dnat(host, proto="tcp", dport=80, to="10.0.0.2:8080", local=True, backend="iptables")
+
+
+@needs_iptables
+def test_a_rule_of_iptables_that_a_living_process_owns_is_not_adopted(host: Namespace) -> None:
+    with living(f"lab.own({LEGACY})", host) as pid:
+        before = rules_of(host)
+        found = legacy(host)
+        for _ in range(2):
+            with pytest.raises(StateError, match=f"is owned by process {pid}(,| .*,) which has to detach"):
+                found.adopt()
+        assert not found.exists
+        assert f"process {pid}" in elsewhere(TRY, host)
+        assert rules_of(host) == before
+        with found.create():  # nothing has happened to it
+            assert len(rules_of(host)) == 4
+    assert rules_of(host) == []
+
+
+TRY = f"""
+try:
+    {LEGACY}.adopt()
+except StateError as refusal:
+    print(refusal)
+"""
+
+
+@needs_iptables
+def test_what_was_detached_and_is_another_process_s_now_is_not_adopted_again(host: Namespace) -> None:
+    rule = legacy(host).create().detach()
+    with living(f"lab.own({LEGACY}.adopt())", host) as pid:
+        with pytest.raises(StateError, match=f"process {pid}"):
+            rule.adopt()
+        assert rule.exists
+    assert rules_of(host) == []
+
+
+@needs_iptables
+def test_of_equal_rules_of_iptables_the_one_that_nobody_owns_is_adopted(host: Namespace) -> None:
+    with living(f"{LEGACY}.create().detach(); lab.own({LEGACY})", host) as pid:
+        assert len(rules_of(host)) == 4
+        with legacy(host).adopt(), pytest.raises(StateError, match=r"by process|in this program"):
+            legacy(host).adopt()
+        assert len(rules_of(host)) == 2
+        run_in(host, *f"iptables-legacy -w -t nat {rules_of(host)[0]}".split())  # of one of the two
+        with pytest.raises(StateError, match=f"process {pid}"):
+            legacy(host).adopt()
+        run_in(host, *f"iptables-legacy -w -t nat -D{rules_of(host)[0][2:]}".split())
+        with pytest.raises(StateError, match=f"process {pid}"):
+            legacy(host).adopt()
+    assert rules_of(host) == []
+
+
+def proxied(host: Namespace) -> NatRule:
+    return NatRule.tproxy(host, dport=80, to=3128, backend="iptables")
+
+
+@needs_iptables
+@pytest.mark.parametrize("make", [legacy, proxied])
+def test_of_two_objects_for_a_rule_of_iptables_one_owns(
+    make: Callable[[Namespace], NatRule], host: Namespace
+) -> None:
+    with make(host) as owner:
+        found = make(host)
+        with pytest.raises(StateError, match="is owned in this program, as") as caught:
+            found.adopt()
+        assert repr(owner) in str(caught.value)
+        assert "(new)" in repr(found)
+        owner.detach()
+    with found.adopt():
+        assert found.exists
+    assert rules_of(host) == []
 
 
 # -- routes, sysctls, any link ----------------------------------------------------------------------------

@@ -66,13 +66,13 @@ def test_what_is_for_both_is_for_ipv4(number: int) -> None:
 @ABSENT
 def test_another_process_finds_it(number: int) -> None:
     iptables, worker = backend(number)
-    assert iptables.find(masquerade(oif="eth0")) is None
+    assert iptables.take(masquerade(oif="eth0")) is None
     worker.families = [4]  # what somebody has detached
-    token = iptables.find(masquerade(oif="eth0"))
+    token = iptables.take(masquerade(oif="eth0"))
     assert token is not None
     assert [rule["family"] for rule in token] == [4]
     with pytest.raises(KernelError):
-        iptables.find(masquerade(oif="eth0", family=6))
+        iptables.take(masquerade(oif="eth0", family=6))
 
 
 @ABSENT

@@ -7,7 +7,7 @@ from _socket import AF_INET, SOCK_STREAM
 from netkit._runtime import Runtime
 from netkit._spec import numbers
 from netkit._system.signals import undisturbed
-from netkit.errors import SpecError
+from netkit.errors import SpecError, naming_limits
 
 _RUNS_LATER = (
     0x20 | 0x80 | 0x200
@@ -42,7 +42,8 @@ class Inside:
     @property
     def sysctl(self) -> Sysctls:
         """The sysctls: ``ns.sysctl["net.ipv4.ip_forward"]``, assignment, ``.override(key, value)``."""
-        from netkit._sysctl import Sysctls
+        with naming_limits("read sysctls"):
+            from netkit._sysctl import Sysctls
 
         return Sysctls(self)  # type: ignore[arg-type]
 
@@ -92,17 +93,18 @@ class Inside:
             ...     print(done.stdout.split()[0])
             lo
         """
-        from netkit._system.process import run, unusual
-
         given = (
             stdin, stdout, stderr, cwd, env, text, encoding, errors, bufsize, executable, shell, close_fds,
             pass_fds, restore_signals, start_new_session, process_group, user, group, extra_groups, umask,
             pipesize,
         )  # fmt: skip
-        return run(
-            self._starter(), argv, self._processes(), input=input, capture_output=capture_output,
-            timeout=timeout, check=check, **unusual(given),
-        )  # fmt: skip
+        with naming_limits("run a program"):
+            from netkit._system.process import run, unusual
+
+            return run(
+                self._starter(), argv, self._processes(), input=input, capture_output=capture_output,
+                timeout=timeout, check=check, **unusual(given),
+            )  # fmt: skip
 
     def popen(
         self,
@@ -141,14 +143,15 @@ class Inside:
             ...     with box.popen(["sleep", "60"]) as process:
             ...         process.kill()
         """
-        from netkit._system.process import popen, unusual
-
         given = (
             stdin, stdout, stderr, cwd, env, text, encoding, errors, bufsize, executable, shell, close_fds,
             pass_fds, restore_signals, start_new_session, process_group, user, group, extra_groups, umask,
             pipesize,
         )  # fmt: skip
-        return popen(self._starter(), argv, self._processes(), **unusual(given))
+        with naming_limits("start a program"):
+            from netkit._system.process import popen, unusual
+
+            return popen(self._starter(), argv, self._processes(), **unusual(given))
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function on a thread of its own inside; its result or exception comes back.
@@ -185,7 +188,8 @@ class Inside:
             ...     server.bind(("127.0.0.1", 80))
         """
         runtime = self._live_runtime()
-        return undisturbed(lambda: runtime.open_socket(family, type, proto), _close)
+        with naming_limits("open a socket"):
+            return undisturbed(lambda: runtime.open_socket(family, type, proto), _close)
 
     def entered(self) -> AbstractContextManager[None]:
         """Enter with the calling thread itself, for code that opens its own sockets.
@@ -219,16 +223,17 @@ class Inside:
             ...     print(result.received, result.loss, result.avg < 1)
             3 0.0 True
         """
-        from netkit._system import icmp
+        with naming_limits(f"ping {address}"):
+            from netkit._system import icmp
 
-        return icmp.ping(
-            self._live_runtime().open_socket,
-            address,
-            numbers.integer(count, "count", 1, 1_000_000),
-            numbers.seconds(interval, "interval", 0.0),
-            numbers.seconds(timeout, "timeout", 0.0),
-            numbers.integer(size, "size", 0, 65_000),
-        )
+            return icmp.ping(
+                self._live_runtime().open_socket,
+                address,
+                numbers.integer(count, "count", 1, 1_000_000),
+                numbers.seconds(interval, "interval", 0.0),
+                numbers.seconds(timeout, "timeout", 0.0),
+                numbers.integer(size, "size", 0, 65_000),
+            )
 
     def capture(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from netkit.errors import naming_limits
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -73,8 +75,9 @@ class Publishing:
             ...             print(web.specs[0], web.counters.packets)
             tcp 8080 -> 172.18.0.2:80 0
         """
-        from netkit._nat.publish import PortMapping
-        from netkit._nat.publish_targets import parse_mappings
+        with naming_limits("publish ports"):
+            from netkit._nat.publish import PortMapping
+            from netkit._nat.publish_targets import parse_mappings
 
         return PortMapping(
             self._itself(), parse_mappings([(port, to)], proto, host_ip), hairpin=hairpin,
@@ -110,8 +113,9 @@ class Publishing:
             ...         print(len(mapping.specs), mapping.exists)
             254 True
         """
-        from netkit._nat.publish import PortMapping
-        from netkit._nat.publish_targets import parse_all
+        with naming_limits("publish ports"):
+            from netkit._nat.publish import PortMapping
+            from netkit._nat.publish_targets import parse_all
 
         asked = parse_all(ports, proto, host_ip)
         return PortMapping(

@@ -20,7 +20,7 @@ from netkit._system.limits import make_room
 from netkit._system.privilege import NS_GET_USERNS
 from netkit._system.refusals import limit_of_networks
 from netkit._system.signals import deferred_signals, undisturbed
-from netkit.errors import KernelError, StateError, UnsupportedError, kernel_error
+from netkit.errors import KernelError, StateError, UnsupportedError, kernel_error, naming_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ class BrokerOpener:
 
     def fresh(self, hold: Hold, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a user's function inside, in a process of its own."""
-        from netkit._system.broker_call import call_remotely
+        with naming_limits("call a function"):
+            from netkit._system.broker_call import call_remotely
 
         result: T = call_remotely(self.broker, hold.fd, function, args, kwargs)
         return result

@@ -189,9 +189,15 @@ _CLASS_BY_ERRNO: dict[int, type[KernelError]] = {
 # The kernel says ESRCH of routes, rules and neighbours, where "No such process" misleads.
 _WORDS_BY_ERRNO = {_errno.ESRCH: "there is none such"}
 
-_HINT_BY_ERRNO = {
+# Of descriptors: this process's, the machine's, and those on their way between a user's processes (unix(7)).
+_LIMITS = {
     _errno.EMFILE: "The limit is RLIMIT_NOFILE of this process (`ulimit -n`)",
     _errno.ENFILE: "The limit is the sysctl fs.file-max",
+    _errno.ETOOMANYREFS: "More descriptors are on their way between this user's processes than RLIMIT_NOFILE "
+    "(`ulimit -n`) allows",
+}
+_HINT_BY_ERRNO = {
+    **_LIMITS,
     _errno.ENOSPC: "The limit may be the sysctl user.max_net_namespaces",
 }
 
@@ -226,6 +232,8 @@ def kernel_error(
             f"This needs {missing_capability}: run as root, or start the program in a user "
             "namespace of its own with `netkit unshare -- PROGRAM`"
         )
+    if hint and errno in _LIMITS and "RLIMIT_NOFILE" not in hint:
+        hint = f"{_LIMITS[errno]}. {hint}"
     return kind(
         operation,
         errno,
@@ -234,6 +242,53 @@ def kernel_error(
         netns=netns,
         hint=hint or _HINT_BY_ERRNO.get(errno),
     )
+
+
+def limit_error(operation: str, problem: BaseException) -> KernelError | None:
+    """If it is a limit of descriptors, a KernelError that names it.
+
+    Whoever met it: Python's import of a module, too.
+    """
+    number = _limit_met(problem)
+    if not number:
+        return None
+    named = kernel_error(operation, number)
+    for note in getattr(problem, "__notes__", ()):
+        named.add_note(note)
+    return named
+
+
+def raise_limit(operation: str, problem: BaseException) -> None:
+    """Raise that error, if it is one."""
+    named = limit_error(operation, problem)
+    if named is not None:
+        raise named from problem
+
+
+def _limit_met(problem: BaseException) -> int:
+    if isinstance(problem, NetkitError):
+        return 0
+    if isinstance(problem, OSError):
+        return problem.errno if problem.errno in _LIMITS else 0
+    if isinstance(problem, ImportError):  # dlopen(3) of a module in C has words only
+        return next((number for number in _LIMITS if _os.strerror(number) in str(problem)), 0)
+    return 0
+
+
+class naming_limits:  # noqa: N801
+    """``with naming_limits("run a program"):`` as `raise_limit`."""
+
+    __slots__ = ("_operation",)
+
+    def __init__(self, operation: str) -> None:
+        self._operation = operation
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, problem: BaseException | None, traceback: object) -> None:
+        if problem is not None:
+            raise_limit(self._operation, problem)
 
 
 def __getattr__(name: str) -> object:

@@ -94,11 +94,12 @@ class Capture(Shown):
         spool = Spool(self._name_of, self._limit, matches)
         opened = runtime.open_socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         self._spool = spool
-        self._ring = Ring(opened, spool, self._buffer)
         try:
+            self._ring = Ring(opened, spool, self._buffer)
             self._ring.start(program, index)
         except BaseException as problem:
             self.stop()
+            opened.close()
             if isinstance(problem, OSError) and not isinstance(problem, KernelError):
                 raise kernel_error("capture packets", problem.errno or 0, netns=runtime.label) from None
             raise

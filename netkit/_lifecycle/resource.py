@@ -11,7 +11,7 @@ from netkit._lifecycle.steps import take_steps
 from netkit._lifecycle.teardown import Undo, leave_block, undo
 from netkit._runtime import Runtime
 from netkit._system.signals import held_signals, locked, undisturbed
-from netkit.errors import StateError, TeardownError
+from netkit.errors import StateError, TeardownError, raise_limit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ class Resource(Owned):
                 self._strike()
             self._let_go_of_namespaces()
             self._let_go()
+            raise_limit(f"create {self!r}", problem)
             raise
 
     def _made(self) -> None:
@@ -227,10 +228,11 @@ class Resource(Owned):
                     self._state = "borrowed"
                 refuse_second_owner(self)
                 self._adopt()
-            except BaseException:
+            except BaseException as problem:
                 if before != "borrowed":
                     self._lose()
                 self._state = before
+                raise_limit(f"adopt {self!r}", problem)
                 raise
             self._state = "owned"
             self._keep_open()

@@ -16,7 +16,7 @@ from netkit._lifecycle.teardown import undo
 from netkit._progress import Progress
 from netkit._system.collector import collector_paused
 from netkit._system.signals import acquire
-from netkit.errors import StateError
+from netkit.errors import StateError, raise_limit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def _create_new(members: Sequence[Owned], group: int) -> None:
             _Making(group, progress).run(new)
     except BaseException as problem:
         _take_back(new, before, problem)
+        raise_limit(f"create {len(new)} resources", problem)
         raise
 
 

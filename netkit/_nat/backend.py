@@ -5,7 +5,15 @@ from __future__ import annotations
 import errno
 
 from netkit._runtime import Runtime
-from netkit.errors import BackendError, KernelError, NetkitError, NotFoundError, SpecError, kernel_error
+from netkit.errors import (
+    BackendError,
+    KernelError,
+    NetkitError,
+    NotFoundError,
+    SpecError,
+    kernel_error,
+    naming_limits,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +105,8 @@ class Iptables:
         from netkit._system.process import spawn_helper
 
         def spawn(argv: list[str], env: dict[str, str]) -> Any:
-            return spawn_helper(runtime.starter(), argv, env)
+            with naming_limits("start it"):
+                return spawn_helper(runtime.starter(), argv, env)
 
         self._runtime = runtime
         self.worker = IptablesWorker(spawn, netns=runtime.label)

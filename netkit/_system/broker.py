@@ -15,7 +15,7 @@ from netkit._system import sysctl_lock
 from netkit._system.interpreter import spawn_helper
 from netkit._system.namespace_files import path_identity
 from netkit._system.signals import deferred_signals, undisturbed
-from netkit.errors import KernelError, StateError
+from netkit.errors import KernelError, StateError, naming_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from netkit._system.broker_values import Value
     from netkit._system.orphan import Orphan
     from netkit._system.sysctl_change import Outcome, Wanted
+
+_OF_A_PROGRAM = 3  # its pidfd, the pipe that tells how it ended, and the file that tells its number here
 
 
 class Broker:
@@ -75,6 +77,18 @@ class Broker:
             raise
         return frame.value, frame.fds
 
+    def begin(self, what: str, fds: Sequence[int], /, **fields: Value) -> tuple[Any, list[int]]:
+        """`request` for what goes on by itself: not without room for the descriptors by which it is known."""
+        with deferred_signals(), self._lock:
+            room: list[int] = []
+            try:
+                with naming_limits("receive descriptors"):
+                    while len(room) < _OF_A_PROGRAM and fds:
+                        room.append(os.dup(fds[0]))
+            finally:
+                frames.close_all(room)
+            return self.request(what, fds, **fields)
+
     def ask(self, what: str, fds: Sequence[int] = (), /, **fields: Value) -> Asked:
         """`request` whose answer is fetched later; the broker works meanwhile.
 
@@ -88,7 +102,8 @@ class Broker:
                 raise _ended()
             serial = self._serial = (self._serial + 1) & 0x7FFFFFFF or 1
             try:
-                frames.send(self._sock, frames.REQUEST, serial, {"request": what, **fields}, fds)
+                with naming_limits("ask the helper process of rootless namespaces"):
+                    frames.send(self._sock, frames.REQUEST, serial, {"request": what, **fields}, fds)
             except (BrokenPipeError, ConnectionResetError):
                 raise self._lost() from None
             self._pending.append(serial)
@@ -284,7 +299,7 @@ def broker() -> Broker:
     global _running
     with _starting:
         if _running is None or _running.closed:
-            with deferred_signals():
+            with naming_limits("start the helper process of rootless namespaces"), deferred_signals():
                 _running = Broker()
         return _running
 

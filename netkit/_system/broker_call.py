@@ -13,7 +13,7 @@ from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
 from netkit._system import broker_frames as frames
 from netkit._system.signals import deferred_signals
-from netkit.errors import SpecError, StateError
+from netkit.errors import SpecError, StateError, naming_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ def call_remotely(
     kwargs: dict[str, Any],
 ) -> Any:
     """The function's result, or its exception; SpecError if it cannot be taken to another process."""
-    from netkit._system.classes import Classes
-    from netkit._system.functions import Unportable, pack
+    with naming_limits("call a function"):
+        from netkit._system.classes import Classes
+        from netkit._system.functions import Unportable, pack
 
     classes = Classes()
     try:
@@ -48,9 +49,11 @@ def call_remotely(
             f"call() without root runs {function!r} in another process, and it cannot be taken there: "
             f"{problem}. Use run(), socket(), or start the program with `netkit unshare`"
         ) from None
-    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+    with naming_limits("call a function"):
+        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
     try:
-        _begin(broker, namespace, data, carried, theirs)
+        with naming_limits("call a function"):
+            _begin(broker, namespace, data, carried, theirs)
         return _outcome(ours, function, classes)
     finally:
         ours.close()
@@ -75,7 +78,7 @@ def _begin(broker: Broker, namespace: int, data: bytes, carried: Sequence[int], 
         paths: list[Any] = [*map(str, sys.path)]
         order = order_of(targets=targets)
         with deferred_signals():
-            answer, came = broker.request(
+            answer, came = broker.begin(
                 "call",
                 [namespace, directory, *standard, *fds],
                 **order,

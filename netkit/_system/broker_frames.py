@@ -35,6 +35,7 @@ from netkit.errors import (
     UnsupportedError,
     WaitTimeout,
     kernel_error,
+    limit_error,
 )
 
 TYPE_CHECKING = False
@@ -52,6 +53,7 @@ _INLINE, _MEMFD = 0, 1
 _LARGEST_INLINE = 32 * 1024  # a datagram must fit into the socket's buffer
 _LARGEST = 1 << 30
 _ANCILLARY = CMSG_SPACE(4 * 253)
+_ASKED = "do what was asked of the helper process of rootless namespaces"
 
 
 class Frame:
@@ -167,6 +169,9 @@ def close_all(fds: Sequence[int]) -> None:
 
 def error_value(problem: BaseException) -> dict[str, Value]:
     """An exception as plain values."""
+    problem = (
+        limit_error("do what was asked of the helper process of rootless namespaces", problem) or problem
+    )
     kind = type(problem).__name__
     if isinstance(problem, KernelError):
         return {

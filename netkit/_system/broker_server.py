@@ -130,6 +130,8 @@ def answer(control: socket, service: Service) -> bool:
         frames.send(control, kind, frame.serial, value, passed)
     except BrokenPipeError:
         return False
+    except OSError as problem:  # of the descriptors: too many of this user's are on their way
+        frames.send(control, frames.ERROR, frame.serial, frames.error_value(problem))
     finally:
         frames.close_all(passed)
     return True

@@ -8,7 +8,7 @@ from _socket import AF_NETLINK, SOCK_CLOEXEC, SOCK_RAW, socket
 from netkit._spec import names
 from netkit._system import namespace_files, sysctl_change, sysctl_files
 from netkit._system.broker_child import Order, Refused, execute, start
-from netkit._system.broker_frames import REQUEST, Frame, error_value
+from netkit._system.broker_frames import REQUEST, Frame, close_all, error_value
 from netkit._system.registration import Registration, register_mount
 from netkit._system.worker import enter, make_namespace, there_and_back
 from netkit.errors import ProtocolError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_NETLINK_ROUTE = 0
+_NETLINK_ROUTE, _KILL = 0, 9
 _MOST_AT_ONCE = 100  # namespaces per request, for each is two descriptors
 _NUMBERS: tuple[type, ...] = (list,)
 _ORDER: dict[str, tuple[type, ...]] = {
@@ -235,13 +235,21 @@ class Service:
             raise ProtocolError(f"descriptors {fields['targets']} are out of range")
         if not all(_is_limit(each) for each in fields["limits"]):
             raise ProtocolError(f"{fields['limits']} are no limits")
+        ended, told = os.pipe2(os.O_CLOEXEC)
         try:
             pid = start(Order(fields), fds[0], fds[1], fds[2:], main)
-        except Refused as refusal:
-            return {"stage": refusal.stage, "errno": refusal.number}
-        ended, told = os.pipe2(os.O_CLOEXEC)
+        except BaseException as problem:
+            close_all([ended, told])
+            if isinstance(problem, Refused):
+                return {"stage": problem.stage, "errno": problem.number}
+            raise
         self._children[pid] = told
-        passed += [os.pidfd_open(pid), ended]
+        passed.append(ended)
+        try:
+            passed.insert(0, os.pidfd_open(pid))
+        except OSError:
+            os.kill(pid, _KILL)  # nobody gets to know of it
+            raise
         return {"pid": pid}
 
     def _signal(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> None:

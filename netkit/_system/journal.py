@@ -18,7 +18,7 @@ from fcntl import F_GETFL, F_SETFL, LOCK_EX, LOCK_NB, fcntl, flock
 from netkit._system.held_places import HeldPlaces
 from netkit._system.journal_lines import HEADER_WORD, line, read_entry, strike_line
 from netkit._system.signals import deferred_signals
-from netkit.errors import kernel_error
+from netkit.errors import kernel_error, naming_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DIRECTORY = "/run/netkit/journal"
 # A file of this size is written anew with what is still there; 20 000 lines or so.
 _LARGEST = 1 << 20
+_NOTING = "note in the journal what is about to be made, so that it can be removed if this process is killed"
 _GROWTH = 4  # and a larger one, when it has grown by this factor
 
 
@@ -54,7 +55,8 @@ class Journal:
             written = self._open[number] = line(number, kind, words)
             try:
                 if self._file < 0 or self._size > self._limit:
-                    with deferred_signals():  # interrupted half-way, a file or a guard would be nobody's
+                    # Interrupted half-way, a file or a guard would be nobody's.
+                    with naming_limits(_NOTING), deferred_signals():
                         self._begin()
                 else:
                     self._write(written)
@@ -248,11 +250,7 @@ def _end(file: int, path: str, guard: Orphan | None) -> None:
 
 
 def _unwritable(number: int, path: str) -> OSError:
-    return kernel_error(
-        "note in the journal what is about to be made, so that it can be removed if this process is killed",
-        number,
-        hint=f"The file is {path or 'a memfd'}",
-    )
+    return kernel_error(_NOTING, number, hint=f"The file is {path or 'a memfd'}")
 
 
 journal = Journal()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import select
 import sys
-from errno import EAGAIN
+from errno import EAGAIN, EINVAL, EMFILE
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 
 from netkit._system.signals import deferred_signals
@@ -126,7 +126,7 @@ def start(
     try:
         with deferred_signals():
             for fd in (*standard, *passed):
-                high.append(fcntl(fd, F_DUPFD_CLOEXEC, _FREE))
+                high.append(_high(fd))
             places = [(os.POSIX_SPAWN_DUP2, fd, at) for at, fd in enumerate(high[3:], 3)]
             try:
                 return _by_shell(argv, environment, high[:3], places, how)
@@ -147,7 +147,7 @@ def _by_shell(
 ) -> Orphan:
     heard, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        high = fcntl(told, F_DUPFD_CLOEXEC, _FREE)
+        high = _high(told)
         os.close(told)
         told = high
         words = [_SHELL, "-c", _IN_BACKGROUND, "sh", *argv]
@@ -170,6 +170,15 @@ def _by_shell(
     if not number:
         raise OSError(EAGAIN, os.strerror(EAGAIN), argv[0])  # it could not fork
     return Orphan(int(number))
+
+
+def _high(fd: int) -> int:
+    try:
+        return fcntl(fd, F_DUPFD_CLOEXEC, _FREE)
+    except OSError as problem:
+        if problem.errno != EINVAL:
+            raise
+        raise OSError(EMFILE, os.strerror(EMFILE)) from None  # RLIMIT_NOFILE is not above that number
 
 
 def _await(shell: int) -> None:

@@ -41,7 +41,8 @@ def effective_mask() -> int:
     else:
         number = ENOENT
     hint = "CapEff is not in /proc/thread-self/status: is /proc mounted? As root: mount -t proc proc /proc"
-    raise kernel_error("read the capabilities of this process", number, hint=hint)
+    operation = "read the capabilities of this process"
+    raise kernel_error(operation, number, hint=hint if number == ENOENT else None)
 
 
 def effective_capabilities() -> frozenset[str]:

@@ -147,7 +147,7 @@ class RemotePopen(Process):
         directory = os.open(cwd or os.curdir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with deferred_signals():
-                answer, came = self._broker.request("run", [self._namespace(), directory, *fds], **fields)
+                answer, came = self._broker.begin("run", [self._namespace(), directory, *fds], **fields)
                 if came:
                     self._pidfd, self._ended = came
                     self._inner_pid = answer["pid"]

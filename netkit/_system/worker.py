@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+from _contextvars import copy_context
 from _queue import SimpleQueue
 from _thread import LockType, RLock, allocate_lock, get_ident, start_new_thread
 from errno import ENOSPC
@@ -19,7 +20,7 @@ from netkit._system.namespace_files import identity, open_current, path_identity
 from netkit._system.privilege import missing_capability
 from netkit._system.signals import blocked_signals, held_signals
 from netkit._system.syscalls import CLONE_NEWNET, setns, unshare
-from netkit.errors import KernelError, StateError, kernel_error
+from netkit.errors import KernelError, StateError, kernel_error, naming_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class Worker:
             job.perform()
             try:
                 _go(home)
-            except OSError:
+            except Exception:  # an ImportError, too: setns() is loaded on first use; who called must not wait
                 at_home = False
                 self._give_up(jobs, home)
             job.finish()
@@ -229,8 +230,8 @@ def fresh(fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwarg
     so does an exception of any kind, with its traceback. A KeyboardInterrupt ends the wait, not
     the function. Needs CAP_SYS_ADMIN (setns(2)).
     """
-    from contextvars import copy_context
-
+    with naming_limits("start a thread"):
+        import threading as threading  # now: what the function raises is its own
     context = copy_context()
     return _on_new_thread(
         fd,

@@ -7,6 +7,7 @@ import contextvars
 import os
 import signal
 import socket
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -138,6 +139,32 @@ def test_a_worker_that_cannot_go_home_is_replaced(fd: int, monkeypatch: pytest.M
         assert worker.inside(fd, here) == identity(fd)
     assert worker.inside(fd, here) == identity(fd)
     assert worker.inside(fd, threading.get_native_id) != stranded
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="setns() is Python's own: nothing is loaded")
+def test_who_waits_for_a_worker_that_cannot_load_setns_is_told(
+    fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a free descriptor; the import fails both on the way there and on the way home."""
+
+    def load(*arguments: int) -> None:
+        raise ImportError("_ctypes.so: cannot open shared object file: Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "setns", load)
+        told: list[BaseException] = []
+
+        def call() -> None:
+            try:
+                worker.inside(fd, here)
+            except BaseException as problem:
+                told.append(problem)
+
+        waiting = threading.Thread(target=call, daemon=True)
+        waiting.start()
+        waiting.join(LONG)
+        assert [type(each) for each in told] == [ImportError]
+    assert worker.inside(fd, here) == identity(fd)
 
 
 class Interrupt(BaseException):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import few_descriptors
 from tests.harness.ordinary import BECOME, PYTHON, Ordinary
 from tests.harness.patience import LONG
 from tests.harness.tools import needs
@@ -464,6 +465,47 @@ with Scope() as lab:
     registered = "" if name is None else "register; "
     assert asked == f"create; {registered}set_values; socket, meanwhile; socket, meanwhile"
     assert found == "1 1 1 True True"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("what", [each for each in few_descriptors.WORKS if each != "iptables"])
+def test_every_refusal_names_the_limit_of_descriptors(nobody: Ordinary, what: str, when: str) -> None:
+    source = Path(few_descriptors.__file__).read_text()
+    done = nobody.run([PYTHON, "-c", source, what, when])
+    assert (done.returncode, done.stderr) == (0, "")
+    few_descriptors.check(done.stdout)
+
+
+def test_too_many_descriptors_of_a_user_under_way(nobody: Ordinary) -> None:
+    """The kernel refuses to pass more (too_many_unix_fds in net/core/scm.c); the broker says so."""
+    text = """
+import resource
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, most))
+ours, theirs = socket.socketpair()
+sent = 0
+try:
+    while sent < 200:
+        socket.send_fds(ours, [b"x"], [0])
+        sent += 1
+except OSError as problem:
+    print(problem.errno, sent < 200)
+for _ in range(2):
+    try:
+        Namespace().create()
+    except KernelError as problem:
+        print(problem)
+ours.close(), theirs.close()
+with Namespace() as box:
+    print(box.run(["echo", "on"], capture_output=True, text=True).stdout)
+"""
+    refused, *told, on, _ = program(nobody, text)
+    assert refused == "109 True"
+    assert len(told) == 2
+    for each in told:
+        assert "ETOOMANYREFS" in each
+        assert "RLIMIT_NOFILE" in each
+    assert on == "on"
 
 
 def test_an_answer_that_nobody_fetches_is_closed(nobody: Ordinary) -> None:

@@ -18,6 +18,10 @@ _AGES = ("valid_life_time", "preferred_life_time", "expires", "age", "used", "ca
 _AGES += ("gc_timer", "hello_timer", "tcn_timer", "topology_change_timer")  # a bridge's
 
 
+# EAFNOSUPPORT and EOPNOTSUPP: no such family, or a kernel without policy rules.
+_ABSENT = ("Address family not supported", "Operation not supported")
+
+
 def read() -> dict[str, dict[str, str]]:
     return {
         "link": _by_name(_ip("link", "show")),
@@ -37,15 +41,33 @@ def read() -> dict[str, dict[str, str]]:
     }
 
 
-def _output(argv: list[str]) -> str:
+def _done(argv: list[str]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+        return subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
-        return ""
+        return subprocess.CompletedProcess(argv, 0, "", "")
+
+
+def _output(argv: list[str]) -> str:
+    return _done(argv).stdout
 
 
 def _ip(*words: str) -> list[dict[str, object]]:
-    return json.loads(_output(["ip", "-j", "-d", *words]) or "[]")
+    return parsed(_done(["ip", "-j", "-d", *words]))
+
+
+def parsed(done: subprocess.CompletedProcess[str]) -> list[dict[str, object]]:
+    """What `ip -j` has listed; nothing where the kernel has no such thing.
+
+    Booted with ipv6.disable=1 it has no rules of IPv6: `ip -6 rule` fails then, after a lonely `[`. An empty
+    list may be nothing at all, too, or `[{}]`. Whatever else goes wrong must not pass for "nothing is there".
+    """
+    if done.returncode and not any(words in done.stderr for words in _ABSENT):
+        raise RuntimeError(f"{' '.join(done.args)}: status {done.returncode}: {done.stderr.strip()}")
+    listed = done.stdout.strip()
+    if listed == "[" and done.returncode:
+        listed = ""
+    return [item for item in json.loads(listed or "[]") if item]
 
 
 def _by_name(items: list[dict[str, object]]) -> dict[str, str]:

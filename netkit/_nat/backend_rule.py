@@ -159,6 +159,7 @@ class BackendRule(Resource, Shown):
     def _find(self) -> None:
         """Such a rule that was detached, taken over at once: others may want it, and there may be several."""
         self._runtime = self._netns._live_runtime()
+        self._backend = self._token = None  # of a creation that failed, say
         with deferred_signals():
             self._backend, self._token = adopt_rule(self._runtime, self._wanted, self._spec)
 

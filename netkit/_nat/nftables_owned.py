@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from netkit._nat.nftables_compile import chain_request
 from netkit._nat.nftables_rules import RuleId, by_mark
 from netkit._netlink import nft
+from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ class OwnedTable:
         def places(mark: str) -> tuple[Place, ...]:
             if not read:
                 read.update(by_mark(self.name, nft.parse_rules(replies)))
-            return read[mark].places
+            found = read[mark].places if mark in read else ()
+            if len(found) != [each for each, _, _ in added].count(mark):
+                raise ProtocolError(f"the kernel has not told of all rules {mark!r} that it has added")
+            return found
 
         self._rules.update({mark: RuleId(mark, self.name, places) for mark in marks})
         self._count([(family, chain, 0) for _, family, chain in added], 1)

@@ -361,6 +361,31 @@ def test_an_interrupted_add_leaves_nothing(
     assert ruleset() == ""
 
 
+@pytest.mark.parametrize("told", [0, 1])
+def test_rules_of_which_the_kernel_has_not_told_are_removed(
+    netfilter: Counted, backend: NftablesBackend, told: int
+) -> None:
+    """It had no memory for the echoes, say: what it has added is read when somebody needs it."""
+    (kept,) = backend.add([WEB])
+    transact = netfilter.transact
+
+    def forgetful(requests: Sequence[Request]) -> list[Reply]:
+        replies = transact(requests)
+        rules = [reply for reply in replies if nft.parse_rule(reply) is not None]
+        return [reply for reply in replies if reply not in rules[told:]]
+
+    netfilter.transact = forgetful  # type: ignore[method-assign]
+    (local,) = backend.add([LOCAL_WEB])
+    netfilter.transact = transact  # type: ignore[method-assign]
+    with pytest.raises(ProtocolError, match="not told"):
+        backend.counters(local)
+    backend.remove([local])
+    assert ruleset().count("dnat to") == 1
+    assert "chain output" not in ruleset()
+    backend.remove([kept])
+    assert ruleset() == ""
+
+
 def test_a_removal_whose_answer_was_lost_has_happened(netfilter: Counted, backend: NftablesBackend) -> None:
     first, second, third = backend.add([WEB, SIX, LOCAL_WEB])
     netfilter.after_change = raiser(ProtocolError)

@@ -101,17 +101,21 @@ def process_of(said: Contents) -> str:
     return f"process {said.pid}{' (its number in another pid namespace)' if elsewhere else ''}"
 
 
-def living_marks() -> set[str]:
+def living_marks(directory: str) -> set[str]:
     """The marks of rules, in chains of others, that living processes have noted, this one among them."""
-    found: set[str] = set()
-    for _, file, dead in journals():
-        said = None if dead else contents(file)
-        for entry in () if said is None else said.entries.values():
-            if entry.kind == MARKED:
-                found.add(MarkedEntry(entry).mark)
-            elif entry.kind == IPTABLES:
-                found.add(f"netkit:{IptablesEntry(entry).rule.partition(' --comment netkit-')[2][:16]}")
-    return found
+    return {
+        mark for said in living("", directory) for entry in said.entries.values() for mark in _marks(entry)
+    }
+
+
+def _marks(entry: Entry) -> Iterator[str]:
+    try:
+        if entry.kind == MARKED:
+            yield MarkedEntry(entry).mark
+        elif entry.kind == IPTABLES:
+            yield f"netkit:{IptablesEntry(entry).rule.partition(' --comment netkit-')[2][:16]}"
+    except ProtocolError:
+        return  # what makes no sense is nobody's
 
 
 def _places(said: Contents) -> Iterator[tuple[str, int]]:

@@ -236,10 +236,11 @@ _all: WeakSet[OpenedForward] = WeakSet()
 def _owned_marks(runtime: Runtime) -> set[str]:
     """The marks of what this process has opened, or another one that lives: several may say the same."""
     owned = {each._mark for each in list(_all) if each._is_alive()}
-    if runtime.opener.guarded:
+    directory = runtime.opener.journals
+    if directory:
         from netkit._lifecycle.claims import living_marks
 
-        owned |= living_marks()
+        owned |= living_marks(directory)
     return owned
 
 

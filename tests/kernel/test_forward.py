@@ -291,7 +291,6 @@ with host.publish(8081, to="172.18.0.2:80", open_forward=True):
 
 
 @drops
-@pytest.mark.capable
 def test_what_a_living_process_has_opened_is_not_adopted(world: World, drop: str) -> None:
     said(world.host, DROPS[drop][0])
     command = [sys.executable, "-c", OWNER]

@@ -8,6 +8,7 @@ from weakref import WeakSet
 
 from netkit._known import require_namespace
 from netkit._lifecycle import NAT, ROOT, Resource, Teardown, Undo
+from netkit._lifecycle.owned import refuse_second_owner
 from netkit._nat.backend import add_rules, adopt_rule, check_name
 from netkit._runtime import Runtime
 from netkit._shown import Shown
@@ -164,7 +165,13 @@ class BackendRule(Resource, Shown):
             self._backend, self._token = adopt_rule(self._runtime, self._wanted, self._spec)
 
     def _adopt(self) -> None:
-        self._token = self._live_backend().adopt(self._token)
+        backend = self._live_backend()
+        self._token = backend.adopt(self._token)
+        try:
+            refuse_second_owner(self)  # another process may have looked when this one did: now both are noted
+        except BaseException:
+            self._token = backend.detach(self._token)
+            raise
 
     def _restore(self) -> None:
         """Put back what somebody has removed; what is detached goes back to where it was."""

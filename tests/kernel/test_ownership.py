@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from netkit import (
     Topology,
     VethPair,
 )
+from netkit._nat.backend import Iptables
 from tests.harness import place
 from tests.harness.oracle import addresses, ip, iptables_legacy, link, nft, nft_text, run_in
 from tests.harness.patience import LONG
@@ -511,6 +512,30 @@ def test_of_equal_rules_of_iptables_the_one_that_nobody_owns_is_adopted(host: Na
         run_in(host, *f"iptables-legacy -w -t nat -D{rules_of(host)[0][2:]}".split())
         with pytest.raises(StateError, match=f"process {pid}"):
             legacy(host).adopt()
+    assert rules_of(host) == []
+
+
+@needs_iptables
+def test_of_two_processes_that_adopt_a_rule_of_iptables_at_once_one_gets_it(
+    host: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have looked, and nobody had it then."""
+    legacy(host).create().detach()
+    adopt, others = Iptables.adopt, ExitStack()
+
+    def overtaken(self: Iptables, token: Any) -> Any:
+        pids.append(others.enter_context(living(f"lab.own({LEGACY}.adopt())", host)))
+        return adopt(self, token)
+
+    pids: list[int] = []
+    with others, monkeypatch.context() as patch:
+        patch.setattr(Iptables, "adopt", overtaken)
+        found = legacy(host)
+        with pytest.raises(StateError, match="is owned by process") as caught:
+            found.adopt()
+        assert f"process {pids[0]}" in str(caught.value)
+        assert not found.exists
+        assert len(rules_of(host)) == 2
     assert rules_of(host) == []
 
 

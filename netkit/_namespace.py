@@ -24,7 +24,7 @@ from netkit._shown import Drawn
 from netkit._spec import names, numbers
 from netkit._system import nsfs
 from netkit._system.signals import held_signals, undisturbed
-from netkit.errors import StateError
+from netkit.errors import StateError, naming_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -213,7 +213,8 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
     @property
     def routes(self) -> RouteTable:
         """The table ``main``: iterate, ``.add()``, ``.replace()``, ``.delete()``, ``.get()``."""
-        from netkit._route import RouteTable
+        with naming_limits("read routes"):
+            from netkit._route import RouteTable
 
         self._live_runtime()
         table = RouteTable(self)
@@ -223,14 +224,16 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
     @property
     def rules(self) -> Rules:
         """The policy routing rules: iterate, ``.add()``, ``.delete()``."""
-        from netkit._rule import Rules
+        with naming_limits("read rules"):
+            from netkit._rule import Rules
 
         return Rules(self)
 
     @property
     def neighbours(self) -> Neighbours:
         """The ARP and NDP entries: iterate, ``.add()``, ``.replace()``, ``.delete()``."""
-        from netkit._neighbour import Neighbours
+        with naming_limits("read neighbours"):
+            from netkit._neighbour import Neighbours
 
         return Neighbours(self)
 
@@ -250,7 +253,8 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
             ...     print(box.snapshot() == before, box.snapshot().link("lo").mtu)
             False 9000
         """
-        from netkit._snapshot import take_snapshot
+        with naming_limits("take a snapshot"):
+            from netkit._snapshot import take_snapshot
 
         return take_snapshot(self, nat)
 
@@ -272,14 +276,16 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
     @property
     def nat(self) -> NatRules:
         """The NAT rules, whoever made them: iterate, ``.verify()``, ``.ensure()``, ``.watch()``."""
-        from netkit._nat.view import NatRules
+        with naming_limits("read NAT rules"):
+            from netkit._nat.view import NatRules
 
         return NatRules(self)
 
     @property
     def conntrack(self) -> Connections:
         """The connections that the kernel tracks: iterate, ``.filter()``, ``.delete()``, ``.count()``."""
-        from netkit._conntrack import Connections
+        with naming_limits("read connections"):
+            from netkit._conntrack import Connections
 
         return Connections(self)
 

@@ -38,6 +38,25 @@ def _iptables(box: Namespace) -> None:
         pass
 
 
+def _readings(box: Namespace) -> None:
+    """Each is a module of its own, which is imported now; all are tried."""
+    refused: list[NetkitError] = []
+    for read in (
+        lambda: box.sysctl["net.ipv4.ip_forward"],
+        lambda: [*box.routes],
+        lambda: [*box.rules],
+        lambda: [*box.neighbours],
+        lambda: [*box.nat],
+        box.snapshot,
+    ):
+        try:
+            read()
+        except NetkitError as problem:
+            refused.append(problem)
+    if refused:
+        raise refused[0]
+
+
 def _pair() -> None:
     with Namespace() as one, Namespace() as two, VethPair(one, two, name="a", peer_name="b"):
         pass
@@ -57,6 +76,7 @@ WORKS: dict[str, Callable[[], object]] = {
     "call": _inside(lambda box: box.call(os.mkdir, TRACE)),
     "ping": _inside(lambda box: box.ping("127.0.0.1")),
     "rule": _inside(_rule),
+    "readings": _inside(_readings),
     "iptables": _inside(_iptables),
 }
 

@@ -30,8 +30,21 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
 
+_GREENLETS = ("gevent.", "eventlet.")
 _LAST_PREPARED_FD = 1023
 _ONE_TASK = 3  # links of /proc/self/task: itself, its name, and one directory per thread
+
+
+def refuse_greenlets(start: object) -> None:
+    """StateError if that is no start of a thread: `setns` would move the program's only one."""
+    if str(getattr(start, "__module__", None)).startswith(_GREENLETS):
+        raise StateError(
+            "gevent or eventlet has made threads greenlets, which share one thread of the kernel, and netkit "
+            "enters namespaces on threads of its own: use it in a process that is not monkey-patched"
+        )
+
+
+refuse_greenlets(start_new_thread)  # now, or what follows would wait for them for ever
 
 
 class Job:
@@ -255,10 +268,12 @@ def _start_bare(serve: Callable[[], None]) -> None:
 
 def _start_known(serve: Callable[[], None]) -> None:
     """A thread that other libraries can know, by its name and as a daemon."""
-    from threading import Thread
+    import threading
 
+    for name in ("_start_new_thread", "_start_joinable_thread"):  # until 3.12, and from 3.13
+        refuse_greenlets(getattr(threading, name, None))
     with held_signals():  # interrupted half-way, threading would keep it for ever
-        Thread(target=serve, name="netkit-call", daemon=True).start()
+        threading.Thread(target=serve, name="netkit-call", daemon=True).start()
 
 
 def _on_new_thread(

@@ -169,9 +169,7 @@ def close_all(fds: Sequence[int]) -> None:
 
 def error_value(problem: BaseException) -> dict[str, Value]:
     """An exception as plain values."""
-    problem = (
-        limit_error("do what was asked of the helper process of rootless namespaces", problem) or problem
-    )
+    problem = limit_error(_ASKED, problem) or problem
     kind = type(problem).__name__
     if isinstance(problem, KernelError):
         return {

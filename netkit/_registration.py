@@ -55,8 +55,7 @@ class Registration:
                 raise
             from netkit._lifecycle.collect import collect_name
 
-            if not collect_name(name):
-                raise
+            collect_name(name)  # in any case once more: its guard may have been quicker, and left no journal
             return runtime.opener.register(name, runtime.fd, self.persistent)
 
     def remove(self) -> None:

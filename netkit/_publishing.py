@@ -78,7 +78,6 @@ class Publishing:
         with naming_limits("publish ports"):
             from netkit._nat.publish import PortMapping
             from netkit._nat.publish_targets import parse_mappings
-
         return PortMapping(
             self._itself(), parse_mappings([(port, to)], proto, host_ip), hairpin=hairpin,
             reserve=reserve, relay=relay, backend=backend, open_forward=open_forward,

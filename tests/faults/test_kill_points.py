@@ -70,16 +70,54 @@ def test_a_sweep_that_is_killed_leaves_no_program() -> None:
     with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as sweeping:
         try:
             until = time.monotonic() + LONG
-            while len(left) < 4 and time.monotonic() < until:
+            while len(left) < 6 and time.monotonic() < until:
                 left = sorted(processes.descendants(sweeping.pid))
-            assert len(left) >= 4  # two programs with a child each
-            programs = processes.children_of(sweeping.pid)
-            for pid in set(left) - programs:
+            assert len(left) >= 6  # two that watch a program that has a child
+            watching = processes.children_of(sweeping.pid)
+            programs = {pid for each in watching for pid in processes.children_of(each)}
+            for pid in set(left) - watching - programs:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGSTOP)  # no call comes
         finally:
             sweeping.kill()
     assert _living(left) == []
+
+
+# It hears no signal but SIGKILL, as if each came just before a wait; it has a stopped child, and another
+# that is an orphan.
+DEAF = """
+import ctypes, os, signal
+from tests.harness import processes
+processes.end_with_starter()
+signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+if not os.fork():
+    if not os.fork():
+        os.fork() or signal.pause()
+        os._exit(0)
+    os.wait()
+    os.kill(os.getpid(), signal.SIGSTOP)
+os.waitid(os.P_ALL, 0, os.WSTOPPED)
+print("deaf", flush=True)
+lock = ctypes.create_string_buffer(64)
+while True:
+    ctypes.CDLL(None).pthread_mutex_lock(lock)
+"""
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_program_of_the_harness_ends_with_its_starter(begun: bool) -> None:
+    """Even if that has ended before it begins. Each of its processes holds standard output."""
+    command = [sys.executable, "-c", DEAF]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout is not None
+            assert not begun or program.stdout.readline() == "deaf\n"
+            said, _ = program.communicate(timeout=LONG)
+            assert (said, program.returncode) in [("", 1), ("deaf\n", 1)]
+        finally:
+            for pid in {program.pid, *processes.descendants(program.pid)}:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 WATCHER = """

@@ -4,13 +4,13 @@
 
 Prints one JSON object a line: first what the whole run takes, then one per point with what is not as before
 after the kill, and when it was. It ends after a point that left something; the caller goes on behind it.
+It ends with its standard input, too.
 With --all the guard and all other processes are killed at the same moment, and `netkit gc` does the rest.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import select
@@ -28,7 +28,6 @@ from tests.harness.syscall_stops import Stop, Watched, watched
 PATIENCE = 2.0  # seconds after the kill, as promised
 LONGEST = 300.0  # what comes later is late; what is there after these is left
 _STUCK = 300.0  # a run that makes no call for so long hangs
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Found(dict[str, object]):
@@ -46,11 +45,6 @@ def _files(directory: str) -> dict[str, str]:
     """Every file below, for /run/netkit has directories."""
     paths = [os.path.join(where, name) for where, _, names in os.walk(directory) for name in names]
     return {path: path for path in paths}
-
-
-def be_subreaper() -> None:
-    """Orphans become our children, so that none is out of sight."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def reap() -> None:
@@ -146,6 +140,7 @@ def main() -> None:
     parser.add_argument("--points", default="from:1:1")
     parser.add_argument("--all", action="store_true")
     asked = parser.parse_args()
+    processes.end_with_starter()
     from tests.harness.isolation import isolate
 
     reason = isolate()
@@ -153,8 +148,7 @@ def main() -> None:
         sys.exit(reason)
     import tests.harness.networks as networks
 
-    be_subreaper()
-    processes.end_with_parent()
+    processes.be_subreaper()
     scenario: Callable[[], object] = getattr(networks, asked.scenario)
     networks.prepare()
     if asked.scenario == "opened":

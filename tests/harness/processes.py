@@ -9,11 +9,12 @@ import select
 import signal
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from netkit._system import broker
 from tests.harness import isolation
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def leftovers(mark: str, *, except_for: set[int], grace: float) -> list[str]:
@@ -40,22 +41,46 @@ def descendants(*ancestors: int) -> set[int]:
     return found
 
 
-def end_with_parent() -> None:
-    """From now on this program, and all that came out of it, is killed when who has started it ends.
+def end_with_starter() -> None:
+    """The caller goes on as a child of this process, which watches it and ends as it does.
 
-    That is the thread that has: the harness's threads wait for their programs.
+    When who has started it closes the other end of standard input, or ends, all that came out of it is
+    killed. That takes no signal: Python looks for signals before a wait and not in it, so one may come too
+    late; and who has started it may end before it could ask for one.
     """
+    be_subreaper()
+    pid = os.fork()
+    if pid:
+        _watch(pid)
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
 
-    def end(*_: object) -> None:
-        while left := descendants(os.getpid()):
-            for pid in left:
+
+def _watch(pid: int) -> NoReturn:
+    status = 1
+    try:
+        pidfd = os.pidfd_open(pid)
+        if pidfd in select.select([pidfd, 0], [], [])[0]:
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) & 0xFF
+        else:
+            _end_descendants()
+    finally:
+        os._exit(status)
+
+
+def _end_descendants() -> None:
+    """Of a subreaper: those whose parent is killed become its children, so in the end it has none."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            for pid in descendants(os.getpid()):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-        os._exit(1)
+            os.waitpid(-1, 0)
 
-    signal.signal(signal.SIGTERM, end)
-    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+def be_subreaper() -> None:
+    """Orphans become our children, so that none is out of sight."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def children_of(parent: int) -> set[int]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.harness.killing import PATIENCE
-from tests.harness.patience import LONG
 
 _SECONDS_PER_POINT = 600.0
 
@@ -49,8 +48,9 @@ def sweep(scenario: str, seed: int, most: int | None = None, everybody: bool = F
     jobs = min(2, os.cpu_count() or 1)
     step = 1
     if most is not None:
-        only_counts = _program(scenario, "", how)
-        found.note(json.loads(only_counts.communicate(timeout=5 * LONG)[0]))
+        with _program(scenario, "", how) as only_counts:
+            found.note(json.loads(_line(only_counts)))
+            only_counts.wait()
         found.step = step = max(1, found.calls // most)
     begin = 1 + seed % step
     threads = [
@@ -76,6 +76,7 @@ def _series(scenario: str, n: int, step: int, found: Sweep, how: list[str]) -> N
                 if "n" in line:
                     n = line["n"] + step
                     ended = bool(line.get("end"))
+            program.wait()  # it ends with its standard input, which the block closes
         if ended:
             return
         if program.returncode:
@@ -85,7 +86,10 @@ def _series(scenario: str, n: int, step: int, found: Sweep, how: list[str]) -> N
 
 def _line(program: subprocess.Popen[str]) -> str:
     assert program.stdout is not None
-    late = threading.Timer(_SECONDS_PER_POINT, program.terminate)  # which ends all that it has started
+    assert program.stdin is not None
+    late = threading.Timer(
+        _SECONDS_PER_POINT, program.stdin.close
+    )  # which ends it and all that it has started
     late.start()
     try:
         return program.stdout.readline()
@@ -95,4 +99,4 @@ def _line(program: subprocess.Popen[str]) -> str:
 
 def _program(scenario: str, points: str, how: list[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.harness.killing", scenario, "--points", points, *how]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)

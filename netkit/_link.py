@@ -300,8 +300,9 @@ class Link(Shown):
             uplink
         """
         new = names.interface_name(name)
+        request = set_link(self._ifindex, name=new, operation=f"rename {self._called} to '{new}'")
         try:
-            self._change(set_link(self._ifindex, name=new, operation=f"rename {self._called} to '{new}'"))
+            self._change_name(request, self._runtime, new)
         except BusyError as refusal:
             raise refusal._hinted("Before Linux 6.2 a link is renamed only while it is down") from None
         self._last_name = new
@@ -330,8 +331,9 @@ class Link(Shown):
         if owner is not None:
             owner._moving(place, target)
         operation = f"move {self._called} to {target.label}"
+        request = set_link(self._ifindex, netns_fd=target.check(), operation=operation)
         try:
-            self._change(set_link(self._ifindex, netns_fd=target.check(), operation=operation))
+            self._change_name(request, target, name)
         except ExistsError as refusal:
             if refusal.extack:
                 raise
@@ -391,6 +393,17 @@ class Link(Shown):
         self._change(request)
         if owner is not None:
             owner._marked(place, mac)
+
+    def _change_name(self, request: Request, there: Runtime, name: str) -> None:
+        """A change after which it has this name there; what a dead process has left there gives way."""
+        try:
+            self._change(request)
+        except ExistsError as refusal:
+            from netkit._marks import collected
+
+            if not collected(refusal, [(there, 0, name)]):
+                raise
+            self._change(request)
 
     def _change(self, request: Request) -> None:
         self._runtime.route.request(request)

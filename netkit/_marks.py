@@ -96,13 +96,19 @@ def release_links(present: Sequence[tuple[Runtime, LinkRecord]], group: int | No
 
 
 def collected(refusal: KernelError | None, ends: Sequence[tuple[Runtime, int, str]]) -> bool:
-    """Whether a creation met a link that a dead process has left, which is gone now: try again."""
-    if not isinstance(refusal, ExistsError) or not any(runtime.survives for runtime, _, _ in ends):
+    """Whether a creation that was refused is to be sent once more: what dead processes had there is gone.
+
+    In any case where others make links as well: a guard may have been quicker, and have removed link and
+    journal between the refusal and the look for them. Of what lives the second refusal says the same.
+    """
+    shared = [(runtime, name) for runtime, _, name in ends if runtime.survives or runtime.named]
+    if not isinstance(refusal, ExistsError) or not any(runtime.opener.guarded for runtime, _ in shared):
         return False
     from netkit._lifecycle.collect import collect_link
 
-    done = [collect_link(runtime.place, name) for runtime, _, name in ends if runtime.survives]
-    return any(done)  # of both ends
+    for runtime, name in shared:
+        collect_link(runtime.place, name)
+    return True
 
 
 def ends_of(*ends: End) -> list[tuple[Runtime, int, str]]:

@@ -1,0 +1,157 @@
+"""Whoever looks, and then acts on what he saw, is overtaken by who cleans up behind a dead process.
+
+In each test the other one does its work between the two, at the one place where the look begins.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+import netkit
+from netkit import Bridge, ExistsError, Namespace, VethPair
+from netkit._lifecycle import collect
+from tests.harness.killed import Doomed, doomed, said
+from tests.kernel.test_gc import NAMES, outside
+
+pytestmark = pytest.mark.capable
+
+__all__ = ["outside"]
+
+
+@contextmanager
+def dead(program: str) -> Generator[Doomed]:
+    """A process that was killed, and a guard that has not begun yet: `finish` lets it."""
+    with doomed(program) as process:
+        os.kill(process.guard, signal.SIGSTOP)
+        process._child.kill()
+        process._child.wait()
+        try:
+            yield process
+        finally:
+            finish(process)
+
+
+def finish(process: Doomed) -> None:
+    """Let the guard do all its work."""
+    try:
+        os.kill(process.guard, signal.SIGCONT)
+    except ProcessLookupError:
+        return  # it has
+    process.await_guard()
+
+
+def before(
+    monkeypatch: pytest.MonkeyPatch, where: object, name: str, act: Callable[[], object], times: int = 1
+) -> list[tuple[Any, ...]]:
+    """Do this before the first calls of a function; the list is to have what it was called with."""
+    real = getattr(where, name)
+    calls: list[tuple[Any, ...]] = []
+
+    def late(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        if len(calls) <= times:
+            act()
+        return real(*args, **options)
+
+    monkeypatch.setattr(where, name, late)
+    return calls
+
+
+MADE: dict[str, tuple[str, Callable[[Namespace], Bridge | VethPair | Namespace]]] = {
+    "a bridge": ('Bridge(host, "br-a")', lambda host: Bridge(host, "br-a", address="10.91.0.1/24")),
+    "a pair, at its near end": (
+        'VethPair(host, host, name="va", peer_name="vb")',
+        lambda host: VethPair(host, host, name="va", peer_name="vx", address="10.91.0.1/24"),
+    ),
+    "a pair, at its far end": (
+        'VethPair(host, host, name="va", peer_name="vb")',
+        lambda host: VethPair(host, host, name="vx", peer_name="vb"),
+    ),
+    "a mounted name": ('Namespace("two", persistent=True)', lambda host: Namespace("two", persistent=True)),
+}
+
+
+@pytest.mark.parametrize("what", MADE)
+def test_a_guard_that_is_quicker_than_the_look_leaves_the_way_free(
+    outside: Namespace, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """It removes what is in the way, and the journal, between the kernel's refusal and the look for both."""
+    program, make = MADE[what]
+    look = "collect_name" if "name" in what else "collect_link"
+    seen = said(*NAMES)
+    with dead(f"own({program})") as process:
+        calls = before(monkeypatch, collect, look, lambda: finish(process))
+        with make(outside) as made:
+            assert made.exists
+            assert calls
+            assert not process.journal.exists()
+    assert netkit.gc() == []
+    netkit.shutdown()
+    assert said(*NAMES) == seen
+
+
+def test_a_guard_that_has_the_link_and_not_yet_the_rest_leaves_the_way_free(
+    outside: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its journal is there still, and the link's line is struck out already."""
+    with dead('own(Namespace("one")), own(Bridge(host, "br-a"))') as process:
+        calls = before(monkeypatch, collect, "collect_link", lambda: _undo_link(process))
+        with Bridge(outside, "br-a"):
+            assert calls
+            assert process.journal.exists()
+
+
+def _undo_link(process: Doomed) -> None:
+    said("ip link del br-a")
+    lines = process.journal.read_text().splitlines()
+    (number,) = [line[1:].split()[0] for line in lines if line.startswith("+") and " link " in line]
+    with process.journal.open("a") as file:
+        file.write(f"-{number}\n")
+
+
+def test_who_is_refused_twice_is_told_the_same(outside: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is a stranger's by the time of the second try: one more would not help either."""
+    with dead('own(Bridge(host, "br-a"))') as process:
+
+        def replaced() -> None:
+            finish(process)
+            said("ip link add br-a type bridge")
+
+        calls = before(monkeypatch, collect, "collect_link", replaced)
+        try:
+            with pytest.raises(ExistsError, match=r"The name 'br-a' is taken in .*; Bridge\.open") as caught:
+                Bridge(outside, "br-a").create()
+            assert caught.value.operation == "create bridge 'br-a'"
+            assert len(calls) == 1
+        finally:
+            said("ip link del br-a")
+
+
+def test_what_a_guest_has_left_in_a_namespace_of_ours_is_not_in_the_way(outside: Namespace) -> None:
+    """It has a name: others open it, make links there, and die."""
+    with Namespace("inn") as inn:
+        with doomed('own(Bridge(Namespace.open("inn"), "br-a"))') as guest:
+            guest.kill_guard()
+            guest.kill()
+            assert "br-a" in inn.links
+            with Bridge(inn, "br-a"):
+                pass
+        assert "br-a" not in inn.links
+    assert netkit.gc() == []
+
+
+@pytest.mark.parametrize("renamed", [True, False])
+def test_a_link_gets_the_name_of_a_dead_processs(outside: Namespace, renamed: bool) -> None:
+    with dead('own(Bridge(host, "br-a"))') as process, Namespace() as box:
+        process.kill_guard()
+        home, name = (outside, "v0") if renamed else (box, "br-a")
+        with VethPair(home, box, name=name, peer_name="v1") as pair:
+            link = pair.link.down()
+            _ = link.rename("br-a") if renamed else link.move(outside)
+            assert outside.links["br-a"].kind == "veth"

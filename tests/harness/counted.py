@@ -54,12 +54,12 @@ def _mounts() -> str:
 
 def _wait_for_processes() -> None:
     signal.signal(signal.SIGALRM, _too_long)
-    signal.alarm(_PATIENCE)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE, 1)  # again, for one just before the wait does not end it
     try:
         while True:
             os.waitpid(-1, 0)
     except ChildProcessError:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _too_long(number: int, frame: object) -> None:

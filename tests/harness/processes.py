@@ -7,14 +7,17 @@ import ctypes
 import os
 import select
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import NoReturn
 
 from netkit._system import broker
 from tests.harness import isolation
+from tests.harness.patience import LONG
 
 _PR_SET_CHILD_SUBREAPER = 36
+_HEARD = LONG / 10  # seconds in which a process has ended if it has heard of a signal
 
 
 def leftovers(mark: str, *, except_for: set[int], grace: float) -> list[str]:
@@ -76,6 +79,17 @@ def _end_descendants() -> None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             os.waitpid(-1, 0)
+
+
+def interrupt(process: subprocess.Popen[str] | subprocess.Popen[bytes], number: int = signal.SIGINT) -> None:
+    """Send a signal by which a handler of Python ends the process, and again if it goes on: one that comes
+    just before a wait is seen when that ends."""
+    until = time.monotonic() + LONG
+    while process.poll() is None and time.monotonic() < until:
+        process.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_HEARD)
+    process.wait(0)
 
 
 def be_subreaper() -> None:

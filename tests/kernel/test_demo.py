@@ -429,14 +429,16 @@ def test_a_thread_that_stayed_inside_is_left() -> None:
 
 
 class Playing:
-    """A demo that waits for its reader, since its pipe holds no more than a page."""
+    """A demo that waits for its reader: its pipe holds one write (O_DIRECT: each takes a page)."""
 
     def __init__(self) -> None:
+        reading, writing = os.pipe2(os.O_DIRECT | os.O_CLOEXEC)
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
         self.process = subprocess.Popen(
-            COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+            COMMAND, stdout=writing, stderr=subprocess.PIPE, text=True, start_new_session=True
         )
-        assert self.process.stdout is not None
-        fcntl.fcntl(self.process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        os.close(writing)
+        self.process.stdout = os.fdopen(reading)
 
     def until(self, text: str) -> None:
         assert self.process.stdout is not None

@@ -280,14 +280,17 @@ def test_F03_a_signal_in_a_teardown_waits_for_its_end(host: Namespace, state: St
 
 def test_a_handler_that_exits_undoes_everything(host: Namespace) -> None:
     code = """
-import signal, sys, time
+import os, signal, sys
 from netkit import *
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+heard, told = os.pipe()
+os.set_blocking(told, False)
+signal.set_wakeup_fd(told)  # for a signal that comes just before a wait does not end it
 host = Namespace.current()
 with Scope() as scope:
     scope.own(VethPair(host, scope.own(Namespace("ended")), name="v0", peer_name="eth0"))
     print("ready", flush=True)
-    signal.pause()
+    os.read(heard, 1)
 """
     with program(host, code) as child:
         place.send(child, signal.SIGTERM)

@@ -468,8 +468,7 @@ def test_it_ends_with_the_process(backend: str, number: int | None) -> None:
         if number is None:
             process.communicate()
         else:
-            process.send_signal(number)
-            process.wait(LONG)
+            processes.interrupt(process, number)
     assert gone(pids) == []
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", port))

@@ -81,6 +81,10 @@ other = Namespace("other").create()
 """
 
 
+# Seconds in which a cell has ended if it has heard of an interrupt: one just before a wait does not end it.
+_HEARD = 20
+
+
 class Book:
     """A notebook that grows by the cells that are run."""
 
@@ -103,6 +107,8 @@ class Book:
         await asyncio.to_thread(lambda: os.close(os.open(self.fifo, os.O_RDONLY)))
         await asyncio.to_thread(select.select, [], [], [], moment)
         await self.client.km.interrupt_kernel()
+        while not (await asyncio.wait([running], timeout=_HEARD))[0]:
+            await self.client.km.interrupt_kernel()
         try:
             await running
         except CellExecutionError as problem:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness.ordinary import PYTHON, Ordinary
 from tests.harness.patience import LONG
-from tests.harness.processes import descendants
+from tests.harness.processes import descendants, interrupt
 from tests.rootless.programs import START, program
 
 HOLDS = """
@@ -42,8 +42,7 @@ def test_all_of_it_ends_with_the_process(nobody: Ordinary, number: int | None) -
         if number is None:
             process.communicate(timeout=LONG)
         else:
-            process.send_signal(number)
-            process.wait(LONG)
+            interrupt(process, number)
     for pidfd in watched:
         assert select.select([pidfd], [], [], LONG)[0], started
         os.close(pidfd)

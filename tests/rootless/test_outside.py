@@ -107,8 +107,7 @@ def test_in_and_it_ends_with_the_process(nobody: Ordinary, backend: str, number:
         # It, supervisor, broker, three keepers, program; those who started them end.
         wait_for(lambda: len(started(nobody).keys() - before.keys()) == 7, timeout=LONG)
         new = started(nobody).keys() - before.keys()
-        process.send_signal(number)
-        process.wait(LONG)
+        processes.interrupt(process, number)
     assert gone(new) == []
     assert not echoed(None, "127.0.0.1", port, wait=1)
 

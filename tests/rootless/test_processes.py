@@ -6,9 +6,11 @@ import os
 import pty
 import select
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from netkit import wait_for
 from tests.harness.ordinary import BECOME, PYTHON, Ordinary
 from tests.harness.patience import LONG
 from tests.rootless.programs import START, program
@@ -110,6 +112,7 @@ def test_what_a_child_inherits_is_inherited(nobody: Ordinary, state: str) -> Non
 
 # -- a terminal -------------------------------------------------------------------------------------
 
+CTRL_C = "\x03"
 # It leads a session, whose terminal is its own; so a Ctrl-C goes to it and to all of its group.
 ON_A_TERMINAL = """
 import fcntl, signal, termios
@@ -132,11 +135,17 @@ def on_a_terminal(nobody: Ordinary, text: str, *typed: tuple[str, str]) -> str:
         said = ""
         for heard, answer in typed:
             said += _until(ours, heard)
+            if answer == CTRL_C:  # one just before a wait does not end that
+                wait_for(lambda: _state(process.pid) == "S", timeout=LONG)
             os.write(ours, answer.encode())
         said += _until(ours, None)
         assert process.wait(LONG) == 0, said
     os.close(ours)
     return said.replace("\r\n", "\n")
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _until(terminal: int, heard: str | None) -> str:
@@ -167,7 +176,7 @@ def test_ctrl_c_reaches_the_program_and_its_caller(nobody: Ordinary, start: str)
     print({start}(["sh", "-c", "test -t 0 && read it < /dev/tty && echo $it"]).wait())
     print(box.ping("127.0.0.1").loss)
 """
-    answers = [("started", "go\n"), ("waiting", "\x03"), ("caught", "on\n"), ("interrupted 7\r\n", "typed\n")]
+    answers = [("started", "go\n"), ("waiting", CTRL_C), ("caught", "on\n"), ("interrupted 7\r\n", "typed\n")]
     said = on_a_terminal(nobody, text, *answers)
     words = said.replace("^C", "").split()
     assert words.count("trapped") == 1

@@ -54,6 +54,15 @@ def holder_of(runtime: Runtime, proto: str, port: int) -> str:
     return "another socket (which, the kernel does not tell)"
 
 
+def is_left_over(runtime: Runtime, proto: str, port: int) -> bool:
+    """Whether a port has nothing but connections that no process has any more, as in TIME_WAIT."""
+    try:
+        found = [each for each in bound_sockets(runtime, proto) if each.port == port]
+    except (OSError, SpecError):
+        return False  # the kernel does not tell
+    return bool(found) and not any(each.inode for each in found)
+
+
 def sockets_text(runtime: Runtime) -> list[str]:
     """A line for each socket of TCP and UDP, as `ss` has them, with who holds it."""
     lines: list[str] = []

@@ -96,7 +96,12 @@ def rules_for(spec: NatSpec | ForwardSpec, families: Sequence[int] = BOTH) -> li
             rule for family in wanted for rule in (_held_already(spec, family), _tproxy_rule(spec, family))
         ]
     chains = [spec.hook.upper()] + (["OUTPUT"] if spec.local else [])
-    return [_rule(part, chain, family) for family in wanted for chain in chains for part in spec.parts()]
+    return [_rule(each, chain, family) for family in wanted for chain in chains for each in _parts(spec)]
+
+
+def _parts(spec: NatSpec) -> list[NatSpec]:
+    """One for each rule: DNAT moves a range of ports by itself (``100-102/9000``), REDIRECT does not."""
+    return [*spec.one_to_one()] if spec.kind == "redirect" else [*spec.parts()]
 
 
 def _rule(spec: NatSpec, chain: str, family: int) -> Rule:

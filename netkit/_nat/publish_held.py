@@ -37,8 +37,9 @@ class HeldPorts:
         if not self._reserves:
             return
         make_room_for(runtime, specs.all(), self._relays)
+        done: set[tuple[str, int]] = set()
         for spec in specs.all():
-            reserve(runtime, spec, self._reservations, self._relays and _is_relayed(spec))
+            reserve(runtime, spec, self._reservations, self._relays and _is_relayed(spec), done)
 
     def relay(self, netns: Namespace, specs: Specs) -> None:
         """Pass on what is sent to ::1 from now on."""
@@ -97,10 +98,10 @@ def _is_relayed(spec: PublishSpec) -> bool:
 
 
 def _targets(specs: Specs) -> dict[tuple[str, int], tuple[str, int]]:
-    """Where the relay leads, by protocol and port."""
+    """Where the relay leads, by protocol and port: to IPv4, where a port leads to both families."""
     return {
         (proto, port): (str(spec.targets[0]), spec.to_ports[0] + port - spec.ports[0])
-        for spec in specs.all()
+        for spec in sorted(specs.all(), key=lambda spec: -spec.targets[0].version)
         if _is_relayed(spec)
         for proto in spec.protos
         for port in range(spec.ports[0], spec.ports[1] + 1)

@@ -1,9 +1,9 @@
 """A published port is bound here as well, so that no other program takes it, and a conflict is an error.
 
-One socket per port and protocol: of both families where it can be (bind(2) to ``::``). A listening one of
-TCP may be bound again while connections of an earlier one are in TIME_WAIT, so what is relayed listens. What
-is relayed of SCTP listens at ``::1`` by a second one: a server at ``::`` tells its clients all its addresses,
-and what they try there would be translated, and answered by who knows nothing of them.
+One socket per port and protocol: of both families where it can be (bind(2) to ``::``). It is bound beside
+connections of an earlier owner that are in TIME_WAIT (SO_REUSEADDR, socket(7)): they are in nobody's way.
+What is relayed of SCTP listens at ``::1`` by a second one: a server at ``::`` tells its clients all its
+addresses, and what they try there would be translated, and answered by who knows nothing of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EMFILE, EPROTONOSUPPO
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from weakref import WeakSet
 
-from netkit._sockets import holder_of
+from netkit._sockets import holder_of, is_left_over
 from netkit._spec.port_mapping import PROTOCOLS
 from netkit._system.limits import make_room
 from netkit.errors import ExistsError, KernelError, NotFoundError, kernel_error
@@ -49,14 +49,20 @@ def make_room_for(runtime: Runtime, specs: Iterable[PublishSpec], relays: bool) 
         )  # fmt: skip
 
 
-def reserve(runtime: Runtime, spec: PublishSpec, held: list[Reservation], relays: bool) -> None:
+def reserve(
+    runtime: Runtime, spec: PublishSpec, held: list[Reservation], relays: bool, done: set[tuple[str, int]]
+) -> None:
     """Bind all ports of the spec, each as soon as it is bound in ``held``; ``relays``: ::1 is to be relayed.
 
+    ``done`` are those of the mapping that are: one that leads to a target of each family is bound once.
     ExistsError names who holds one; where the kernel has no sockets of a protocol nobody can take its ports.
     """
     low, high = spec.ports
     for proto in spec.protos:
         for port in range(low, high + 1):
+            if (proto, port) in done:
+                continue
+            done.add((proto, port))
             bound = _bind(runtime, spec, proto, port, relays)
             if bound is None:
                 continue
@@ -120,7 +126,12 @@ def _bound(
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, spec.host_ip is not None)
         if how != _HELD:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((address, port))
+        try:
+            sock.bind((address, port))
+        except OSError as problem:
+            if problem.errno != EADDRINUSE or not is_left_over(runtime, proto, port):
+                raise
+            _bind_over_connections(sock, address, port)
         if how == _LISTENING:
             if proto == "sctp":
                 from netkit._system.relay_sctp import offer_streams
@@ -133,6 +144,13 @@ def _bound(
             return None  # IPv6 is disabled
         raise _explained(runtime, problem.errno or 0, address, proto, port) from None
     return sock
+
+
+def _bind_over_connections(sock: socket.socket, address: str, port: int) -> None:
+    """Beside connections of whoever had the port before: without the option nobody listens beside us."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind((address, port))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
 
 def _explained(runtime: Runtime, number: int, address: str, proto: str, port: int) -> Exception:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
+
 from netkit._link import Link
 from netkit._nat.publish_devices import Where, addresses_of
 from netkit._nat.publish_specs import Specs
 from netkit._spec.addresses import address_of
-from netkit._spec.port_mapping import PublishSpec
+from netkit._spec.port_mapping import PublishSpec, protocols, refuse_twice
+from netkit._spec.value import shown, type_of
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -37,30 +40,47 @@ class Asked:
         """With the addresses that namespaces and links have now."""
         if not self._places:
             return self.specs
-        return Specs(
-            [
-                spec if place is None else spec.leading_to(_addresses_in(place, spec, here, label))
-                for spec, place in zip(self.specs.all(), self._places, strict=True)
-            ]
-        )
+        found = [
+            spec if place is None else spec.leading_to(_addresses_in(place, spec, here, label))
+            for spec, place in zip(self.specs.all(), self._places, strict=True)
+        ]
+        refuse_twice(found)
+        return Specs(found)
 
 
 def parse_all(ports: Any, proto: str | Iterable[str], host_ip: AddressLike | None) -> Asked:
     """The same of a mapping or of pairs: in bulk where each is a port and ``ADDRESS:PORT``."""
     from netkit._nat.publish_many import parse_many
 
+    if isinstance(ports, (str, bytes)) or not hasattr(ports, "__iter__"):
+        raise SpecError(f"ports {shown(ports)} is {type_of(ports)}: {_MANY}")
     whole: Any = ports if hasattr(ports, "keys") else list(ports)
-    many = parse_many(whole, proto, host_ip)
+    protos = protocols(proto)
+    many = parse_many(whole, protos, host_ip)
     if many is not None:
         return Asked(many)
-    return parse_mappings(whole.items() if hasattr(whole, "keys") else whole, proto, host_ip)
+    pairs: list[Any] = list(whole.items()) if hasattr(whole, "keys") else whole
+    for pair in pairs:
+        _require_pair(pair)
+    asked = parse_mappings(pairs, protos, host_ip)
+    refuse_twice(asked.specs.all())
+    return asked
+
+
+def _require_pair(pair: object) -> None:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:  # pyright: ignore[reportUnknownArgumentType]
+        raise SpecError(f"ports: {shown(pair)} is no pair of a port and its target: {_MANY}")  # pyright: ignore[reportUnknownArgumentType]
+
+
+_MANY = "give {8080: '172.18.0.2:80', 8081: box}, or pairs such as (8080, '172.18.0.2:80')"
 
 
 def parse_mappings(
     pairs: Iterable[tuple[PortLike, Target]], proto: str | Iterable[str], host_ip: AddressLike | None
 ) -> Asked:
     """What is asked for, each with the namespace or link whose addresses are to be found."""
-    parsed = [_parse(port, to, proto, host_ip) for port, to in pairs]
+    protos = protocols(proto)
+    parsed = [_parse(port, to, protos, host_ip) for port, to in pairs]
     return Asked(Specs([spec for spec, _ in parsed]), [place for _, place in parsed])
 
 
@@ -72,11 +92,20 @@ def _parse(
     pair: tuple[object, ...] = to if isinstance(to, tuple) else (to,)  # pyright: ignore[reportUnknownVariableType]
     place = pair[0]
     if not isinstance(place, (Namespace, Link)):
+        _require_address(place)
         return PublishSpec(port, to=to, proto=proto, host_ip=host_ip), None  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     if len(pair) > 2:
         raise SpecError(f"to {to!r} is no target: give (namespace, port)")
     to_port: object = pair[1] if len(pair) == 2 else None
     return PublishSpec(port, to_port=to_port, proto=proto, host_ip=host_ip), place  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def _require_address(place: object) -> None:
+    if not isinstance(place, (str, int, IPv4Address, IPv6Address)):
+        raise SpecError(
+            f"to {shown(place)} is no target: give 'ADDRESS:PORT', an address, a Namespace, a Link such as "
+            "veth.peer, or one of these and a port as a pair"
+        )
 
 
 def _addresses_in(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from netkit._spec.addresses import ip_network
 from netkit._spec.names import device
 from netkit._spec.numbers import integer, port_range
-from netkit._spec.value import Value, shown
+from netkit._spec.value import Value, shown, type_of
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -148,6 +148,10 @@ def checked_protocol(value: object) -> Match[str] | None:
         if not (name.isascii() and name.isdigit() and len(name) <= 3):
             raise SpecError(f"proto {shown(value)} is unknown: {', '.join(PROTOCOLS)} or a number up to 255")
         plain = int(name)
+    if not isinstance(plain, int):
+        raise SpecError(
+            f"proto {shown(value)} is {type_of(value)}: give a name or a number, one for each rule"
+        )
     number = integer(plain, "proto", 1, 255)
     return Match(_PROTOCOL_NAMES.get(number, str(number)), negated)
 

@@ -117,11 +117,15 @@ def _str_or_int(value: object, what: str, wanted: str) -> str | int:
     return value
 
 
+_OF_NO_DEVICE = ("to", "host_ip", "saddr", "daddr", "reply_saddr")  # of NAT: there is no dev= beside them
+
+
 def _without_zone(address: IPAddress, what: str) -> IPAddress:
     zone = getattr(address, "scope_id", None)
     if zone is not None:
         alone = str(address).partition("%")[0]
-        raise SpecError(f"{what} '{address}' names a device: write '{alone}' and dev={zone!r}")
+        dev = "" if what in _OF_NO_DEVICE else f" and dev={zone!r}"
+        raise SpecError(f"{what} '{address}' names a device: write '{alone}'{dev}")
     return address
 
 

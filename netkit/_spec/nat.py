@@ -14,7 +14,7 @@ from netkit._spec._nat_match import (
 from netkit._spec._nat_options import nat_flags, parse_prefix, parse_targets
 from netkit._spec._nat_target import Target, parse_ports, parse_target, target_text
 from netkit._spec.numbers import boolean
-from netkit._spec.value import Value
+from netkit._spec.value import Value, shown
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -250,7 +250,7 @@ class NatSpec(Value):
         if not self.others:
             return target_text(target)
         listed = [f"{n} : {target_text(each)}" for n, each in enumerate((target, *self.others))]
-        return f"{_SPREAD_WORDS[self.spread or '']} mod {len(listed)} map {{ {', '.join(listed)} }}"
+        return f"{spread_words(self)} mod {len(listed)} map {{ {', '.join(listed)} }}"
 
     def __repr__(self) -> str:
         return f"<NatSpec {self}{' local' if self.local else ''}>"
@@ -259,11 +259,17 @@ class NatSpec(Value):
 _SPREAD_WORDS = {"inc": "numgen inc", "random": "numgen random", "jhash": "jhash ip saddr"}
 
 
+def spread_words(spec: NatSpec) -> str:
+    """What chooses among the targets, as nft writes it."""
+    words = _SPREAD_WORDS[spec.spread or ""]
+    return words.replace("ip ", "ip6 ") if spec.family == 6 else words
+
+
 def share_text(spec: NatSpec) -> str:
     """Which share of the connections a part gets, as nft writes it."""
     assert spec.share is not None
     modulus, remainder = spec.share
-    return f"{_SPREAD_WORDS[spec.spread or '']} mod {modulus} {remainder}"
+    return f"{spread_words(spec)} mod {modulus} {remainder}"
 
 
 def has_ports(protocol: str) -> bool:
@@ -404,6 +410,10 @@ def dnat(
         >>> str(dnat(proto="tcp", dport=80, to="172.18.0.2:8080"))
         'tcp dport 80 dnat to 172.18.0.2:8080'
     """
+    if prefix and spread is not None:
+        raise SpecError(
+            f"spread={shown(spread)} with prefix=True: each address has one other, give one of them"
+        )
     target, others = ((None, None, None), ()) if prefix else parse_targets(to, spread)
     spec = NatSpec(
         "dnat",

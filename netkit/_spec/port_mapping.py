@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from netkit._spec._nat_target import parse_target
 from netkit._spec.addresses import ip_address
 from netkit._spec.numbers import port_range
@@ -10,7 +12,7 @@ from netkit.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from typing import TypeAlias
 
     from netkit._spec._nat_target import NatTarget
@@ -93,7 +95,7 @@ class PublishSpec(Value):
         if to_port is not None:
             to_ports = port_range(to_port, "to: port")
         _set(self, "ports", ports)
-        _set(self, "protos", _protocols(proto))
+        _set(self, "protos", protocols(proto))
         _set(self, "host_ip", None if host_ip is None else _host_address(host_ip))
         _set(self, "targets", () if target is None else (target,))
         _set(self, "to_ports", ports if to_ports is None else to_ports)
@@ -105,7 +107,7 @@ class PublishSpec(Value):
         if asked != given:
             low = self.to_ports[0]
             raise SpecError(
-                f"port {_range(self.ports)} is {asked} ports, but the target has {given}: they are mapped "
+                f"port {_range(self.ports)} is {_count(asked)}, but the target has {given}: they are mapped "
                 f"one to one; give {_range((low, min(low + asked - 1, 65535)))}, or no port in to"
             )
 
@@ -171,6 +173,23 @@ class PublishSpec(Value):
         return f"<PublishSpec {self}>"
 
 
+def refuse_twice(specs: Iterable[PublishSpec]) -> None:
+    """SpecError for a port that leads to two targets of one family; those not known yet are left out."""
+    found: dict[tuple[object, ...], PublishSpec] = {}
+    for spec in specs:
+        host = None if spec.binds_all else spec.host_ip
+        for target in spec.targets:
+            for proto in spec.protos:
+                for port in range(spec.ports[0], spec.ports[1] + 1):
+                    other = found.setdefault((host, target.version, proto, port), spec)
+                    if other is not spec:
+                        raise SpecError(f"{proto} port {port} is given twice: {other} and {spec}")
+
+
+def _count(ports: int) -> str:
+    return "1 port" if ports == 1 else f"{ports} ports"
+
+
 def _range(ports: tuple[int, int]) -> str:
     return str(ports[0]) if ports[0] == ports[1] else f"{ports[0]}-{ports[1]}"
 
@@ -191,22 +210,34 @@ def _one_target(to: NatTarget) -> tuple[IPAddress, tuple[int, int] | None]:
     return low, ports
 
 
-def _protocols(proto: str | Iterable[str]) -> tuple[str, ...]:
-    if not isinstance(proto, (str, tuple, list, set, frozenset)):
-        raise SpecError(f"proto {shown(proto)} is no protocol: give 'tcp', 'udp', 'sctp' or several of them")
-    given = [proto] if isinstance(proto, str) else [*proto]
+def protocols(proto: object) -> tuple[str, ...]:
+    """One or several, each once."""
+    text = shown(proto)
+    if isinstance(proto, (bytes, Mapping)) or not isinstance(proto, Iterable):
+        raise SpecError(f"proto {text} is no protocol: give 'tcp', 'udp', 'sctp' or several of them")
+    given: list[object] = [proto] if isinstance(proto, str) else [*proto]  # pyright: ignore[reportUnknownArgumentType]
     if not given:
         raise SpecError("proto is empty: give 'tcp', 'udp', 'sctp' or several of them")
+    found: dict[str, None] = {}
     for each in given:
-        if each not in PROTOCOLS:
+        if not isinstance(each, str) or each not in PROTOCOLS:
             raise SpecError(
                 f"proto {shown(each)} has no ports to publish: give 'tcp', 'udp', 'sctp' or several"
             )
-    return tuple(dict.fromkeys(given))
+        found[each] = None
+    return tuple(found)
 
 
 def _host_address(value: AddressLike) -> IPAddress:
     address = ip_address(value, "host_ip")
     if address.is_multicast or str(address) == "255.255.255.255":
         raise SpecError(f"host_ip '{address}' is no address of a host: give one of this namespace's")
+    if address.version == 6 and address.is_link_local:
+        raise SpecError(
+            f"host_ip '{address}' is a link-local address, and a published port names no link: give a global "
+            "one, or '::' for all, which has those, too"
+        )
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    if mapped is not None:
+        raise SpecError(f"host_ip '{address}' is an IPv4 address that is written as IPv6: write '{mapped}'")
     return address

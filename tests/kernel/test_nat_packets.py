@@ -282,6 +282,23 @@ def test_redirect(world: World, backend: Any, family: int, proto: str) -> None:
 
 @backends
 @families
+def test_F65_redirect_of_a_range_keeps_the_offset(world: World, backend: Any, family: int) -> None:
+    net = NET[family]
+    with NatRule.redirect(world.host, proto="tcp", dport="9000-9002", to="100-102", backend=backend) as rule:
+        for step in (2, 0, 1):
+            with bound(world.host, net.host_inside, 100 + step) as server:
+                assert tcp(world.inside, net.host_inside, 9000 + step, server) == net.inside
+        assert rule.counters.packets == 3
+        rule.detach()
+        again = NatRule.redirect(world.host, proto="tcp", dport="9000-9002", to="100-102", backend=backend)
+        again.adopt()
+        assert again.exists
+        again.delete()
+    assert refused(world.inside, net.host_inside, 9000)
+
+
+@backends
+@families
 def test_redirect_of_what_the_host_sends_itself(world: World, backend: Any, family: int) -> None:
     net = NET[family]
     rule = NatRule.redirect(

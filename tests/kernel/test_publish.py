@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -133,11 +133,31 @@ def test_only_one_address(world: World) -> None:
 
 def test_loopback_of_ipv6_alone(world: World) -> None:
     with (
-        world.host.publish(8080, to="[fd18::2]:80", host_ip="::1"),
+        world.host.publish(8080, to="[fd18::2]:80", host_ip="::1") as mapping,
         bound(world.box, "fd18::2", 80) as server,
     ):
         assert tcp(world.host, "::1", 8080, server) == "fd18::1"
         assert refused(world.other, "fd18::1", 8080)
+        assert mapping.exists  # though NAT has nothing to do
+        assert mapping.counters == (0, 0)
+        assert world.host.nat.verify() == ()
+
+
+def test_a_target_for_each_family(world: World) -> None:
+    with world.host.publish_many([(8080, "172.18.0.3:80"), (8080, "[fd18::2]:80")]) as mapping:
+        assert mapping.reserved == (("tcp", 8080),)
+        with bound(world.box, "fd18::2", 80) as server:
+            assert tcp(world.other, "fd18::1", 8080, server) == "fd18::1"
+        with bound(world.other, "172.18.0.3", 80) as server:
+            for address in ("127.0.0.1", "::1"):
+                assert tcp(world.host, address, 8080, server) == "172.18.0.1"
+
+
+def test_none_at_all(world: World) -> None:
+    with world.host.publish_many({}) as mapping:
+        assert mapping.exists
+        assert mapping.counters == (0, 0)
+    assert ruleset(world.host) == ""
 
 
 def test_a_link_is_a_target(world: World) -> None:
@@ -340,6 +360,28 @@ def test_nobody_else_gets_the_port(world: World, proto: str) -> None:
                 assert taken(sock, address)
         with pytest.raises(ExistsError, match=r"held by this process"):
             world.host.publish(8080, to="172.18.0.3:80", proto=proto).create()
+
+
+@pytest.mark.parametrize("keywords", [{"host_ip": "127.0.0.1"}, {"host_ip": "0.0.0.0"}, {"relay": False}])
+def test_connections_of_an_earlier_owner_are_in_nobodys_way(world: World, keywords: dict[str, Any]) -> None:
+    """Whoever closes first stays in TIME_WAIT for a minute: the server of the host, here."""
+    with bound(world.host, "127.0.0.1", 8080) as before, world.host.socket() as client:
+        client.connect(("127.0.0.1", 8080))
+        connection, _ = before.accept()
+        with pytest.raises(ExistsError, match=r"held by this process"):
+            world.host.publish(8080, to="172.18.0.2:80", **keywords).create()
+        connection.close()
+        assert client.recv(1) == b""
+    assert "TIME-WAIT" in str(world.host.run(["ss", "-tan"], capture_output=True, text=True).stdout)
+    with (
+        world.host.publish(8080, to="172.18.0.2:80", **keywords),
+        bound(world.box, "172.18.0.2", 80) as server,
+    ):
+        assert tcp(world.host, "127.0.0.1", 8080, server) == "172.18.0.1"
+        for address in ("0.0.0.0", "127.0.0.1"):
+            with world.host.socket() as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                assert taken(sock, address)
 
 
 def test_an_address_that_is_not_here(world: World) -> None:
@@ -583,6 +625,14 @@ def test_many_with_reservation_and_targets_of_all_kinds(world: World) -> None:
         (80, {"to": "172.18.0.2:80", "host_ip": "::"}, "host_ip '::' is IPv6, but to '172.18.0.2' is IPv4"),
         (80, {"to": "[fd18::2]:80", "host_ip": "0.0.0.0"}, "IPv4, but to 'fd18::2' is IPv6"),
         (80, {"to": "172.18.0.2:80", "host_ip": "224.0.0.1"}, "no address of a host"),
+        (80, {"to": "172.18.0.2:80", "host_ip": "fe80::1"}, "link-local address, and a published port"),
+        (80, {"to": "172.18.0.2:80", "host_ip": "fe80::1%br0"}, "names a device: write 'fe80::1'$"),
+        (80, {"to": "172.18.0.2:80", "host_ip": "::ffff:172.18.0.1"}, "IPv6: write '172.18.0.1'"),
+        (80, {"to": None}, "to None is no target: give 'ADDRESS:PORT', .*a Namespace, a Link such as"),
+        (80, {"to": ["172.18.0.2:80"]}, "to .* is no target"),
+        (80, {"to": "172.18.0.2:80-81"}, "port 80 is 1 port, but the target has 2"),
+        (80, {"to": "172.18.0.2:80", "proto": [["tcp"]]}, r"proto \['tcp'\] has no ports"),
+        (80, {"to": "172.18.0.2:80", "proto": b"tcp"}, "proto b'tcp' is no protocol"),
         (80, {"to": "172.18.0.2:80", "proto": "icmp"}, "proto 'icmp' has no ports"),
         (80, {"to": "172.18.0.2:80", "proto": []}, "proto is empty"),
         (80, {"to": "172.18.0.2:80", "proto": 6}, "proto 6 is no protocol"),
@@ -600,6 +650,38 @@ def test_bad_input_changes_nothing(
         world.host.publish(port, **keywords).create()  # type: ignore[arg-type]
     assert ruleset(world.host) == ""
     assert sysctls(world.host) == before
+
+
+@pytest.mark.parametrize(
+    ("ports", "message"),
+    [
+        (8080, "ports 8080 is an int: give {8080: '172.18.0.2:80', 8081: box}, or pairs"),
+        (None, "ports None is a NoneType"),
+        ("8080", "ports '8080' is a str"),
+        ([8080], "ports: 8080 is no pair of a port and its target"),
+        ([(8080,)], r"ports: \(8080,\) is no pair"),
+        ([{8080: "172.18.0.2:80"}], "ports: {8080: '172.18.0.2:80'} is no pair"),
+        ({8080: None}, "to None is no target"),
+        ({8080: "172.18.0.2:1", "8080": "172.18.0.2:2"}, "tcp port 8080 is given twice: .*:1 and"),
+        ([(8080, "172.18.0.2:1"), ("8079-8081", "172.18.0.2")], "tcp port 8080 is given twice"),
+        ([(8080, "172.18.0.2:1"), (8080, "172.18.0.2:1")], "tcp port 8080 is given twice"),
+    ],
+)
+def test_bad_input_of_many_changes_nothing(world: World, ports: Any, message: str) -> None:
+    before = sysctls(world.host)
+    for reserve in (True, False):
+        with pytest.raises(SpecError, match=message):
+            world.host.publish_many(ports, reserve=reserve)
+    with pytest.raises(SpecError, match="tcp port 8080 is given twice"):
+        world.host.publish_many([(8080, world.box), (8080, "172.18.0.2:80")]).create()
+    assert ruleset(world.host) == ""
+    assert sysctls(world.host) == before
+
+
+def test_protocols_are_read_once(world: World) -> None:
+    pairs = [(8080, world.box), (8081, "172.18.0.2:80")]
+    with world.host.publish_many(pairs, proto=iter(["tcp", "udp"])) as mapping:
+        assert [spec.protos for spec in mapping.specs] == [("tcp", "udp")] * 2
 
 
 def test_of_several_addresses_the_one_that_is_connected_is_taken(world: World) -> None:

@@ -107,6 +107,7 @@ def test_spreading_is_a_rule_for_each_target() -> None:
     ]
     hashed = dnat(to=["fd00::2", "fd00::3"], spread="jhash")
     assert [part.share for part in hashed.parts()] == [(2, 0), (2, 1)]
+    assert str(hashed) == "dnat to jhash ip6 saddr mod 2 map { 0 : fd00::2, 1 : fd00::3 }"
     assert masquerade().parts() == (masquerade(),)
 
 
@@ -129,6 +130,9 @@ BAD: list[tuple[Callable[..., NatSpec], dict[str, Any], str]] = [
     (dnat, {"to": ["10.0.0.1"], "spread": "inc"}, "to has 1 targets to spread over: give 2 to 64"),
     (dnat, {"to": ["10.0.0.1", "fd00::1"], "spread": "inc"}, "choose one family"),
     (dnat, {"to": ["10.0.0.1:80", "10.0.0.2"], "spread": "inc", "proto": "tcp"}, "all or none of them"),
+    (dnat, {"to": "10.0.0.0/24", "prefix": True, "spread": "inc"}, "spread='inc' with prefix=True"),
+    (masquerade, {"saddr": "fe80::1%eth0"}, "saddr 'fe80::1%eth0' names a device: write 'fe80::1'$"),
+    (masquerade, {"proto": ["tcp", "udp"]}, "is a list: give a name or a number, one for each rule"),
     (masquerade, {"iif": "eth0"}, "iif= with masquerade: .* use oif="),
     (snat, {"iif": "eth0", "to": "10.0.0.1"}, "iif= with snat: .* use oif="),
     (dnat, {"oif": "eth0", "to": "10.0.0.1"}, "oif= with dnat: .* use iif="),

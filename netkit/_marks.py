@@ -8,6 +8,7 @@ that says who made it, for people and for `netkit gc` when the journal is lost.
 from __future__ import annotations
 
 from netkit._lifecycle import raise_first
+from netkit._lifecycle.owned import refuse_second_owner
 from netkit._netlink.link import set_link
 from netkit._runtime import random_group
 from netkit.errors import ExistsError
@@ -68,21 +69,36 @@ def tag_survivors(present: Sequence[tuple[Runtime, LinkRecord]], group: int) -> 
 def adopt_links(owner: Resource, present: Sequence[tuple[Runtime, LinkRecord]]) -> int:
     """Make links ours, with a note in the journal if they would outlive us; returns their group from now on.
 
-    A group or an alias that the user has set stays. What only the group will tell is not ours before it
-    is in there: so the note says no MAC then.
+    A group or an alias that the user has set stays; those that a dead process has left do not. What only the
+    group will tell is not ours before it is in there: so the note says no MAC then.
     """
     group = random_group()
-    macs = [] if any(not record.group for _, record in present) else [record.mac for _, record in present]
+    joins = [not record.group or _is_left(record) for _, record in present]
     ends = [(runtime, record.index, record.name) for runtime, record in present]
+    macs = [] if any(joins) else [record.mac for _, record in present]
     survives = note_link(owner, present[0][1].kind or "", group, ends, macs)
-    for runtime, record in present:
+    refuse_second_owner(owner)  # who has looked when we did: now both are noted
+    for (runtime, record), joining in zip(present, joins, strict=True):
         requests: list[Request] = []
-        if not record.group:
+        if joining:
             requests.append(set_link(record.index, group=group, operation=f"adopt link '{record.name}'"))
-        if survives and not record.alias:
+        if survives and (not record.alias or _is_left(record)):
             requests.append(tag_request(record.index, record.name, group))
         raise_first(runtime.route.batch(requests))
+    _inherit(ends)
     return group
+
+
+def _is_left(record: LinkRecord) -> bool:
+    """Whether it bears the tag of a process: it has died, or it would have been asked."""
+    return (record.alias or "").startswith(TAG) and (record.alias or "").endswith(f":{record.group}")
+
+
+def _inherit(ends: Sequence[tuple[Runtime, int, str]]) -> None:
+    from netkit._lifecycle.inheritance import inherit_links
+
+    for directory in {runtime.opener.journals for runtime, _, _ in ends}:
+        inherit_links(directory, {(runtime.place, index) for runtime, index, _ in ends})
 
 
 def release_links(present: Sequence[tuple[Runtime, LinkRecord]], group: int | None) -> None:

@@ -9,6 +9,7 @@ from netkit._connecting import Connecting
 from netkit._inside_async import InsideAsync
 from netkit._known import remember, remember_first
 from netkit._lifecycle import NAMESPACES, ROOT, Holder, Resource, Teardown, Undo, raise_first, take_steps
+from netkit._lifecycle.owned import refuse_second_owner
 from netkit._link import Link, link_by_name
 from netkit._links import Links
 from netkit._opener import open_registered
@@ -373,7 +374,17 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
             runtime.release()
 
     def _adopt(self) -> None:
-        self._registration.take_over(self._live_runtime(), repr(self))
+        runtime, persistent = self._live_runtime(), self._registration.persistent
+        self._registration.take_over(runtime, repr(self))
+        try:
+            refuse_second_owner(self)  # who has looked when we did: now both are noted
+        except BaseException:
+            self._registration.give_back(persistent)
+            raise
+        if runtime.opener.journals:
+            from netkit._lifecycle.inheritance import inherit_namespace
+
+            inherit_namespace(runtime.opener.journals, runtime.place)
 
     def close(self) -> None:
         """Release the descriptor and sockets of a borrowed namespace; a second call does nothing.

@@ -98,5 +98,12 @@ class Registration:
         self._registered = runtime.opener.registered(self.name, runtime.check())
         self.persistent = True
 
+    def give_back(self, persistent: bool) -> None:
+        """Undo `take_over`: it stays whose it was."""
+        registered, self._registered = self._registered, None
+        self.persistent = persistent
+        if registered is not None:
+            registered.disown()
+
 
 ANONYMOUS = Registration(None, False)  # one for all: without a name, nothing of it ever changes

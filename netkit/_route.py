@@ -11,6 +11,7 @@ from netkit._link import Link, require_device
 from netkit._netlink.route import get_route
 from netkit._netlink.route_record import parse_route
 from netkit._route_changes import Changes, same_key
+from netkit._route_owners import inherit_route, refuse_owned
 from netkit._route_requests import Names, add, addition, delete, read_routes
 from netkit._runtime import Runtime
 from netkit._shown import Shown
@@ -257,16 +258,36 @@ class RouteTable(Block, Shown):
             self._changes.forget(route)
 
     def adopt(self, dst: NetworkLike | Route, *, metric: int | None = None) -> Route:
-        """Own a route of this table that exists, whoever added it: it is deleted like what was added here.
+        """Own a route of this table that nobody owns: it is deleted like what was added here.
 
+        Whoever added it, it may be detached, left by ``ip`` or the kernel, or by a process that is dead.
         ``dst`` is a Route, as iterating gives it, or a network or ``"default"``; of several to the same
         destination ``metric`` names one. Returns the route. Twin: none, ``ip`` owns nothing. Raises
-        NotFoundError when there is none, StateError for ``ns.routes``, which is no scope.
+        NotFoundError when there is none, StateError for what another RouteTable of this program owns, or
+        another process that lives, and for ``ns.routes``, which is no scope.
+
+        Examples:
+            >>> from netkit import Namespace, RouteTable
+            >>> with Namespace() as box:
+            ...     _ = box.routes.add("10.9.0.0/16", type="blackhole")
+            ...     with RouteTable(box) as table:
+            ...         print(table.adopt("10.9.0.0/16"))
+            ...     print(len(box.routes))
+            blackhole 10.9.0.0/16 proto netkit
+            0
         """
         self._check_scope("adopt a route")
         route = self._present(dst, metric)
         with held_signals():
+            refuse_owned(self, route)
             self._changes.adopt(self._runtime, route)
+            try:
+                refuse_owned(self, route)  # who has looked when we did: now both are noted
+                self._present(route, None)  # a guard may have been at it
+            except BaseException:
+                self._changes.forget(route)
+                raise
+            inherit_route(self._runtime, route)
         return route
 
     def detach(self, dst: NetworkLike | Route | None = None, *, metric: int | None = None) -> RouteTable:
@@ -282,6 +303,11 @@ class RouteTable(Block, Shown):
             else:
                 self._changes.forget(self._present(dst, metric))
         return self
+
+    def _owns(self, table: RouteTable, route: Route) -> bool:
+        """Whether it will undo this route of the other table, which may be the same one of the kernel's."""
+        same = self._table == table._table and self._netns._same_as(table._netns)
+        return same and self._is_alive() and self._changes.has(route)
 
     def _leave_in_place(self) -> None:
         self.detach()

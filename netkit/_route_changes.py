@@ -64,6 +64,10 @@ class Changes:
         noted = _note(runtime, route, None, ()) if runtime.survives else 0
         self._made.append(Change(route, (), noted))
 
+    def has(self, route: Route) -> bool:
+        """Whether it is undone by these."""
+        return any(same_key(each.route, route) for each in self._made)
+
     def forget(self, route: Route) -> None:
         """The route was deleted, or is to stay: it is not undone any more."""
         for change in [each for each in self._made if same_key(each.route, route)]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from fcntl import LOCK_NB, LOCK_SH, flock
+from _thread import allocate_lock, start_new_thread
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 
+from netkit._lifecycle.protocol_mark import key_of
 from netkit._system.entries import (
     IPTABLES,
     LINK,
@@ -17,17 +19,19 @@ from netkit._system.entries import (
     MessagesEntry,
     NameEntry,
 )
-from netkit._system.journal import DIRECTORY, journal, pid_namespace
+from netkit._system.journal import DIRECTORY, journal, pid_namespace, start_time
 from netkit._system.journal_lines import Contents, read
 from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from netkit._system.journal_lines import Entry
 
     LegacyRule = tuple[str, int, str, str]
+
+_PATIENCE = 5.0  # seconds, for readers who take microseconds
 
 
 def read_whole(file: int) -> bytes:
@@ -60,11 +64,39 @@ def journals(lock: int = LOCK_SH, directory: str = DIRECTORY) -> Iterator[tuple[
 
 
 def _is_free(file: int, lock: int) -> bool:
+    """Whether its owner is dead, and nobody is at it. Readers do not count: who acts waits for them."""
+    if _is_locked(file, lock):
+        return True
+    return lock == LOCK_EX and _is_locked(file, LOCK_SH) and locked_in_time(file, _PATIENCE)
+
+
+def _is_locked(file: int, lock: int) -> bool:
     try:
         flock(file, lock | LOCK_NB)
     except OSError:
         return False
     return True
+
+
+def locked_in_time(file: int, patience: float) -> bool:
+    """Lock it, once who is at it has finished. flock(2) has no timeout: a thread waits, and may go on."""
+    copy, locked = os.dup(file), allocate_lock()
+    locked.acquire()
+
+    def wait() -> None:
+        try:
+            flock(copy, LOCK_EX)
+        finally:
+            os.close(copy)
+            locked.release()
+
+    start_new_thread(wait, ())
+    return locked.acquire(timeout=patience)
+
+
+def is_dead(said: Contents) -> bool:
+    """Whether the owner is known to be dead, though its journal is locked: by its guard, or a collector."""
+    return said.pid_namespace == pid_namespace() and start_time(said.pid) != str(said.start)
 
 
 def contents(file: int) -> Contents | None:
@@ -89,8 +121,29 @@ def living_owner(wanted: Iterable[tuple[str, int]], directory: str) -> str | Non
     They are links, by namespace and index, or with index 0 a name of the namespace.
     """
     searched = set(wanted)
-    for said in living(journal.owner, directory):
-        if not searched.isdisjoint(_places(said)):
+    return _owner_among(directory, lambda said: not searched.isdisjoint(_places(said)))
+
+
+def living_owner_of_message(at: str, kind: int, body: bytes, directory: str) -> str | None:
+    """The same of a route, rule, address or neighbour, by the message that deletes it."""
+    wanted = at, key_of(kind, body)
+
+    def has(said: Contents) -> bool:
+        found = Claims()
+        for entry in said.entries.values():
+            found.add(entry)
+        return wanted in found.keys
+
+    return _owner_among(directory, has)
+
+
+def _owner_among(directory: str, has: Callable[[Contents], bool]) -> str | None:
+    """Of a dead one the guard is at it: when that has finished, what is still there is nobody's."""
+    for _, file, dead in journals(directory=directory):
+        said = None if dead else contents(file)
+        if said is None or said.owner == journal.owner or not has(said):
+            continue
+        if not (is_dead(said) and locked_in_time(file, _PATIENCE)):
             return process_of(said)
     return None
 
@@ -148,14 +201,19 @@ def _names(said: Contents) -> set[tuple[str, str]]:
 class Claims:
     """What living processes have noted: undo messages by namespace, names with their targets.
 
-    ``rules`` are those of iptables-legacy, which bear no mark: for each, who has noted it.
+    ``keys`` are what the messages are about, ``places`` links by namespace and index and with index 0 named
+    namespaces, ``marks`` those of rules in chains of others. ``rules`` are those of iptables-legacy, which
+    bear no mark: for each, who has noted it.
     """
 
-    __slots__ = ("messages", "names", "rules")
+    __slots__ = ("keys", "marks", "messages", "names", "places", "rules")
 
     def __init__(self) -> None:
         self.messages: set[tuple[str, bytes]] = set()
+        self.keys: set[tuple[str, tuple[object, ...]]] = set()
         self.names: set[tuple[str, str]] = set()
+        self.places: set[tuple[str, int]] = set()
+        self.marks: set[str] = set()
         self.rules: dict[LegacyRule, list[str]] = {}
 
     def add(self, entry: Entry, process: str = "") -> None:
@@ -164,9 +222,15 @@ class Claims:
             if entry.kind == MESSAGES:
                 noted = MessagesEntry(entry)
                 self.messages.add((noted.at, noted.delete[2]))
+                self.keys.add((noted.at, key_of(noted.delete[0], noted.delete[2])))
             elif entry.kind == NAME:
                 named = NameEntry(entry)
                 self.names.add((named.name, named.target))
+                self.places.add((named.at, 0))
+            elif entry.kind == LINK:
+                self.places.update([(at, index) for at, index, _ in LinkEntry(entry).places])
+            elif entry.kind == MARKED:
+                self.marks.add(MarkedEntry(entry).mark)
             elif entry.kind == IPTABLES:
                 self.rules.setdefault(legacy_rule(IptablesEntry(entry)), []).append(process)
         except ProtocolError:

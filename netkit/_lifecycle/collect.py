@@ -7,13 +7,12 @@ names in /run/netns by leading nowhere.
 from __future__ import annotations
 
 import os
-from _thread import allocate_lock, start_new_thread
 from errno import EEXIST
-from fcntl import LOCK_EX, flock
+from fcntl import LOCK_EX, LOCK_SH
 from functools import partial
 
 from netkit._lifecycle import presence as presence  # on a bare thread nothing is imported
-from netkit._lifecycle.claims import contents, journals, living_claims
+from netkit._lifecycle.claims import contents, is_dead, journals, living_claims, locked_in_time
 from netkit._lifecycle.reclaim import FAILED, GONE, REMOVED, Finding, Reclaiming
 from netkit._lifecycle.seen import missing, seen, told_only
 from netkit._lifecycle.tags import tagged_links
@@ -21,7 +20,7 @@ from netkit._system import iptables_command as iptables_command
 from netkit._system import namespace_files as nsfs
 from netkit._system import sysctl as sysctl
 from netkit._system.entries import LINK, NAME, LinkEntry, NameEntry
-from netkit._system.journal import DIRECTORY, boot, pid_namespace, start_time
+from netkit._system.journal import DIRECTORY, boot
 from netkit._system.journal_lines import Entry, strike_line
 from netkit._system.registration import remove_name
 from netkit._system.worker import run_fresh
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
-    from netkit._system.journal_lines import Contents
 
     T = TypeVar("T")
 
@@ -92,7 +90,7 @@ def _on_thread(call: Callable[[], T]) -> T:
 
 def _from_journals(dry_run: bool, owners: set[str]) -> Iterator[Collected]:
     """What the dead have noted. ``owners`` gets all that have a journal: another one may be at the dead's."""
-    for path, file, dead in journals(LOCK_EX):
+    for path, file, dead in journals(LOCK_SH if dry_run else LOCK_EX):
         said = contents(file)
         if said is not None:
             owners.add(said.owner)
@@ -115,7 +113,7 @@ def _settle(path: str, file: int, found: list[Finding]) -> None:
         if each.entry is not None and each.outcome != FAILED:
             os.write(file, strike_line(each.entry.number))
     if not failed:
-        os.unlink(path)
+        _unlink(path)
 
 
 def _collect_where(wanted: Callable[[Entry], bool]) -> bool:
@@ -126,9 +124,9 @@ def _collect_where(wanted: Callable[[Entry], bool]) -> bool:
         if said is None or said.boot != boot() or not any(map(wanted, said.entries.values())):
             continue
         if not dead:
-            if not _is_dead(said):
+            if not is_dead(said):
                 continue
-            if not _locked_in_time(file):  # the guard is at it, and lets go soon
+            if not locked_in_time(file, _PATIENCE):  # the guard is at it, and lets go soon
                 continue  # unless somebody has stopped it, as a freezer does
             done = True
             said = contents(file)
@@ -145,22 +143,6 @@ def _collect_where(wanted: Callable[[Entry], bool]) -> bool:
     return done
 
 
-def _locked_in_time(file: int) -> bool:
-    """flock(2) has no timeout: a thread waits, and would go on waiting."""
-    copy, locked = os.dup(file), allocate_lock()
-    locked.acquire()
-
-    def wait() -> None:
-        try:
-            flock(copy, LOCK_EX)
-        finally:
-            os.close(copy)
-            locked.release()
-
-    start_new_thread(wait, ())
-    return locked.acquire(timeout=_PATIENCE)
-
-
 def _all_done(found: list[Finding]) -> bool:
     return all(each.outcome in (REMOVED, GONE) for each in found)
 
@@ -169,12 +151,7 @@ def _unlink(path: str) -> None:
     try:
         os.unlink(path)
     except FileNotFoundError:
-        return  # its guard was quicker
-
-
-def _is_dead(said: Contents) -> bool:
-    """Whether the owner is known to be dead, though its guard is not."""
-    return said.pid_namespace == pid_namespace() and start_time(said.pid) != str(said.start)
+        return  # its guard was quicker, or another collector
 
 
 def _is_link(entry: Entry, at: str, name: str) -> bool:

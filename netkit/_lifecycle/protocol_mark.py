@@ -25,7 +25,8 @@ _ROUTE = Struct("=BBBBBBBBI")  # rtmsg: family, lengths, tos, table, protocol, s
 _RTM_DELADDR, _RTM_GETADDR, _IFA_ADDRESS, _IFA_LOCAL, _IFA_PROTO = 21, 22, 1, 2, 11
 _RTM_DELNEIGH, _RTM_GETNEIGH, _NDA_DST, _NDA_PROTOCOL = 29, 30, 1, 12
 _RTM_DELROUTE, _RTM_GETROUTE, _RTA_DST, _RTA_PRIORITY, _RTA_TABLE = 25, 26, 1, 6, 15
-_AF_INET = 2
+_AF_INET, _AF_INET6 = 2, 10
+_METRIC6 = 1024  # IP6_RT_PRIO_USER: what an IPv6 route gets without one
 _OURS = 110  # the protocol: NETKIT_PROTOCOL of _spec/names.py
 
 
@@ -78,6 +79,24 @@ def is_there(
     )
     asked = _RTM_GETADDR if kind == _RTM_DELADDR else _RTM_GETNEIGH
     return (*wanted[:3], _OURS) in [_read(kind, each) for each in _list(sock, asked, header, known)]
+
+
+def key_of(kind: int, body: bytes) -> tuple[object, ...]:
+    """What a deletion is about, for the kernel: two with one key can't be there at once (EEXIST).
+
+    Raises ProtocolError for one that is too short.
+    """
+    six = body[:1] == bytes([_AF_INET6])
+    try:
+        if kind == _RTM_DELROUTE:
+            length, target, table, metric, _ = _route(body)
+            return kind, six, length, target, table, metric or _METRIC6 * six
+        if kind in (_RTM_DELADDR, _RTM_DELNEIGH):
+            length, index, address, _ = _read(kind, body)
+            return kind, six, 0 if six else length, index, address
+    except error as problem:
+        raise ProtocolError("a deletion in a journal is too short") from problem
+    return kind, body
 
 
 def _list(

@@ -11,7 +11,7 @@ from errno import EEXIST, ENODEV
 
 from netkit._lifecycle.claims import legacy_rule
 from netkit._lifecycle.groups import common_group
-from netkit._lifecycle.protocol_mark import is_there
+from netkit._lifecycle.protocol_mark import is_there, key_of
 from netkit._netlink.link import delete_group, delete_link, list_links, parse_link
 from netkit._netlink.socket import NetlinkSocket
 from netkit._netlink.transport import NETLINK_NETFILTER, NETLINK_ROUTE
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 # What was made is there no more, by us or before; something else is in its place; it could not be removed.
 REMOVED, GONE, FOREIGN, FAILED = "removed", "gone", "left alone", "failed"
+_CLAIMED = "a living process has noted the same"
 
 
 class Finding:
@@ -115,7 +116,7 @@ class Reclaiming:
             self._close()
 
     def _run_stage(self, stage: Sequence[tuple[Entry, Any]], settled: Callable[[Finding], object]) -> None:
-        links = [noted for _, noted in stage if isinstance(noted, LinkEntry)]
+        links = [noted for _, noted in stage if isinstance(noted, LinkEntry) and not self._is_claimed(noted)]
         if len(links) > 1 and not self._dry_run:
             self._try(lambda: self._delete_groups(links))  # what this leaves is looked at singly
         for entry, noted in stage:
@@ -123,12 +124,27 @@ class Reclaiming:
 
     def _attempt(self, entry: Entry, noted: Any) -> Finding:
         try:
+            if self._is_claimed(noted):
+                raise ForeignError(_CLAIMED)
             done = _UNDO[entry.kind](self, noted)
         except (ForeignError, StateError) as reason:
             return Finding(entry, str(noted), FOREIGN, str(reason))
         except (NetkitError, OSError) as problem:
             return Finding(entry, str(noted), FAILED, str(problem))
         return Finding(entry, str(noted), REMOVED if done else GONE)
+
+    def _is_claimed(self, noted: Any) -> bool:
+        """Whether a living process has adopted it, which nobody can while the guard of who made it lives."""
+        if self._at_death:
+            return False
+        claims = self._claims()
+        if isinstance(noted, LinkEntry):
+            return any((at, index) in claims.places for at, index, _ in noted.places)
+        if isinstance(noted, (NameEntry, MembersEntry)):
+            return (noted.at, 0) in claims.places
+        if isinstance(noted, MessagesEntry):
+            return (noted.at, key_of(noted.delete[0], noted.delete[2])) in claims.keys
+        return isinstance(noted, MarkedEntry) and noted.mark in claims.marks
 
     def _try(self, step: Callable[[], object]) -> None:
         try:
@@ -189,7 +205,7 @@ class Reclaiming:
         if self._places.find(noted.at) < 0:
             return False
         if (noted.at, noted.delete[2]) in self._claims().messages:
-            raise ForeignError("a living process has noted the same")
+            raise ForeignError(_CLAIMED)
         try:
             kind, _, body = noted.delete
             if self._dry_run:
@@ -276,7 +292,7 @@ class Reclaiming:
     def _undo_name(self, noted: NameEntry) -> bool:
         at = noted.at
         if noted.target and (noted.name, noted.target) in self._claims().names:
-            raise ForeignError("a living process has noted the same")
+            raise ForeignError(_CLAIMED)
         found = -1 if noted.target else self._places.at(f"{nsfs.NETNS_DIRECTORY}/{noted.name}", at)
         identity = None if found < 0 else nsfs.identity(found)
         self._forget(at)

@@ -229,6 +229,7 @@ class Resource(Owned):
                 refuse_second_owner(self)
                 self._adopt()
             except BaseException as problem:
+                self._strike()  # or it would be removed, should this process be killed
                 if before != "borrowed":
                     self._lose()
                 self._state = before

@@ -165,6 +165,7 @@ class Iptables:
         """They carry no owner: nothing to change."""
         if self._runtime.survives:
             token.note(self._runtime)
+            token.inherit(self._runtime)
         return token
 
     def owner_of(self, token: Any, others: Iterable[tuple[Owned, Any]]) -> Owned | str | None:

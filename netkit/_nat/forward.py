@@ -8,6 +8,7 @@ from weakref import WeakSet
 
 from netkit._known import require_namespace
 from netkit._lifecycle import NAT, Resource, Teardown, Undo
+from netkit._lifecycle.inheritance import inherit_marked
 from netkit._nat.backend import Iptables, named
 from netkit._nat.backend_rule import BackendRule, detached
 from netkit._nat.forward_compile import forward_expressions, forward_iptables
@@ -210,6 +211,8 @@ class OpenedForward(Resource):
                         note(MARKED, runtime.place, gate.family, gate.table, gate.chain, self._mark)
                     )
             self._legacy.note(runtime)
+            inherit_marked(runtime.opener.journals, self._mark)
+            self._legacy.inherit(runtime)
 
     def _restore(self) -> None:
         """Put back what somebody has removed, also into a chain that was made anew."""

@@ -32,6 +32,13 @@ class NotedRules(list["Rule"]):
         for key in () if self._noted else map(_key, self):
             self._noted += (note(IPTABLES, runtime.place, *key, (before or {}).get(key, 0)),)
 
+    def inherit(self, runtime: Runtime) -> None:
+        """They were adopted: of a dead process that had noted such, one of each is these."""
+        from netkit._lifecycle.inheritance import inherit_legacy_rule
+
+        for key in map(_key, self):
+            inherit_legacy_rule(runtime.opener.journals, (runtime.place, *key))
+
     def strike(self) -> None:
         """They are gone, or not ours any more."""
         noted, self._noted = self._noted, ()

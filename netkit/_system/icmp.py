@@ -157,7 +157,8 @@ class _Ping:
         self._to: tuple[str, int] | tuple[str, int, int, int] = (str(target), 0)
         self._last = 0
         self._waiting: dict[int, float] = {}  # sequence: when it was sent
-        self._sent: dict[int, int] = {}  # and by the clock that the kernel stamps packets with
+        # Just before and after, by the clock that the kernel stamps packets with.
+        self._sent: dict[int, tuple[int, int]] = {}
         self._times: dict[int, float] = {}
         self._poll = select.poll()
         self._poll.register(raw, select.POLLIN)
@@ -194,15 +195,17 @@ class _Ping:
     def _send(self, number: int) -> None:
         sequence = number & 0xFFFF
         packet = echo_request(self._ipv6, self._identifier, sequence, self._payload)
-        self._waiting[number] = time.monotonic()
         self._last = number
-        self._sent[number] = time.time_ns()
+        before = time.time_ns()
         try:
             self._raw.sendto(packet, self._to)
         except OSError as error:
             if error.errno not in _LOST:
                 raise _refused(self._target, error) from None
-            del self._waiting[number]
+            return
+        # It left between these two, which on a busy machine can be seconds: no answer is late for that.
+        self._sent[number] = before, time.time_ns()
+        self._waiting[number] = time.monotonic()
 
     def _receive(self, deadline: float, until_quiet: bool) -> None:
         """Take in packets until the deadline, or (``until_quiet``) until nothing is waited for."""
@@ -225,9 +228,9 @@ class _Ping:
         number = self._last - ((self._last - sequence) & 0xFFFF)  # the latest with these 16 bits
         if self._waiting.pop(number, None) is None or kind != "reply":
             return
-        taken = max(0, _arrival(ancillary) - self._sent[number]) / 1e9
-        if taken <= self._timeout:
-            self._times[number] = taken
+        arrived, (before, after) = _arrival(ancillary), self._sent[number]
+        if arrived - after <= self._timeout * 1e9:
+            self._times[number] = max(0, arrived - before) / 1e9
 
 
 def _arrival(ancillary: Iterable[tuple[int, int, bytes]]) -> int:

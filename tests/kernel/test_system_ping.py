@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import select
 import socket
+import struct
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -117,24 +119,48 @@ def test_silence_is_loss_after_the_timeout(ping: _Ping, address: str) -> None:
     assert 0.1 <= time.monotonic() - begin < LONG
 
 
+class Slow(socket.socket):
+    """What a program with many busy threads is to its socket: it sends late, and looks late."""
+
+    before, after, on_the_way = 0.2, 0.2, 0.0  # seconds
+
+    def sendto(self, *arguments: object) -> int:  # type: ignore[override]
+        select.select([], [], [], self.before)
+        count = super().sendto(*arguments)  # type: ignore[call-overload]
+        select.select([], [], [], self.after)
+        return int(count)
+
+    def recvmsg(self, *arguments: int) -> Any:
+        """As if the answer had come later."""
+        data, ((level, kind, stamp),), flags, address = super().recvmsg(*arguments)
+        seconds, nanoseconds = struct.unpack("=qq", stamp)
+        nanoseconds += round(self.on_the_way * 1e9)
+        return data, [(level, kind, struct.pack("=qq", seconds, nanoseconds))], flags, address
+
+
+def slow(fd: int, **seconds: float) -> Callable[[int, int, int], socket.socket]:
+    kind_of_socket = type("Slower", (Slow,), seconds)
+    return lambda family, kind, proto: worker.inside(fd, lambda: kind_of_socket(family, kind, proto))
+
+
 def test_an_answer_counts_when_it_came_not_when_it_was_looked_at(near: int) -> None:
-    """A program with many busy threads looks late; an answer that really is late is none."""
-
-    class Late(socket.socket):
-        def sendto(self, *arguments: object) -> int:  # type: ignore[override]
-            count = super().sendto(*arguments)  # type: ignore[call-overload]
-            select.select([], [], [], 0.2)
-            return int(count)
-
-    opener = lambda family, kind, proto: worker.inside(near, lambda: Late(family, kind, proto))  # noqa: E731
-
     def look_late() -> None:
-        result = icmp.ping(opener, "10.0.0.2", timeout=0.1)
+        result = icmp.ping(slow(near, before=0.0), "10.0.0.2", timeout=0.1)
         assert result.received == 1
         assert result.times[0] < 0.1
 
     in_time(look_late)
-    assert icmp.ping(opener, "10.0.0.2", timeout=1e-9).received == 0
+
+
+def test_no_answer_is_late_because_the_program_was(near: int) -> None:
+    """It was kept from the processor between its look at the clock and the send."""
+    result = icmp.ping(slow(near), "10.0.0.2", timeout=0.1)
+    assert result.received == 1
+    assert result.times[0] > 0.19
+
+
+def test_an_answer_that_is_late_is_none(near: int) -> None:
+    assert icmp.ping(slow(near, on_the_way=LONG), "10.0.0.2", timeout=0.1).received == 0
 
 
 def test_what_can_never_be_sent_is_an_error(ping: _Ping) -> None:

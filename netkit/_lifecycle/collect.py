@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
-
     T = TypeVar("T")
 
 _PATIENCE = 5.0  # seconds, for a guard that takes a tenth of one

@@ -16,6 +16,7 @@ from _queue import SimpleQueue
 from _thread import LockType, RLock, allocate_lock, get_ident, start_new_thread
 from errno import ENOSPC
 
+from netkit._system.greenlets import refuse_greenlets
 from netkit._system.namespace_files import identity, open_current, path_identity
 from netkit._system.privilege import missing_capability
 from netkit._system.signals import blocked_signals, held_signals
@@ -30,19 +31,8 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
 
-_GREENLETS = ("gevent.", "eventlet.")
 _LAST_PREPARED_FD = 1023
 _ONE_TASK = 3  # links of /proc/self/task: itself, its name, and one directory per thread
-
-
-def refuse_greenlets(start: object) -> None:
-    """StateError if that is no start of a thread: `setns` would move the program's only one."""
-    if str(getattr(start, "__module__", None)).startswith(_GREENLETS):
-        raise StateError(
-            "gevent or eventlet has made threads greenlets, which share one thread of the kernel, and netkit "
-            "enters namespaces on threads of its own: use it in a process that is not monkey-patched"
-        )
-
 
 refuse_greenlets(start_new_thread)  # now, or what follows would wait for them for ever
 

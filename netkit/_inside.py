@@ -248,9 +248,10 @@ class Inside:
         The same as `Link.capture`, at all links, those that come later too. A filter is one for Ethernet.
         Twin: ``tcpdump -i any 'FILTER'``. Raises SpecError for a filter that is not understood.
         """
-        from netkit._capture import Capture
+        with naming_limits("capture packets"):
+            from netkit._capture import Capture
 
-        return Capture(self, None, filter, snaplen=snaplen, buffer=buffer, limit=limit)  # type: ignore[arg-type]
+            return Capture(self, None, filter, snaplen=snaplen, buffer=buffer, limit=limit)  # type: ignore[arg-type]
 
     def _starter(self) -> Fresh:
         runtime = self._live_runtime()

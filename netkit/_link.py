@@ -26,7 +26,7 @@ from netkit._runtime import Runtime
 from netkit._shown import Shown
 from netkit._spec import names, numbers
 from netkit._spec.mac import mac as parse_mac
-from netkit.errors import BusyError, ExistsError, NotFoundError, SpecError
+from netkit.errors import BusyError, ExistsError, NotFoundError, SpecError, naming_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -234,9 +234,10 @@ class Link(Shown):
             1
             ['10.0.0.1']
         """
-        from netkit._capture import Capture
+        with naming_limits("capture packets"):
+            from netkit._capture import Capture
 
-        return Capture(self.netns, self, filter, snaplen=snaplen, buffer=buffer, limit=limit)
+            return Capture(self.netns, self, filter, snaplen=snaplen, buffer=buffer, limit=limit)
 
     def down(self) -> Link:
         """Set it down; returns self. Its routes and IPv6 addresses go. Twin: ``ip link set NAME down``.

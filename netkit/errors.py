@@ -268,9 +268,11 @@ def raise_limit(operation: str, problem: BaseException) -> None:
 def _limit_met(problem: BaseException) -> int:
     if isinstance(problem, NetkitError):
         return 0
-    if isinstance(problem, OSError):
+    if isinstance(problem, OSError) and problem.errno is not None:
         return problem.errno if problem.errno in _LIMITS else 0
-    if isinstance(problem, ImportError):  # dlopen(3) of a module in C has words only
+    if isinstance(
+        problem, (ImportError, OSError)
+    ):  # dlopen(3) of a module in C, or a library, has words only
         return next((number for number in _LIMITS if _os.strerror(number) in str(problem)), 0)
     return 0
 

@@ -16,7 +16,7 @@ from netkit._known import runtime_of
 from netkit._netlink.link import list_links, parse_link
 from netkit._shown import Shown
 from netkit._spec import numbers
-from netkit.errors import KernelError, NetkitError, StateError, WaitTimeout, kernel_error
+from netkit.errors import KernelError, NetkitError, StateError, WaitTimeout, kernel_error, naming_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,6 +84,11 @@ class Capture(Shown):
     def __enter__(self) -> Self:
         if self._spool is not None:
             raise StateError(f"{self!r} has been used: make another one")
+        with naming_limits("capture packets"):
+            self._begin()
+        return self
+
+    def _begin(self) -> None:
         runtime = self._runtime = runtime_of(self._netns)
         index, link_type = self._where(runtime)
         matches = filters.by_tags(self._filter, self._snaplen, link_type)
@@ -104,7 +109,6 @@ class Capture(Shown):
                 raise kernel_error("capture packets", problem.errno or 0, netns=runtime.label) from None
             raise
         runtime.once("captures", Captures).add(self)
-        return self
 
     def __exit__(
         self,

@@ -8,7 +8,7 @@ import struct
 from ctypes.util import find_library
 
 from netkit._spec.value import shown, type_of
-from netkit.errors import SpecError, UnsupportedError
+from netkit.errors import SpecError, UnsupportedError, raise_limit
 
 ETHERNET, RAW_IP = 1, 12  # DLT_EN10MB, DLT_RAW
 _ALL = 0xFFFFFFFF  # PCAP_NETMASK_UNKNOWN
@@ -72,7 +72,8 @@ def compiled(expression: object, snaplen: int, link_type: int = ETHERNET) -> byt
 def _library() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(find_library("pcap") or "libpcap.so.0.8")
-    except OSError:
+    except OSError as problem:
+        raise_limit("compile a filter", problem)
         raise UnsupportedError(
             "compile a filter", 0, hint="libpcap is not installed (Debian package libpcap0.8, or tcpdump)"
         ) from None

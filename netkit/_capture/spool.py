@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from errno import EFBIG, EISDIR, EOPNOTSUPP
+from errno import EFBIG, EISDIR, ENOENT, EOPNOTSUPP
 from struct import Struct
 from threading import Condition
 
 from netkit._capture.packet import DIRECTIONS, Packet
-from netkit.errors import kernel_error
+from netkit.errors import kernel_error, naming_limits, raise_limit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _VLAN_VALID, _TPID_VALID = 1 << 4, 1 << 6
 _DOT1Q = 0x8100
 _ETHERNET, _LOOPBACK = 1, 772  # ARPHRD_...: the link types whose frames begin with an Ethernet header
 _OUTGOING = 4
+_MAKING = "make a file for captured packets"
 
 
 class Spool:
@@ -123,12 +124,23 @@ class Spool:
 
 def _unnamed_file() -> int:
     """A file that is gone when it is closed, by whatever end."""
-    directory = tempfile.gettempdir()
+    with naming_limits(_MAKING):
+        directory = _directory()
+        try:
+            return _opened(directory)
+        except OSError as problem:
+            raise_limit(_MAKING, problem)
+            hint = f"It is the directory {directory} for temporary files; TMPDIR= names another place"
+            raise kernel_error(_MAKING, problem.errno or 0, hint=hint) from None
+
+
+def _directory() -> str:
+    """Where temporary files are: one in which Python could make one."""
     try:
-        return _opened(directory)
-    except OSError as problem:
-        hint = f"It is the directory {directory} for temporary files; TMPDIR= names another place"
-        raise kernel_error("make a file for captured packets", problem.errno or 0, hint=hint) from None
+        return tempfile.gettempdir()
+    except FileNotFoundError as problem:
+        os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))  # or it was for want of a descriptor, which it hides
+        raise kernel_error(_MAKING, ENOENT, hint=f"{problem.strerror}; TMPDIR= names another") from None
 
 
 def _opened(directory: str) -> int:

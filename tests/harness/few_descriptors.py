@@ -38,6 +38,13 @@ def _iptables(box: Namespace) -> None:
         pass
 
 
+def _capture(box: Namespace) -> None:
+    """With a filter, libpcap is loaded; without one it is not, and a link's is another way."""
+    with box.capture() as packets, box.links["lo"].capture("icmp"):
+        pass
+    packets.close()
+
+
 def _readings(box: Namespace) -> None:
     """Each is a module of its own, which is imported now; all are tried."""
     refused: list[NetkitError] = []
@@ -75,6 +82,7 @@ WORKS: dict[str, Callable[[], object]] = {
     "output": _inside(lambda box: box.run(["mkdir", TRACE], check=True, capture_output=True)),
     "call": _inside(lambda box: box.call(os.mkdir, TRACE)),
     "ping": _inside(lambda box: box.ping("127.0.0.1")),
+    "capture": _inside(_capture),
     "rule": _inside(_rule),
     "readings": _inside(_readings),
     "iptables": _inside(_iptables),

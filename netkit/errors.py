@@ -278,7 +278,12 @@ def _limit_met(problem: BaseException) -> int:
 
 
 class naming_limits:  # noqa: N801
-    """``with naming_limits("run a program"):`` as `raise_limit`."""
+    """``with naming_limits("run a program"):`` as `raise_limit`.
+
+    For verbs that load their module when they are called, which takes a descriptor: what is met there is an
+    error of Python's import, and no place below a verb sees it. What opens sockets and files names the limit
+    by itself, by `kernel_error`.
+    """
 
     __slots__ = ("_operation",)
 

@@ -1,5 +1,7 @@
 """The command `netkit`: demo, doctor, show, up, down, exec, gc and unshare.
 
+All but `exec` and `unshare` have --json: of these two, what is written is the program's alone.
+
 Exit status: 0 all right, 1 something failed, 2 wrong usage, 130 ended by Ctrl-C; after `exec` and `unshare`
 that of their command, 126 when that may not be run and 127 when there is none such, as of a shell.
 """
@@ -58,14 +60,15 @@ run in them are not ended; they are named."""
 
 _EXEC = """\
 Run a program in a namespace, as `ip netns exec` does. The program takes the place of this one: its exit
-status, its signals and the terminal are its own. NAMESPACE may also be a path, or the number of a process.
+status, its signals, its output (hence no --json) and the terminal are its own. NAMESPACE may also be a path,
+or the number of a process.
 
     netkit exec box1 -- ping -c 1 10.0.0.1"""
 
 _UNSHARE = """\
 Run a program in namespaces of its own: network, mounts, and for who is not root a user namespace in which
 he is. lo is up; /run is empty but for /run/netns, so that names and the xtables lock are its own, too. The
-program takes the place of this one: its exit status and signals are those of COMMAND.
+program takes the place of this one: exit status, signals and output (hence no --json) are those of COMMAND.
 
     netkit unshare -- pytest tests
     netkit unshare -- jupyter lab --no-browser

@@ -36,6 +36,8 @@ def _run(*words: str) -> subprocess.CompletedProcess[str]:
         (["exec", "--", "true"], "required: COMMAND"),
         (["unshare"], "required: COMMAND"),
         (["unshare", "--"], "required: COMMAND"),
+        (["exec", "--json", "box", "--", "true"], "unrecognized arguments: --json"),
+        (["unshare", "--json", "--", "true"], "unrecognized arguments: --json"),
         (["gc", "everything"], "unrecognized arguments: everything"),
         (["gc", "--dryrun"], "unrecognized arguments: --dryrun"),
         (["play"], "invalid choice: 'play'"),
@@ -64,7 +66,7 @@ OPTIONS = {
     "": ["--version", "demo", "doctor", "show", "up", "down", "gc", "exec", "unshare"],
     "demo": ["--backend", "--json"], "doctor": ["--json"], "show": ["NAME", "--json", "--html FILE"],
     "up": ["FILE", "--name", "--json"], "down": ["NAME|FILE", "--json"], "gc": ["--dry-run", "--json"],
-    "exec": ["NAMESPACE -- COMMAND"], "unshare": ["-- COMMAND"],
+    "exec": ["NAMESPACE -- COMMAND", "no --json"], "unshare": ["-- COMMAND", "no --json"],
 }  # fmt: skip
 
 

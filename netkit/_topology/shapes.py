@@ -7,7 +7,6 @@ from itertools import pairwise
 from netkit._spec import names, numbers
 from netkit._topology import checks
 from netkit._topology.addressing import AUTOMATIC
-from netkit._topology.interfaces import MOST_PORTS
 from netkit._topology.plan import Plan
 from netkit._topology.values import EndPlan, LinkPlan, NamespacePlan
 from netkit.errors import SpecError
@@ -20,6 +19,11 @@ if TYPE_CHECKING:
     from netkit._topology.plan import Subnets
 
 MOST_BOXES = 1_000_000
+
+# A bridge hands a broadcast to all its ports at once, and the kernel keeps so many packets for a processor
+# (net.core.netdev_max_backlog, enqueue_to_backlog() of net/core/dev.c): boxes beyond never hear ARP requests.
+_BACKLOG = 1000
+_PER_BRIDGE = 490  # in a row of bridges two at a time hand it on, one on either side
 
 
 class Shapes(Plan):
@@ -45,8 +49,9 @@ class Shapes(Plan):
         """``n`` boxes, ``box1`` to ``boxN``, at a bridge: ``lan`` in the namespace ``switch``.
 
         The bridge has the first address of ``subnet``, the boxes have the next ones and, with
-        ``default_route``, a default route by the bridge; ``forwarding`` makes the switch a router. A
-        bridge takes 1023 ports: more boxes are at more bridges, ``lan2`` and so on, linked to the first.
+        ``default_route``, a default route by the bridge; ``forwarding`` makes the switch a router. More
+        than 1000 boxes are at several bridges, ``lan2`` and so on, each linked to the next: a bridge takes
+        1023 ports, and the kernel keeps 1000 packets of a broadcast.
 
         Twin: Mininet's ``SingleSwitchTopo``.
 
@@ -184,16 +189,16 @@ def _star_subnets(subnet: Subnets) -> tuple[tuple[str, ...] | None, tuple[str, .
 def _spread(
     plan: Plan, bridge: str, switch: str, boxes: Sequence[str], mtu: int | None
 ) -> Iterable[tuple[str, Sequence[str]]]:
-    """Which bridge has which boxes: those that find no port at the first are at others, linked to it."""
-    count = len(boxes)
-    more = 0 if count <= MOST_PORTS else -(-(count - MOST_PORTS) // (MOST_PORTS - 2))
-    first = MOST_PORTS - more
-    yield bridge, boxes[:first]
-    for number in range(more):
-        name = plan.add_bridge(f"{bridge}{number + 2}", switch, mtu=mtu)
-        plan.add_link(bridge, name, mtu=mtu)
-        start = first + number * (MOST_PORTS - 1)
-        yield name, boxes[start : start + MOST_PORTS - 1]
+    """Which bridge has which boxes: more than one bridge can have are at a row of them."""
+    bridges = 1 if len(boxes) <= _BACKLOG else -(-len(boxes) // _PER_BRIDGE)
+    each = -(-len(boxes) // bridges)
+    yield bridge, boxes[:each]
+    last = bridge
+    for number in range(1, bridges):
+        name = plan.add_bridge(f"{bridge}{number + 1}", switch, mtu=mtu)
+        plan.add_link(last, name, mtu=mtu)
+        last = name
+        yield name, boxes[number * each : (number + 1) * each]
 
 
 def _names(prefix: object, count: object, what: str = "box", least: int = 1) -> list[str]:

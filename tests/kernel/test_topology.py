@@ -91,20 +91,19 @@ def test_a_star_is_a_bridge_with_an_address_and_boxes_with_default_routes_by_it(
 
 
 @pytest.mark.slow
-def test_a_star_that_a_bridge_has_too_few_ports_for_is_at_two() -> None:
+def test_a_star_that_is_too_large_for_a_bridge_is_at_several_and_a_broadcast_reaches_all() -> None:
     plan = Topology.star(1030)
     for box in plan.namespaces:  # what IPv6 says by itself goes to all, a million packets that others lose
         plan.set_sysctl(box, "net.ipv6.conf.default.disable_ipv6", 1)
     with plan as net:
         ports = {each["ifname"]: each.get("master") for each in ip(net["switch"], "link", "show")}
         per_bridge = {name: sum(master == name for master in ports.values()) for name in net.bridges}
-        assert per_bridge == {"lan": 1023, "lan2": 9}
-        assert (ports["to-lan2"], ports["to-lan"]) == ("lan", "lan2")
-        # The kernel drops part of a broadcast to more than net.core.netdev_max_backlog (1000) devices, so
-        # that the first answer may be lost, and comes a second later.
+        assert per_bridge == {"lan": 345, "lan2": 346, "lan3": 343}
+        assert [ports[name] for name in ("to-lan2", "to-lan", "to-lan3")] == ["lan", "lan2", "lan2"]
+        # The backlog is the processor's: others fill it, too. Then an answer comes with a later request.
         count = round(3 * PATIENCE)
-        assert net["box1"].ping(net.address("box1030"), count=count).received
-        assert net["box1030"].ping(net.address("lan"), count=count).received
+        for one, other in (("box1", "box1030"), ("box1030", "box2"), ("box500", "box1"), ("box1030", "lan")):
+            assert net[one].ping(net.address(other), count=count).received, (one, other)
         snapshots = net.snapshot()
         assert len(snapshots) == 1031
         assert snapshots["box1030"].link("eth0") is not None

@@ -51,7 +51,10 @@ class GivenRoutes:
             named = self._addresses_on(end.segment, chosen)
             if named is not None:
                 return named
-            return [self._references.host(chosen, _where(end))]
+            address = self._references.host(chosen, _where(end))
+            if _first(end.addresses, address.version) is not None:
+                _check_near(address, end)
+            return [address]
         found = other.addresses
         if cable.master is not None:  # the bridge, or the one of those it is joined with that has an address
             found = self._wiring.bridges[cable.master].addresses or end.segment.bridge_addresses()
@@ -181,6 +184,14 @@ def _is_near(gateway: Address, own: Iterable[Address]) -> bool:
             if subnet.start <= number <= subnet.last:
                 return True
     return False
+
+
+def _check_near(gateway: Address, end: Interface) -> None:
+    if not _is_near(gateway, end.addresses):
+        networks = ", ".join([str(Subnet.of(address)) for address in end.addresses])
+        raise SpecError(f"{_where(end)}: {gateway.ip} is in no network of it: {networks}")
+    if any(gateway.packed == address.packed for address in end.addresses):
+        raise SpecError(f"{_where(end)}: {gateway.ip} is its own address: a gateway is at the other end")
 
 
 def _shown(addresses: Sequence[Address]) -> str:

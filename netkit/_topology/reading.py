@@ -91,8 +91,8 @@ def _end(plan: Plan, path: str, value: object) -> EndPlan:
     if isinstance(value, str):
         name, colon, device = value.rpartition(":")
         if not colon or value in plan.namespaces or value in plan.bridges:
-            name, device = value, ""
-        return at(path, plan._end, name, device or None, "auto", None, False)
+            return at(path, plan._end, value, None, "auto", None, False)
+        return at(path, plan._end, name, device, "auto", None, False)
     table = Table(value, path, ("namespace", "bridge", "name", "address", "mac", "default_route"))
     if ("namespace" in table) is ("bridge" in table):
         raise SpecError(f"{path}: an end is in a namespace or at a bridge: give one of these two keys")

@@ -28,6 +28,8 @@ class References:
         try:
             packed = ip_address(text).packed
         except ValueError:
+            if text in self._addresses:
+                raise SpecError(f"{where}: '{text}' is not on the same wire, or has no address") from None
             wanted = "address, nor a namespace or bridge on the same wire"
             raise SpecError(f"{where}: {unknown(text, self._addresses, wanted)}") from None
         return Address(packed, 8 * len(packed))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from netkit._spec.nat import NatSpec
     from netkit._topology.values import Option
 
+_FLAGS = ("onlink", "local")
 NAT_KINDS: dict[str, Callable[..., NatSpec]] = {
     "masquerade": nat.masquerade,
     "snat": nat.snat,
@@ -34,7 +35,7 @@ NAT_KINDS: dict[str, Callable[..., NatSpec]] = {
 
 def route(dst: object, options: Mapping[str, Any], known: Collection[str]) -> RoutePlan:
     """A route; ``dst`` and ``via`` may be names of the plan."""
-    given = {key: _plain(value) for key, value in options.items() if value is not None and value is not False}
+    given = {key: _plain(value) for key, value in options.items() if _says_something(key, value)}
     if given.get("type") == "unicast":
         del given["type"]
     via = given.get("via")
@@ -57,6 +58,11 @@ def route(dst: object, options: Mapping[str, Any], known: Collection[str]) -> Ro
     return RoutePlan(text, tuple(given.items()))
 
 
+def _says_something(key: str, value: object) -> bool:
+    """Whether an option is not as when it is left out. ``oif: no`` in YAML is False, which is no device."""
+    return value is not None and (value is not False or key not in _FLAGS)
+
+
 def _hinted(problem: SpecError, text: object, known: Iterable[str]) -> SpecError:
     """With the name that was perhaps meant."""
     name = split_port(text)[0] if isinstance(text, str) else ""
@@ -76,9 +82,7 @@ def _plain(value: object) -> Option:
 def nat_rule(kind: str, options: Mapping[str, Any], known: Collection[str]) -> NatPlan:
     """A NAT rule; ``saddr``, ``daddr`` and the address in ``to`` may be names of the plan."""
     given = {
-        key: _nat_option(kind, key, value)
-        for key, value in options.items()
-        if value is not None and value is not False
+        key: _nat_option(kind, key, value) for key, value in options.items() if _says_something(key, value)
     }
     tried: dict[str, Any] = {key: value for key, value in given.items() if key != "backend"}
     family = given.get("family")

@@ -218,6 +218,22 @@ WRONG: dict[str, tuple[str, object, str]] = {
         {"namespace": "gate", "bridge": "lan"},
         "links[0].ends[1]: an end is in a namesp",
     ),
+    "a device without a name": ("links/1/ends/1", "outside:", "links[1].ends[1]: name '' is empty"),
+    "a device that YAML takes for a bool": (
+        "namespaces/gate/nat/0/oif",
+        False,
+        f"{GATE}.nat[0]: oif False is no device",
+    ),
+    "a port that YAML takes for a bool": (
+        "namespaces/gate/nat/1/dport",
+        False,
+        f"{GATE}.nat[1]: dport False",
+    ),
+    "a metric that YAML takes for a bool": (
+        "namespaces/gate/routes/0/metric",
+        False,
+        f"{GATE}.routes[0]: metric False is a bool",
+    ),
     "three ends": ("links/0/ends", ["desk", "lan", "gate"], "links[0].ends: a link has two, not 3"),
     "no ends": ("links/1", {"mtu": 1400}, "links[1].ends: it is missing"),
     "no end": ("links/0/ends/0", 7, "links[0].ends[0]: 7 is an int: a table is wanted"),
@@ -267,7 +283,7 @@ WRONG: dict[str, tuple[str, object, str]] = {
     "a gateway": (
         "links/1/ends/0/default_route",
         "desk",
-        "links[1].ends[0].default_route: 'desk' is no address, nor",
+        "links[1].ends[0].default_route: 'desk' is not on the same wire",
     ),
     "a device twice": (
         "bridges/lan/device",

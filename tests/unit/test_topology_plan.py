@@ -205,7 +205,23 @@ AS_A_WHOLE: dict[str, tuple[Callable[[Topology], object], str]] = {
         "links[0].ends[0].default_route: 'br' has no address to be the gateway: add_bridge('br', address=",
     ),
     "a default route by somebody else": (
-        lambda t: t.add_link("a", "br", default_route="b"), "nor a namespace or bridge on the same wire",
+        lambda t: t.add_link("a", "br", default_route="b"),
+        "links[0].ends[0].default_route: 'b' is not on the same wire, or has no address",
+    ),
+    "a default route by nobody": (
+        lambda t: t.add_link("a", "br", default_route="c"), "nor a namespace or bridge on the same wire",
+    ),
+    "a default route by an address of another wire": (
+        lambda t: t.add_link("a", "b", subnet="10.3.0.0/30", default_route="10.1.1.1"),
+        "links[0].ends[0].default_route: 10.1.1.1 is in no network of it: 10.3.0.0/30",
+    ),
+    "a default route by 0.0.0.0": (
+        lambda t: t.add_link("a", "b", subnet="10.3.0.0/30", default_route=0),
+        "links[0].ends[0].default_route: 0.0.0.0 is in no network of it: 10.3.0.0/30",
+    ),
+    "a default route by itself": (
+        lambda t: t.add_link("a", "b", subnet="10.3.0.0/30", default_route="10.3.0.1"),
+        "links[0].ends[0].default_route: 10.3.0.1 is its own address: a gateway is at the other end",
     ),
     "a default route elsewhere": (
         lambda t: t.add_link("a", "b", address="10.0.0.1/24", peer_address="10.0.1.1/24", default_route=True),

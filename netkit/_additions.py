@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netkit._leftovers import past_leftovers
 from netkit._lifecycle import Block, Teardown
 from netkit._runtime import Runtime
 from netkit._system.signals import held_signals
@@ -9,9 +10,12 @@ from netkit.errors import KernelError, NotFoundError, StateError, TeardownError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Self
+    from collections.abc import Callable
+    from typing import Self, TypeVar
 
     from netkit._netlink.wire import Request
+
+    T = TypeVar("T")
 
 
 class Addition:
@@ -47,16 +51,22 @@ class Additions(Block):
 
     def _add(self, key: object, request: Request, deletion: Request) -> None:
         """Send an addition, and keep its deletion if this is a scope."""
+        self._adding(key, lambda: deletion, lambda: self._place().route.request(request))
+
+    def _adding(self, key: object, deletion: Callable[[], Request], send: Callable[[], T]) -> T:
+        """The same, by whatever sends it."""
         if self._state == "new":
-            self._place().route.request(request)
-            return
+            return past_leftovers(self._place(), deletion, send)
         with held_signals():
-            addition = self._expect(key, deletion)
-            try:
-                self._place().route.request(request)
-            except KernelError:
-                self._drop(addition)
-                raise
+            return past_leftovers(self._place(), deletion, lambda: self._noted(key, deletion(), send))
+
+    def _noted(self, key: object, deletion: Request, send: Callable[[], T]) -> T:
+        addition = self._expect(key, deletion)
+        try:
+            return send()
+        except KernelError:
+            self._drop(addition)
+            raise
 
     def _expect(self, key: object, deletion: Request) -> Addition | None:
         """Before an addition is sent: note how it is taken back, if this is a scope."""

@@ -164,15 +164,11 @@ class Addresses(Additions, Shown):
             label=None if label is None else names.label(label), scope=scope,
             operation=(verb, value, " on link '", link._last_name, "'"),
         )  # fmt: skip
-        if self._state == "new" or replace:
+        if replace:
             return self._sent(request, value)
-        with held_signals():
-            expected = self._expect(value, delete_address(link.ifindex, value))
-            try:
-                return self._sent(request, value)
-            except KernelError:
-                self._drop(expected)
-                raise
+        return self._adding(
+            value, lambda: delete_address(link.ifindex, value), lambda: self._sent(request, value)
+        )
 
     def _sent(self, request: Request, value: Address) -> Address:
         link, runtime = self._link, self._link._runtime

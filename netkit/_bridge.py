@@ -8,9 +8,10 @@ from netkit._bridge_reading import BridgeReading
 from netkit._end import take_back_addresses
 from netkit._gateway import Gateways
 from netkit._known import require_namespace
+from netkit._leftovers import links_collected
 from netkit._lifecycle import LINKS, PHRASE, Holder, Resource, Teardown, raise_first
 from netkit._link import Link, link_by_name
-from netkit._marks import adopt_links, collected, note_link, release_links, tag_request
+from netkit._marks import adopt_links, note_link, release_links, tag_request
 from netkit._netlink.link import delete_link, get_link, parse_link
 from netkit._ports import Ports, port_requests
 from netkit._readiness import wait_until_heard
@@ -276,7 +277,7 @@ class Bridge(Resource, Ports, BridgeReading, Holder, Shown):
         rest = more if runtime.ours else []
         message = self._options.message(self._index, self._given_mac, self._group, quiet)
         first, *outcomes = yield runtime, [message, *addresses, *rest]
-        if collected(first, ends):
+        if links_collected(first, ends):
             take_back_addresses(runtime, self._index, self._addresses, outcomes)
             first, *outcomes = yield runtime, [message, *addresses, *rest]
         if first is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from netkit._address import Addresses
 from netkit._altnames import AlternativeNames
 from netkit._known import find_by_nsid, runtime_of
+from netkit._leftovers import links_collected
 from netkit._lifecycle import owner_of
 from netkit._netlink.link import (
     IFF_UP,
@@ -399,12 +400,11 @@ class Link(Shown):
         """A change after which it has this name there; what a dead process has left there gives way."""
         try:
             self._change(request)
+            return
         except ExistsError as refusal:
-            from netkit._marks import collected
-
-            if not collected(refusal, [(there, 0, name)]):
+            if not links_collected(refusal, [(there, 0, name)]):
                 raise
-            self._change(request)
+        self._change(request)
 
     def _change(self, request: Request) -> None:
         self._runtime.route.request(request)

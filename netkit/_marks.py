@@ -11,7 +11,6 @@ from netkit._lifecycle import raise_first
 from netkit._lifecycle.owned import refuse_second_owner
 from netkit._netlink.link import set_link
 from netkit._runtime import random_group
-from netkit.errors import ExistsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from netkit._netlink.link import LinkRecord
     from netkit._netlink.wire import Request
     from netkit._runtime import Runtime
-    from netkit.errors import KernelError
 
 TAG = "netkit:"
 _NO_MAC = "-"
@@ -109,22 +107,6 @@ def release_links(present: Sequence[tuple[Runtime, LinkRecord]], group: int | No
         if leaves is not None or alias is not None:
             operation = f"detach link '{record.name}'"
             runtime.route.request(set_link(record.index, group=leaves, alias=alias, operation=operation))
-
-
-def collected(refusal: KernelError | None, ends: Sequence[tuple[Runtime, int, str]]) -> bool:
-    """Whether a creation that was refused is to be sent once more: what dead processes had there is gone.
-
-    In any case where others make links as well: a guard may have been quicker, and have removed link and
-    journal between the refusal and the look for them. Of what lives the second refusal says the same.
-    """
-    shared = [(runtime, name) for runtime, _, name in ends if runtime.survives or runtime.named]
-    if not isinstance(refusal, ExistsError) or not any(runtime.opener.guarded for runtime, _ in shared):
-        return False
-    from netkit._lifecycle.collect import collect_link
-
-    for runtime, name in shared:
-        collect_link(runtime.place, name)
-    return True
 
 
 def ends_of(*ends: End) -> list[tuple[Runtime, int, str]]:

@@ -53,10 +53,10 @@ class Registration:
         except ExistsError:
             if not runtime.opener.guarded:
                 raise
-            from netkit._lifecycle.collect import collect_name
+        from netkit._lifecycle.collect import collect_name
 
-            collect_name(name)  # in any case once more: its guard may have been quicker, and left no journal
-            return runtime.opener.register(name, runtime.fd, self.persistent)
+        collect_name(name)  # in any case once more: its guard may have been quicker, and left no journal
+        return runtime.opener.register(name, runtime.fd, self.persistent)
 
     def remove(self) -> None:
         """Remove the name, if it is there."""

@@ -6,13 +6,14 @@ from errno import ENOENT
 
 import netkit._forks as forks
 from netkit._known import require_namespace
+from netkit._leftovers import past_leftovers
 from netkit._lifecycle import Block, Teardown
 from netkit._link import Link, require_device
 from netkit._netlink.route import get_route
 from netkit._netlink.route_record import parse_route
 from netkit._route_changes import Changes, same_key
 from netkit._route_owners import inherit_route, refuse_owned
-from netkit._route_requests import Names, add, addition, delete, read_routes
+from netkit._route_requests import Names, add, addition, delete, deletion, read_routes
 from netkit._runtime import Runtime
 from netkit._shown import Shown
 from netkit._spec import names, numbers
@@ -409,7 +410,9 @@ class RouteTable(Block, Shown):
                 before = self._same_as(route) if replace else ()
                 return self._changes.add(runtime, route, index, replace=replace, before=before)
         request = addition(runtime, route, index, replace=replace, echo=not _is_whole(route))
-        return add(runtime, route, request)
+        return past_leftovers(
+            runtime, lambda: deletion(runtime, route, index), lambda: add(runtime, route, request)
+        )
 
     def _same_as(self, route: Route) -> tuple[Route, ...]:
         """The routes that a replace of this one overwrites."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netkit._leftovers import past_leftovers
 from netkit._route_requests import add, addition, deletion
 from netkit._runtime import Runtime
 from netkit._spec.routes import Route
@@ -46,6 +47,15 @@ class Changes:
         self, runtime: Runtime, route: Route, index: int | None, *, replace: bool, before: tuple[Route, ...]
     ) -> Route:
         """Add a route and note it; ``before`` are the routes that it replaces."""
+        return past_leftovers(
+            runtime,
+            lambda: deletion(runtime, route, index),
+            lambda: self._add(runtime, route, index, replace, before),
+        )
+
+    def _add(
+        self, runtime: Runtime, route: Route, index: int | None, replace: bool, before: tuple[Route, ...]
+    ) -> Route:
         request = addition(runtime, route, index, replace=replace, echo=True)
         noted = _note(runtime, route, index, before) if runtime.survives else 0
         change = Change(route, before, noted)

@@ -9,11 +9,11 @@ from netkit._address import add_requests, parse_addresses, refuse_small_mtu
 from netkit._end import End, random_mac, take_back_addresses
 from netkit._existing_pair import existing_ends
 from netkit._known import require_namespace
+from netkit._leftovers import links_collected
 from netkit._lifecycle import LINKS, Resource, Teardown, raise_first
 from netkit._link import Link, require_link
 from netkit._marks import (
     adopt_links,
-    collected,
     ends_of,
     note_link,
     release_links,
@@ -221,7 +221,7 @@ class VethPair(Resource, Shown):
         survives = (here.survives or there.survives) and self._note_ends()
         near.master = None if self._master is None else _index_of(self._master)
         outcomes = yield here, self._near_requests(here, there)
-        if outcomes[0] is not None and collected(outcomes[0], ends_of(near, far)):
+        if outcomes[0] is not None and links_collected(outcomes[0], ends_of(near, far)):
             self._give_up(here, outcomes[1:])
             outcomes = yield here, self._near_requests(here, there)
         if outcomes[0] is not None:

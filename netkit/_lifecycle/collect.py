@@ -7,20 +7,20 @@ names in /run/netns by leading nowhere.
 from __future__ import annotations
 
 import os
-from errno import EEXIST
 from fcntl import LOCK_EX, LOCK_SH
 from functools import partial
 
 from netkit._lifecycle import presence as presence  # on a bare thread nothing is imported
 from netkit._lifecycle.claims import contents, is_dead, journals, living_claims, locked_in_time
+from netkit._lifecycle.protocol_mark import key_of
 from netkit._lifecycle.reclaim import FAILED, GONE, REMOVED, Finding, Reclaiming
 from netkit._lifecycle.seen import missing, seen, told_only
 from netkit._lifecycle.tags import tagged_links
 from netkit._system import iptables_command as iptables_command
 from netkit._system import namespace_files as nsfs
 from netkit._system import sysctl as sysctl
-from netkit._system.entries import LINK, NAME, LinkEntry, NameEntry
-from netkit._system.journal import DIRECTORY, boot
+from netkit._system.entries import LINK, MESSAGES, NAME, LinkEntry, MessagesEntry, NameEntry
+from netkit._system.journal import boot
 from netkit._system.journal_lines import Entry, strike_line
 from netkit._system.registration import remove_name
 from netkit._system.worker import run_fresh
@@ -65,14 +65,20 @@ def collect(dry_run: bool) -> list[Collected]:
     return _on_thread(there)
 
 
-def collect_link(at: str, name: str) -> bool:
-    """A link of this name is in the way: remove it if it is a dead process's. Whether it was."""
-    return _on_thread(lambda: _collect_where(lambda entry: _is_link(entry, at, name)))
+def collect_link(at: str, name: str) -> None:
+    """A link of this name is in the way: remove it if it is a dead process's."""
+    _on_thread(lambda: _collect_where(lambda entry: _is_link(entry, at, name)))
 
 
-def collect_name(name: str) -> bool:
+def collect_name(name: str) -> None:
     """The same of a name in /run/netns."""
-    return _on_thread(lambda: _collect_where(lambda entry: _is_name(entry, name)))
+    _on_thread(lambda: _collect_where(lambda entry: _is_name(entry, name)))
+
+
+def collect_message(at: str, kind: int, body: bytes) -> None:
+    """The same of a route, rule, address or neighbour, by the message that deletes it."""
+    key = key_of(kind, body)
+    _on_thread(lambda: _collect_where(lambda entry: _is_message(entry, at, key)))
 
 
 def _on_thread(call: Callable[[], T]) -> T:
@@ -115,9 +121,8 @@ def _settle(path: str, file: int, found: list[Finding]) -> None:
         _unlink(path)
 
 
-def _collect_where(wanted: Callable[[Entry], bool]) -> bool:
+def _collect_where(wanted: Callable[[Entry], bool]) -> None:
     """Remove what dead processes have noted and is wanted; their guards, if they still work, come first."""
-    done = False
     for path, file, dead in journals(LOCK_EX):
         said = contents(file)
         if said is None or said.boot != boot() or not any(map(wanted, said.entries.values())):
@@ -127,19 +132,16 @@ def _collect_where(wanted: Callable[[Entry], bool]) -> bool:
                 continue
             if not locked_in_time(file, _PATIENCE):  # the guard is at it, and lets go soon
                 continue  # unless somebody has stopped it, as a freezer does
-            done = True
             said = contents(file)
         entries = [] if said is None else [each for each in said.entries.values() if wanted(each)]
         found: list[Finding] = []
         owner = "" if said is None else said.owner
         Reclaiming(partial(living_claims, owner)).run(entries, found.append)
-        done = done or any(each.outcome == REMOVED for each in found)
         for each in found:
             if each.entry is not None and each.outcome in (REMOVED, GONE):
                 os.write(file, strike_line(each.entry.number))
         if said is not None and len(found) == len(said.entries) and _all_done(found):
             _unlink(path)
-    return done
 
 
 def _all_done(found: list[Finding]) -> bool:
@@ -163,6 +165,16 @@ def _is_link(entry: Entry, at: str, name: str) -> bool:
 def _is_name(entry: Entry, name: str) -> bool:
     try:
         return entry.kind == NAME and NameEntry(entry).name == name
+    except ProtocolError:
+        return False
+
+
+def _is_message(entry: Entry, at: str, key: tuple[object, ...]) -> bool:
+    try:
+        if entry.kind != MESSAGES:
+            return False
+        noted = MessagesEntry(entry)
+        return noted.at == at and key_of(noted.delete[0], noted.delete[2]) == key
     except ProtocolError:
         return False
 
@@ -207,8 +219,3 @@ def _target(path: str) -> str | None:
     ours = len(words) == 5 and words[:2] == ["", "proc"] and words[3] == "fd"
     numbers = ours and words[2].isdigit() and words[4].isdigit() and int(words[4]) >= _LOWEST_FD
     return target if numbers and nsfs.is_stale(path) else None
-
-
-def is_taken(problem: OSError) -> bool:
-    """Whether a refusal may be about a name that a dead process holds."""
-    return problem.errno == EEXIST and os.path.isdir(DIRECTORY)

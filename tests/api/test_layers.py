@@ -17,8 +17,8 @@ LAYERS = {
     2: "_opener _runtime _rootless _readiness _lifecycle",
     3: "_additions _leftovers _marks _link _links _adopted_link _altnames _reading _address _end "
     "_existing_pair _veth _sockets _bridge _bridge_options _bridge_reading _gateway _ports _fdb _route "
-    "_route_requests _route_changes _route_owners _rule _neighbour _nat _conntrack _publishing _sysctl _inside "
-    "_inside_async _namespace _registration _known _outside _shutdown _connecting _capture",
+    "_route_requests _route_changes _route_owners _rule _neighbour _nat _conntrack _publishing _sysctl "
+    "_inside _inside_async _namespace _registration _known _outside _shutdown _connecting _capture",
     4: "_gc _topology _snapshot _snapshot_values _snapshot_answers _snapshot_nat _display _diagnostics",
     5: "__init__",
     6: "_cli _commands _demo __main__ testing _testing lowlevel _pytest_plugin _fixtures",

@@ -91,17 +91,25 @@ class Process(_Popen, Shown):
             pass
 
     def _ended_early(self, what: str) -> CommandError:
-        output, errors = None, None
-        try:
-            output, errors = self.communicate(timeout=1.0)
-        except (
-            subprocess.TimeoutExpired,
-            ValueError,
-        ):  # a child of its own has the pipe; closed by the caller
-            pass
-        problem = CommandError(self.returncode, self.args, output, errors)
+        problem = CommandError(self.returncode, self.args, *self._last_words())
         problem.add_note(f"It ended before it listened at {what}.")
         return problem
+
+    def _last_words(self) -> tuple[str | bytes | None, str | bytes | None]:
+        """What it has said, as far as it has come: a child of its own may hold the pipe."""
+        try:
+            for last in (False, True):  # on a busy machine the second passes before anything is read
+                try:
+                    return self.communicate(timeout=1.0)
+                except subprocess.TimeoutExpired as late:
+                    if last or late.stdout or late.stderr:
+                        return self._text(late.stdout), self._text(late.stderr)
+        except ValueError:
+            pass  # closed by the caller
+        return None, None
+
+    def _text(self, said: bytes | None) -> str | bytes | None:
+        return said.decode(errors="replace") if said is not None and self.universal_newlines else said
 
     def _still_deaf(self, what: str, timeout: float, found: set[tuple[bytes, int]]) -> str:
         others = ", ".join(sorted({_text(*each) for each in found}))

@@ -20,7 +20,7 @@ import pytest
 
 from netkit import Link, Namespace, NotFoundError, SpecError, StateError, VethPair, WaitTimeout
 from netkit._capture import Capture
-from tests.harness.patience import in_time
+from tests.harness.patience import LONG, in_time
 
 ECHO, REPLY = 8, 0
 
@@ -66,7 +66,7 @@ def test_a_namespace_s_links_together(pair: VethPair) -> None:
         with Namespace() as third, VethPair(host, third, name="new", peer_name="x", address="10.1.0.1/24",
                                             peer_address="10.1.0.2/24"):  # fmt: skip
             host.ping("10.1.0.2")
-            packets.wait_for(lambda packet: packet.link == "new")
+            packets.wait_for(lambda packet: packet.link == "new", timeout=LONG)
     assert [packet.link for packet in packets] == ["lo", "lo", "near", "near", "new", "new"]
 
 
@@ -98,7 +98,7 @@ def test_async_iteration(pair: VethPair) -> None:
 def test_waiting_for_one(pair: VethPair) -> None:
     with pair.link.capture("icmp") as packets:
         pair.link.netns.ping("10.0.0.2")
-        found = packets.wait_for(lambda packet: packet.icmp and packet.icmp.type == REPLY)
+        found = packets.wait_for(lambda packet: packet.icmp and packet.icmp.type == REPLY, timeout=LONG)
         assert str(found.src) == "10.0.0.2"
         with pytest.raises(WaitTimeout, match=r"none of 2 packets was the one within 0\.05 s"):
             packets.wait_for(lambda packet: packet.tcp, timeout=0.05)
@@ -120,7 +120,7 @@ while connection.recv(1 << 20):
 
 def _transfer_outside(pair: VethPair, size: int) -> None:
     """So many bytes from the near end to the far one, between two programs."""
-    receiver = pair.peer.netns.popen([sys.executable, "-ISc", RECEIVER]).wait_listening(80)
+    receiver = pair.peer.netns.popen([sys.executable, "-ISc", RECEIVER]).wait_listening(80, timeout=LONG)
     pair.link.netns.run([sys.executable, "-ISc", SENDER, str(size)], check=True)
     assert receiver.wait() == 0
 

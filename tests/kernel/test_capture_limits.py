@@ -14,6 +14,7 @@ import pytest
 
 from netkit import KernelError, Namespace, SpecError, StateError, VethPair
 from netkit._capture.capture import Capture, stop_all
+from tests.harness.patience import LONG
 from tests.harness.tools import needs
 
 ECHO, REPLY = 8, 0
@@ -77,7 +78,7 @@ def test_a_disk_that_is_full_meanwhile_is_told(
     monkeypatch.setattr(tempfile, "tempdir", str(small))
     with pair.peer.capture("icmp or udp port 9") as packets:
         assert pair.link.netns.ping("10.0.0.2").received == 1
-        packets.wait_for(lambda packet: packet.icmp and packet.icmp.type == REPLY)
+        packets.wait_for(lambda packet: packet.icmp and packet.icmp.type == REPLY, timeout=LONG)
         flood(pair, 1000)
     words = (
         rf"keep the captured packets: No space left.* are kept in {small}, and TMPDIR= names another place"

@@ -109,7 +109,7 @@ INSIDE_THE_LAB = """
     assert "tcp dport 80" in rules and "dnat" in rules and "172.18.0.2:80" in rules
     assert box.ping("172.18.0.1").loss == 0
     server.bind(("172.18.0.2", 80)); server.listen(); server.settimeout(60)
-    with socket.create_connection(("172.18.0.2", 80), timeout=60) as client:
+    with socket.create_connection(("172.18.0.2", 80), timeout=300) as client:
         server.accept()[0].sendall(b"served"); assert client.recv(10) == b"served"
     server.close()
     print("checked")

@@ -13,6 +13,7 @@ import pytest
 from netkit import Bridge, Namespace, NatRule, PortMapping, Scope, WaitTimeout, wait_for
 from netkit._spec.nat_entry import NatEntry
 from tests.harness.oracle import iptables_legacy, nft_text, run_in
+from tests.harness.patience import LONG
 from tests.kernel.test_nat import BACKENDS, IPTABLES, needs_iptables
 
 pytestmark = pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft")
@@ -269,8 +270,8 @@ def test_F61_watched_for(host: Namespace, backend: Any) -> None:
         with host.nat.watch(interval=0.05) as watch:
             for count in (1, 2, 3):
                 flush(host)
-                watch.wait(count)
-            assert wait_for(lambda: rule.exists, timeout=60)
+                watch.wait(count, timeout=LONG)
+            assert wait_for(lambda: rule.exists, timeout=LONG)
     assert watch.restored == 3
     assert [*host.nat] == []
 
@@ -279,7 +280,7 @@ def test_what_was_lost_before_is_put_back_at_once(host: Namespace) -> None:
     rule = NatRule.masquerade(host, oif="eth0").create().detach()
     flush(host)
     with host.nat.watch() as watch:
-        watch.wait()
+        watch.wait(timeout=LONG)
     rule.adopt().delete()
 
 

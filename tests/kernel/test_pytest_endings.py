@@ -8,7 +8,7 @@ import pytest
 
 from netkit import wait_for
 from netkit._system import mode
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.processes import running, unique_sleep
 from tests.harness.suites import run
 
@@ -20,7 +20,7 @@ ROOTLESS = mode.decide()[0]
 MANY = """
     @pytest.mark.parametrize("number", range(60))
     def test_it(veth, lan, number):
-        netkit.wait_for(lambda: veth.link.netns.ping("192.0.2.2").received, timeout=60)
+        netkit.wait_for(lambda: veth.link.netns.ping("192.0.2.2").received, timeout=300)
 """
 
 
@@ -64,7 +64,7 @@ def test_forked_tests_work(suite: pytest.Pytester) -> None:
         """
         @pytest.mark.parametrize("number", range(3))
         def test_it(veth, lan, number):
-            netkit.wait_for(lambda: veth.link.netns.ping("192.0.2.2").received, timeout=60)
+            netkit.wait_for(lambda: veth.link.netns.ping("192.0.2.2").received, timeout=300)
 
         def test_that_fails(veth, module_netns):
             assert veth is None
@@ -180,5 +180,5 @@ def test_an_early_end_leaves_nothing(suite: pytest.Pytester, how: str, arguments
         assert result.ret != pytest.ExitCode.OK  # what pytest does at the end may be interrupted, too
     else:
         assert result.parseoutcomes()["failed"] == 1
-    wait_for(lambda: not running(sleep), timeout=30 * PATIENCE)
-    wait_for(lambda: not os.path.lexists(f"/run/netns/early-{os.getpid()}"), timeout=30 * PATIENCE)
+    wait_for(lambda: not running(sleep), timeout=LONG)
+    wait_for(lambda: not os.path.lexists(f"/run/netns/early-{os.getpid()}"), timeout=LONG)

@@ -23,7 +23,7 @@ def test_the_fixtures_give_networks_that_work(suite: pytest.Pytester) -> None:
         from netkit import Topology, wait_for
 
         def answers(netns, address):  # where the machine is too busy, a packet may get lost
-            wait_for(lambda: netns.ping(address).received, timeout=60)
+            wait_for(lambda: netns.ping(address).received, timeout=300)
 
         def test_netns(netns):
             assert [link.name for link in netns.links] == ["lo"]
@@ -274,7 +274,7 @@ def test_the_report_of_a_failure_shows_the_networks(suite: pytest.Pytester) -> N
             ann, bob = net = lan(2)
             ann.routes.add("10.99.0.0/16", via=net.address(bob))
             server = ann.popen([sys.executable, "-m", "http.server", "80"], stdout=-1, stderr=-1)
-            server.wait_listening(80)
+            server.wait_listening(80, timeout=300)
             bob.popen(["sh", "-c", "echo my last words; exit 4"], stdout=-1).wait()
             assert net is None
 
@@ -476,7 +476,7 @@ def test_async_tests_work_as_they_are(suite: pytest.Pytester) -> None:
         @pytest.mark.anyio
         @pytest.mark.parametrize("anyio_backend", ["asyncio"])
         async def test_anyio(netns, anyio_backend):
-            await wait_for_async(lambda: netns.ping("127.0.0.1").received)
+            await wait_for_async(lambda: netns.ping("127.0.0.1").received, timeout=300)
         """
     )
     result = suite.runpytest_subprocess(

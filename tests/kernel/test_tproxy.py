@@ -25,7 +25,7 @@ from netkit import (
     VethPair,
 )
 from netkit._spec.nat_tproxy import MARK
-from tests.harness.patience import PATIENCE
+from tests.harness.patience import LONG
 from tests.harness.publishing import BACKENDS
 
 pytestmark = [pytest.mark.parametrize("backend", BACKENDS), pytest.mark.capable]
@@ -68,7 +68,7 @@ def world() -> Iterator[World]:
 def transparent(ns: Namespace, version: int, kind: int, address: str = "") -> Generator[socket.socket]:
     """A proxy's socket, as proxies make it."""
     with ns.socket(FAMILY[version], kind) as proxy:
-        proxy.settimeout(20 * PATIENCE)
+        proxy.settimeout(LONG)
         proxy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if version == 4:
             proxy.setsockopt(socket.SOL_IP, IP_TRANSPARENT, 1)
@@ -84,7 +84,7 @@ def transparent(ns: Namespace, version: int, kind: int, address: str = "") -> Ge
 
 def asks(world: World, version: int, kind: int, port: int = ASKED) -> socket.socket:
     client = world.client.socket(FAMILY[version], kind)
-    client.settimeout(20 * PATIENCE)
+    client.settimeout(LONG)
     client.connect((SERVER[version], port))
     return client
 
@@ -160,9 +160,9 @@ def test_a_proxy_may_ask_in_the_clients_name(world: World, version: int, proto: 
         world.server.socket(FAMILY[version], kind) as server,
         world.router.socket(FAMILY[version], kind) as upstream,
     ):
-        server.settimeout(20 * PATIENCE)
+        server.settimeout(LONG)
         server.bind((SERVER[version], ASKED))
-        upstream.settimeout(20 * PATIENCE)
+        upstream.settimeout(LONG)
         upstream.setsockopt(LEVEL[version], IP_TRANSPARENT if version == 4 else IPV6_TRANSPARENT, 1)
         upstream.bind((CLIENT[version], 0))
         if kind == socket.SOCK_STREAM:
@@ -190,7 +190,7 @@ def test_the_proxys_own_port_of_others_is_theirs(world: World, version: int, bac
         transparent(world.router, version, socket.SOCK_STREAM),
         world.server.socket(FAMILY[version]) as server,
     ):
-        server.settimeout(20 * PATIENCE)
+        server.settimeout(LONG)
         server.bind((SERVER[version], PROXY))
         server.listen()
         with asks(world, version, socket.SOCK_STREAM, PROXY):
@@ -201,7 +201,7 @@ def test_the_proxys_own_port_of_others_is_theirs(world: World, version: int, bac
 def test_other_ports_pass_and_in_the_end_all_do(world: World, version: int, backend: str) -> None:
     with world.server.socket(FAMILY[version]) as other, world.server.socket(FAMILY[version]) as same:
         for each, port in ((other, 81), (same, ASKED)):
-            each.settimeout(20 * PATIENCE)
+            each.settimeout(LONG)
             each.bind((SERVER[version], port))
             each.listen()
         with (
@@ -327,7 +327,7 @@ def test_killed_it_leaves_nothing(world: World, backend: str) -> None:
     )
     done = world.router.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
     assert done.returncode == -9, done.stderr
-    deadline = time.monotonic() + 20 * PATIENCE  # the guard's commands, on a busy machine
+    deadline = time.monotonic() + LONG  # the guard's commands, on a busy machine
     while state(world.router) != before and time.monotonic() < deadline:
         continue  # each look is seven processes' ends that are waited for
     assert state(world.router) == before

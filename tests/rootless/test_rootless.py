@@ -290,7 +290,7 @@ results = []
 def use():
     with Namespace() as a:
         a.sysctl["net.ipv4.ip_forward"] = 1
-        results.append((a.ping("127.0.0.1", timeout=30).loss, a.run(["true"]).returncode))
+        results.append((a.ping("127.0.0.1", timeout=300).loss, a.run(["true"]).returncode))
 async def main():
     use()
     await asyncio.gather(asyncio.to_thread(use), asyncio.to_thread(use))

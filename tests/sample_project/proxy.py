@@ -26,7 +26,7 @@ class Proxy(BaseHTTPRequestHandler):
 
     def _ask(self) -> tuple[int, bytes]:
         host, port = self.upstream
-        server = http.client.HTTPConnection(host, port, timeout=5)
+        server = http.client.HTTPConnection(host, port, timeout=60)
         server.request("GET", self.path, headers={"X-Forwarded-For": self.client_address[0]})
         answer = server.getresponse()
         return answer.status, answer.read()

@@ -32,7 +32,7 @@ class Office:
 
 def fetch(host: str, path: str) -> tuple[int, dict[str, str], bytes]:
     """Runs in the client's namespace."""
-    connection = http.client.HTTPConnection(host, 8080, timeout=60)
+    connection = http.client.HTTPConnection(host, 8080, timeout=300)
     connection.request("GET", path)
     answer = connection.getresponse()
     body = answer.read()
@@ -47,10 +47,10 @@ def office(topology: TopologyFactory, tmp_path: Path) -> Iterator[Office]:
     server = net["server"].popen(
         [sys.executable, "-m", "http.server", "80"], cwd=tmp_path, stdout=DEVNULL, stderr=PIPE
     )
-    server.wait_listening(80)
+    server.wait_listening(80, timeout=300)
     upstream = f"{net.address('server')}:80"
     proxy = net["proxy"].popen([sys.executable, HERE / "proxy.py", "8080", upstream], stderr=PIPE)
-    proxy.wait_listening(8080)
+    proxy.wait_listening(8080, timeout=300)
     yield Office(net, proxy, server)
     for process in (proxy, server):
         process.kill()

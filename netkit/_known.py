@@ -26,6 +26,11 @@ def remember_first(netns: Namespace, runtime: Runtime) -> None:
         remember(netns, runtime)
 
 
+def open_namespaces() -> list[Namespace]:
+    """All that are open now."""
+    return [each for each in list(_known.values()) if each._runtime_or_none() is not None]
+
+
 def find_by_nsid(here: Runtime, nsid: int) -> Namespace | None:
     """The open Namespace that another one knows by an id."""
     for other in list(_known.values()):

@@ -15,6 +15,7 @@ from netkit._nat.publish_filters import strict_devices
 from netkit._nat.publish_flush import forget_udp
 from netkit._nat.publish_forward import opened_for
 from netkit._nat.publish_held import HeldPorts
+from netkit._nat.publish_homes import homes_of
 from netkit._nat.publish_look import FORWARDING, Look
 from netkit._nat.publish_part import Part
 from netkit._nat.publish_rules import FAMILIES
@@ -184,9 +185,10 @@ class PortMapping(Resource, Holder, Shown):
             if is_ours(runtime, index):
                 names.append(runtime.name_of(index))
                 self._override(undo, f"net/ipv4/conf/{names[-1]}/route_localnet")
-        for where_strict, key in strict_devices(self._netns, where.targets):
+        homes = homes_of(self._netns, where.targets)
+        for where_strict, key in strict_devices(self._netns, homes):
             self._override(undo, key, _LOOSE, where_strict)
-        ports = ports_of(self._netns, where.targets) if self._wants_hairpin else []
+        ports = ports_of(runtime, homes) if self._wants_hairpin else []
         bridged = look.filters_bridged() if ports else []
         for port in sorted({port for version, port in ports if version in bridged}):
             if is_ours(runtime, port):

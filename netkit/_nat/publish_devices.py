@@ -13,7 +13,6 @@ from netkit._netlink.address import list_addresses, parse_addresses
 from netkit._netlink.bridge import set_port
 from netkit._netlink.link import get_link, parse_link
 from netkit._spec.addresses import address_of
-from netkit._veth import living_pairs
 from netkit.errors import KernelError, NotFoundError, SpecError
 
 TYPE_CHECKING = False
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
-    from netkit._namespace import Namespace
+    from netkit._nat.publish_homes import Home
     from netkit._runtime import Runtime
     from netkit._spec.address import Address
 
@@ -151,17 +150,15 @@ def is_ours(runtime: Runtime, index: int) -> bool:
 # -- hairpin --------------------------------------------------------------------------
 
 
-def ports_of(netns: Namespace, targets: AbstractSet[bytes]) -> list[tuple[int, int]]:
-    """IP versions of these targets, and the indexes of our bridge ports behind which they are."""
-    found: set[tuple[int, int]] = set()
-    for pair in living_pairs():
-        near, far = pair._near, pair._far
-        behind = {len(address.packed) for address in far.addresses if address.packed in targets}
-        if behind and near.netns is not None and near.netns._same_as(netns):
-            link = pair.link
-            if link._read().master:
-                found.update([(4 if size == 4 else 6, link.ifindex) for size in behind])
-    return sorted(found)
+def ports_of(runtime: Runtime, homes: Iterable[Home]) -> list[tuple[int, int]]:
+    """IP versions of the targets that live there, and the indexes of the bridge ports they are behind."""
+    found = {(4 if len(home.target) == 4 else 6, home.port) for home in homes if home.port is not None}
+    bridged = {index for index in {port for _, port in found} if _is_port(runtime, index)}
+    return sorted([(version, port) for version, port in found if port in bridged])
+
+
+def _is_port(runtime: Runtime, index: int) -> bool:
+    return bool(parse_link(runtime.route.get(get_link(index))).master)
 
 
 class Hairpin:

@@ -13,19 +13,19 @@ from netkit._veth import living_pairs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from collections.abc import Set as AbstractSet
 
     from netkit._end import End
     from netkit._namespace import Namespace
+    from netkit._nat.publish_homes import Home
     from netkit._veth import VethPair
 
 _STRICT = 1
 
 
-def strict_devices(netns: Namespace, targets: AbstractSet[bytes]) -> list[tuple[Namespace, str]]:
+def strict_devices(netns: Namespace, homes: Iterable[Home]) -> list[tuple[Namespace, str]]:
     """Devices of ours on the ways to and from such targets that are strict: where, and the sysctl's key."""
     found: dict[tuple[Namespace, str], None] = {}
-    for ways in _ways_out(netns, targets):
+    for ways in _ways_out(netns, homes):
         if len(ways) < 2:
             continue
         for own, other in ways:
@@ -36,20 +36,17 @@ def strict_devices(netns: Namespace, targets: AbstractSet[bytes]) -> list[tuple[
     return [(where, key) for where, name in found if (key := _key(name)) and _is_strict(where, key)]
 
 
-def _ways_out(netns: Namespace, targets: AbstractSet[bytes]) -> Iterable[list[tuple[End, End]]]:
-    """Of each other namespace that has a target: its ends of pairs, with the far ones.
+def _ways_out(netns: Namespace, targets: Iterable[Home]) -> Iterable[list[tuple[End, End]]]:
+    """Of each other namespace that has a target of IPv4: its ends of pairs, with the far ones.
 
-    Of thousands of pairs few have one: which is looked at first, by what costs least.
+    There is no rp_filter for the others.
     """
-    ends = [each for pair in living_pairs() for each in _ends(pair)]
     homes = {
-        own.netns._identity_or_none()
-        for own, _ in ends
-        if own.addresses and own.netns is not None and not targets.isdisjoint(_packed(own))
+        home.netns._identity_or_none() for home in targets if len(home.target) == 4 and home.netns is not None
     }
     homes.discard(netns._identity_or_none())
     ways_of: dict[object, list[tuple[End, End]]] = {home: [] for home in homes}
-    for own, other in ends if homes else ():
+    for own, other in [end for pair in living_pairs() for end in _ends(pair)] if homes else ():
         ways = None if own.netns is None else ways_of.get(own.netns._identity_or_none())
         if ways is not None:
             ways.append((own, other))
@@ -59,11 +56,6 @@ def _ways_out(netns: Namespace, targets: AbstractSet[bytes]) -> Iterable[list[tu
 def _ends(pair: VethPair) -> Iterator[tuple[End, End]]:
     yield pair._near, pair._far
     yield pair._far, pair._near
-
-
-def _packed(end: End) -> list[bytes]:
-    """Its IPv4 addresses: there is no rp_filter for the others."""
-    return [address.packed for address in end.addresses if len(address.packed) == 4]
 
 
 def _is_in(end: End, netns: Namespace) -> bool:

@@ -86,6 +86,19 @@ def test_F67_what_is_not_strict_stays_what_it_is(world: World) -> None:
     assert world.filters() == before
 
 
+def test_F67_what_has_the_same_addresses_elsewhere_is_left_alone(world: World) -> None:
+    with Scope() as lab:
+        host, box = lab.own(Namespace()), lab.own(Namespace())
+        for number in range(2):
+            bridge = lab.own(Bridge(host, f"br{number}", address=f"172.{18 + number}.0.1/24"))
+            address = f"172.{18 + number}.0.2/24"
+            bridge.connect(box, name=f"port{number}", peer_name=f"eth{number}", peer_address=address)
+        before = world.filters()
+        assert "1" in before.values()
+        lab.own(host.publish(8080, to="172.18.0.2:80"))
+        assert world.filters() == before
+
+
 def test_F67_one_way_needs_nothing(world: World) -> None:
     with Scope() as lab:
         other = lab.own(Namespace())

@@ -10,9 +10,10 @@ NETKIT_WRITE_TABLES=1 writes it.
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -252,6 +253,53 @@ def test_only_one_port_is_a_hairpin_and_only_one_device_lets_loopback_out(world:
         assert localnet() == ["br0"]
     assert hairpins() == {"port2": 0, "port3": 0}
     assert localnet() == []
+
+
+def _made_from_the_box(host: Namespace, box: Namespace) -> None:
+    VethPair(box, host, name="eth0", peer_name="port2", address=["172.18.0.2/24", "fd18::2/64"]).create()
+
+
+def _given_its_addresses_later(host: Namespace, box: Namespace) -> None:
+    pair = VethPair(host, box, name="port2", peer_name="eth0").create()
+    for address in ("172.18.0.2/24", "fd18::2/64"):
+        pair.peer.addresses.add(address)
+
+
+def _made_and_forgotten(host: Namespace, box: Namespace) -> None:
+    """As by another process: of the pair there is no object here."""
+    addresses = ["172.18.0.2/24", "fd18::2/64"]
+    VethPair(host, box, name="port2", peer_name="eth0", peer_address=addresses).create().detach()
+    gc.collect()
+
+
+@pytest.mark.parametrize("join", [_made_from_the_box, _given_its_addresses_later, _made_and_forgotten])
+def test_the_port_is_a_hairpin_however_it_came_to_be(
+    join: Callable[[Namespace, Namespace], None],
+) -> None:
+    with Scope() as lab:
+        worlds = [_joined(lab, join) for _ in range(2)]  # one beside it has the same addresses
+        host, box = worlds[1]
+        with host.publish(8080, to=box):
+            for server_address, address in (("172.18.0.2", "172.18.0.1"), ("fd18::2", "fd18::1")):
+                with bound(box, server_address, 8080) as server:
+                    assert tcp(box, address, 8080, server) == address
+            assert [_is_hairpin(each) for each, _ in worlds] == [False, True]
+        assert not _is_hairpin(host)
+
+
+def _joined(lab: Scope, join: Callable[[Namespace, Namespace], None]) -> tuple[Namespace, Namespace]:
+    host, box = lab.own(Namespace()), lab.own(Namespace())
+    set_bridge_calls(host, 1)
+    bridge = lab.own(Bridge(host, "br0", address=["172.18.0.1/24", "fd18::1/64"]))
+    join(host, box)
+    bridge.add_port(host.links["port2"])
+    return host, box
+
+
+def _is_hairpin(host: Namespace) -> bool:
+    port = host.links["port2"].port
+    assert port is not None
+    return port.hairpin
 
 
 @pytest.mark.usefixtures("backend")

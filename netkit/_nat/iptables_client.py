@@ -173,6 +173,11 @@ class IptablesWorker:
             return True
         return None not in self._counters(f"look for '{rule_text(rules[0])}' in iptables", rules)
 
+    def missing(self, rules: Sequence[Rule]) -> Sequence[Rule]:
+        """Those of the rules that are not there now."""
+        found = self._counters(f"look for '{rule_text(rules[0])}' in iptables", rules)
+        return [rule for rule, each in zip(rules, found, strict=True) if each is None]
+
     def _counters(self, operation: str, rules: Sequence[Rule]) -> Any:
         return self._ask(operation, {"operation": "counters", "rules": rules})
 

@@ -288,14 +288,11 @@ class PortMapping(Resource, Holder, Shown):
 
     def _restore(self) -> None:
         """Put back what somebody has removed; what is detached goes back to where it was."""
-        books, part = self._live_books(), self._live_part()
+        books = self._live_books()
         if self._where == books.where:
             books.restore()
-            return
-        with deferred_signals():
-            if not books.exists(part, books.where):
-                books.add(part)
-            books.detach(part)
+        else:
+            books.mend(self._live_part())
 
     def _adopt_opened(self) -> None:
         if self._opens:

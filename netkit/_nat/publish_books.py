@@ -78,6 +78,10 @@ class Books:
         """Move it from the plain place to ours; NotFoundError if a port is not there, or leads elsewhere."""
         raise NotImplementedError
 
+    def mend(self, part: Part) -> None:
+        """Put back what is missing of it in the plain place; ExistsError if a port leads elsewhere now."""
+        raise NotImplementedError
+
     def guarded_devices(self) -> set[str]:
         """The devices that have route_localnet for what is detached."""
         raise NotImplementedError
@@ -97,8 +101,16 @@ class Books:
         with self._lock:
             self._settle()
             self.check_free(part)
-            self._change(self.creation(part))
+            self._add(part)
             self.learn(part)
+
+    def _add(self, part: Part) -> None:
+        """Add it to our own place; ExistsError for a port that is detached, and so leads elsewhere."""
+        raise NotImplementedError
+
+    def _held_detached(self, proto: str, port: int, target: str) -> ExistsError:
+        hint = f"It is detached here, and leads to {target}: adopt() of a mapping that says so takes it over"
+        return ExistsError(f"publish {proto} port {port}", EEXIST, netns=self._runtime.label, hint=hint)
 
     def remove(self, part: Part) -> None:
         """Remove it; gone already is success."""

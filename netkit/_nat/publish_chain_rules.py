@@ -69,6 +69,28 @@ def port_rules(part: Part, suffix: str) -> list[Rule]:
     ]  # fmt: skip
 
 
+def port_of_both(one: Rule, other: Rule) -> int | None:
+    """The first port that both would lead somewhere; what is of all addresses is of each one, too."""
+    addresses = {rule["dst"] for rule in (one, other) if "dst" in rule}
+    if one.get("protocol") != other.get("protocol") or len(addresses) > 1:
+        return None
+    (low, high), (first, last) = [_ends(rule.get("dport", "0")) for rule in (one, other)]
+    return max(low, first) if low <= last and first <= high else None
+
+
+def target_words(rule: Rule, port: int) -> str:
+    """Where a rule leads this port."""
+    ports, _, first = rule.get("to_ports", "0").partition("/")
+    number = int(ports.partition("-")[0]) + (port - int(first) if first else 0)
+    to = rule.get("to", "")
+    return f"[{to}]:{number}" if ":" in to else f"{to}:{number}"
+
+
+def _ends(dport: str) -> tuple[int, int]:
+    low, _, high = dport.partition(":")
+    return int(low), int(high or low)
+
+
 def _rules_of(spec: PublishSpec, chain: str) -> Iterable[Rule]:
     dport, to_ports = _range(spec.ports, ":"), _range(spec.to_ports, "-")
     if ":" in dport:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from errno import ENOENT
+from itertools import product
 
 from netkit._nat.backend import Iptables, named
 from netkit._nat.publish_books import Books
@@ -18,7 +19,9 @@ from netkit._nat.publish_chain_rules import (
     guard_chains,
     nat_chains,
     network_rules,
+    port_of_both,
     port_rules,
+    target_words,
 )
 from netkit._netlink.nft import NFPROTO_IPV4, NFPROTO_IPV6
 from netkit._system.entries import CHAINS
@@ -76,6 +79,16 @@ class PublishedChains(Books):
         change.add += device_rules(devices, self.where) + network_rules(networks, self.where)
         change.add += port_rules(part, self.where)
         return change
+
+    def _add(self, part: Part) -> None:
+        for family in sorted(part.families()):
+            chains = nat_chains(family, _PLAIN)
+            present = self._worker.rules(chains["family"], "nat", chains["names"][0])
+            for rule, other in product(port_rules(part, _PLAIN) if present else (), present):
+                port = port_of_both(rule, other) if rule["family"] == chains["family"] else None
+                if port is not None:
+                    raise self._held_detached(rule.get("protocol", ""), port, target_words(other, port))
+        self._change(self.creation(part))
 
     def deletion(self, part: Part) -> Change:
         """The chains go with their last ports, the guard last."""
@@ -142,8 +155,7 @@ class PublishedChains(Books):
             ports = port_rules(part, _PLAIN)
             change.add += ports + self._besides(part)
             # Looked at under the lock: of two processes that detach the same port one is too late.
-            families = {rule["family"] for rule in ports}
-            change.free += [[each for each in ports if each["family"] == one] for one in sorted(families)]
+            change.free += _by_family(ports)
             try:
                 self._change(change)
             except ExistsError as problem:
@@ -169,6 +181,21 @@ class PublishedChains(Books):
                 ) from problem  # fmt: skip
             self.learn(part)
 
+    def mend(self, part: Part) -> None:
+        """The chains first: those that are not there come with what leads to them.
+
+        Where all ports are gone the copies of what they need are, too: what is there is that of others.
+        """
+        chains = [guard_chains(_PLAIN)] if part.devices else []
+        chains += [nat_chains(family, _PLAIN) for family in sorted(part.families())]
+        ports, besides = port_rules(part, _PLAIN), self._besides(part)
+        leading = [rule for each in chains for rule in each["rules"]]
+        if ports:
+            self._worker.transaction(ensure=chains)
+            lost = [*self._worker.missing(leading), *self._worker.missing(ports)]
+            flushed = all(rule in lost for rule in ports)
+            self._worker.transaction([*lost, *(besides if flushed else self._worker.missing(besides))])
+
     def _besides(self, part: Part) -> list[Rule]:
         """What a mapping has in the shared chains besides its ports."""
         return network_rules(part.networks, _PLAIN) + device_rules(part.devices, _PLAIN)
@@ -193,3 +220,8 @@ class PublishedChains(Books):
             rules += device_rules(part.devices, where)
             chains.append(guard_chains(where))
         return self._worker.all_exist([*rules, *[rule for each in chains for rule in each["rules"]]])
+
+
+def _by_family(rules: list[Rule]) -> list[list[Rule]]:
+    families = {rule["family"] for rule in rules}
+    return [[each for each in rules if each["family"] == one] for one in sorted(families)]

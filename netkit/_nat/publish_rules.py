@@ -31,6 +31,7 @@ from netkit._netlink import nft
 from netkit._netlink import nft_expressions as e
 from netkit._netlink.nft import NFPROTO_IPV4, NFPROTO_IPV6
 from netkit._netlink.nft_sets import element, new_set
+from netkit._spec.port_mapping import PROTOCOLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ FAMILIES = {4: NFPROTO_IPV4, 6: NFPROTO_IPV6}
 _ADDRESS = {NFPROTO_IPV4: ("ipv4_addr", 4), NFPROTO_IPV6: ("ipv6_addr", 16)}
 _OFFSETS = {NFPROTO_IPV4: (12, 16), NFPROTO_IPV6: (8, 24)}  # of source and destination in the header
 _KEY = Struct(">BxxxHxx").pack  # protocol and port, each in a register of 4 bytes
+PORT_SIZE = 8  # of that: what keys end with, whether an address comes before or not
 _PORT = Struct(">Hxx").pack
 _LOOPBACK6 = bytes(15) + b"\x01"
 
@@ -59,6 +61,12 @@ def key_of(entry: Entry) -> bytes:
     key = _KEY(entry[1], entry[2])
     host_ip = entry[0]
     return key if host_ip is None else host_ip + key
+
+
+def port_of(key: bytes) -> tuple[str, int]:
+    """The protocol and the port that a key ends with."""
+    proto, number = key[-PORT_SIZE], int.from_bytes(key[-4:-2], "big")
+    return next(name for name, known in PROTOCOLS.items() if known == proto), number
 
 
 def data_of(entry: Entry) -> bytes:

@@ -12,6 +12,7 @@ from errno import ENOENT
 from netkit._nat import publish_plain as plain
 from netkit._nat.nftables_plain import TABLE
 from netkit._nat.publish_books import Books
+from netkit._nat.publish_mend import is_whole, mend
 from netkit._nat.publish_part import (
     device_deletion,
     device_requests,
@@ -21,7 +22,7 @@ from netkit._nat.publish_part import (
     network_requests,
     place_of,
 )
-from netkit._nat.publish_rules import data_of, foundation, key_of
+from netkit._nat.publish_rules import data_of, foundation, key_of, port_of
 from netkit._netlink import nft
 from netkit._netlink.nft import NFPROTO_IPV4, NFPROTO_IPV6
 from netkit._netlink.nft_sets import dump_elements, get_element, parse_elements
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from netkit._runtime import Runtime
     from netkit._spec.port_mapping import Entry
 
-_FEW = 16  # each costs a request; beyond, a dump costs less
+_FEW = plain.FEW
 
 
 class PublishedPorts(Books):
@@ -81,6 +82,12 @@ class PublishedPorts(Books):
             *[nft.delete_table(f, self.where) for f in sorted(part.families()) if not left[f]],
         ]
 
+    def _add(self, part: Part) -> None:
+        detached = plain.detached_of(self._runtime.netfilter, part)
+        if detached is not None:
+            raise self._held_detached(*port_of(detached[0]), detached[1])
+        self._change(self.creation(part))
+
     def learn(self, part: Part) -> None:
         """It is there."""
         super().learn(part)
@@ -119,6 +126,10 @@ class PublishedPorts(Books):
         """Move it from there into ours."""
         plain.adopt(self, self._runtime.netfilter, part)
 
+    def mend(self, part: Part) -> None:
+        """Put back what is missing of it there."""
+        mend(self._runtime.netfilter, part)
+
     def guarded_devices(self) -> set[str]:
         """The devices that have route_localnet for what is detached."""
         return plain.guarded_devices(self._runtime.netfilter)
@@ -133,9 +144,12 @@ class PublishedPorts(Books):
     def exists(self, part: Part, where: str) -> bool:
         """Whether all are there."""
         try:
-            return len(self._elements(part, where)) == len(part)
+            found = len(self._elements(part, where))
         except NotFoundError:
             return False
+        if found != len(part) or where == self.where:  # nobody else takes anything out of our own
+            return found == len(part)
+        return is_whole(self._runtime.netfilter, part)
 
     def _elements(self, part: Part, table: str) -> list[Element]:
         """The entries as the kernel has them: one by one, or of many by reading the whole maps."""

@@ -15,14 +15,14 @@ from netkit.errors import SpecError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
-    from typing import Any
+    from typing import Any, TypeAlias
 
     from netkit._namespace import Namespace
     from netkit._spec.address import Address
     from netkit._spec.addresses import AddressLike, IPAddress
     from netkit._spec.port_mapping import PortLike
 
-    Target = Namespace | Link | AddressLike | tuple[Namespace | Link | AddressLike, PortLike]
+    Target: TypeAlias = Namespace | Link | AddressLike | tuple[Namespace | Link | AddressLike, PortLike]
 
 
 class Asked:

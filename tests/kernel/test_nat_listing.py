@@ -251,6 +251,45 @@ def test_a_part_that_is_missing_is_put_back_once(host: Namespace) -> None:
     rule.adopt().delete()
 
 
+# What takes a part of detached ports away: one family, one port, what leads to them, what they need besides.
+PARTS = {
+    "nftables": [
+        "nft delete table ip6 netkit",
+        "nft delete element ip netkit ports '{ tcp . 8080 }'",
+        "nft flush table ip netkit",
+        "nft delete chain ip netkit publish_output",
+        "nft flush set ip netkit localnet",
+        "nft flush set ip6 netkit subnets_64",
+    ],
+    "iptables": [
+        "ip6tables-legacy -t nat -F; ip6tables-legacy -t nat -X",
+        "iptables-legacy -t nat -F",
+        "iptables-legacy -t nat -D NETKIT-PORTS 1",
+        "ip6tables-legacy -t nat -F PREROUTING",
+        "iptables-legacy -t nat -F NETKIT-MASQ",
+        "iptables-legacy -t raw -F; iptables-legacy -t raw -X",
+    ],
+}
+
+
+@backends
+def test_F61_of_detached_ports_what_is_missing_is_put_back(host: Namespace, backend: Any) -> None:
+    with Scope() as lab:
+        box = lab.own(Namespace())
+        bridge = lab.own(Bridge(host, "br0", address=["172.18.0.1/24", "fd18::1/64"]))
+        bridge.connect(box, name="port2", peer_address=["172.18.0.2/24", "fd18::2/64"])
+        mapping = host.publish(8080, to=(box, 80), proto=["tcp", "udp"], backend=backend).create().detach()
+        before = both(host)
+        for command in PARTS[backend]:
+            said(host, command)
+            assert host.nat.verify() == (mapping,), command
+            assert host.nat.ensure() == (mapping,), command
+            assert sorted(set(both(host))) == sorted(set(before)), command
+            assert host.nat.verify() == (), command
+        mapping.adopt().delete()
+    assert list(host.nat) == []
+
+
 def nft_handles(ns: Namespace) -> list[str]:
     listed = said(ns, "nft -a list table ip netkit").splitlines()
     return [line.rsplit(" ", 1)[1] for line in listed if "dnat to" in line]

@@ -256,6 +256,39 @@ def test_detach_and_adopt(world: World) -> None:
         host.publish(8080, to="172.18.0.2:80").adopt()
 
 
+@pytest.mark.parametrize("reserve", [True, False])
+def test_what_is_detached_has_its_ports(world: World, reserve: bool) -> None:
+    """Nobody holds them bound any more, but there they lead: of two rules one would do nothing."""
+    host = world.host
+    staying = host.publish(9000, to="172.18.0.3:80", reserve=reserve).create()
+    host.publish(8080, to=world.box, proto=["tcp", "udp"], reserve=reserve).create().detach()
+    before = re.sub(r"packets \d+ bytes \d+", "", ruleset(host))
+    taken: list[dict[str, Any]] = [
+        {"port": 8080, "to": "172.18.0.3:80"},
+        {"port": "8070-8090", "to": "172.18.0.3"},
+        {"port": 8080, "to": "[fd18::3]:80", "host_ip": "::", "proto": "udp"},
+        {"port": 8080, "to": world.box, "proto": ["tcp", "udp"]},
+        {"port": 8080, "to": "172.18.0.3:80", "host_ip": "172.18.0.1"},
+    ]
+    for asked in taken:
+        words = r"It is detached here, and leads to (172\.18\.0\.2|\[fd18::2\]):8080: adopt\(\)"
+        with pytest.raises(ExistsError, match=words):
+            host.publish(**asked, reserve=reserve).create()
+    with pytest.raises(ExistsError, match="It is detached here"):
+        host.publish_many({8000 + n: "172.18.0.3:80" for n in range(100)}, reserve=reserve).create()
+    assert re.sub(r"packets \d+ bytes \d+", "", ruleset(host)) == before
+    host.publish(8081, to="172.18.0.3:80", reserve=reserve).create().delete()
+    one = {"to": "172.18.0.3:80", "host_ip": "172.18.0.1"}
+    host.publish(9001, **one, reserve=reserve).create().detach()
+    with pytest.raises(ExistsError, match=r"It is detached here, and leads to 172\.18\.0\.3:80"):
+        host.publish("9001-9002", to="172.18.0.3", reserve=reserve).create()
+    host.publish(9001, to="172.18.0.3:80", host_ip="127.0.0.1", reserve=reserve).create().delete()
+    host.publish(9001, **one, reserve=reserve).adopt().delete()
+    host.publish(8080, to=world.box, proto=["tcp", "udp"], reserve=reserve).adopt().delete()
+    staying.delete()
+    assert ruleset(host) == ""
+
+
 def test_two_are_detached_and_one_is_adopted(world: World) -> None:
     host = world.host
     one = host.publish(8080, to="172.18.0.2:80").create().detach()

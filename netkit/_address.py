@@ -15,7 +15,7 @@ from netkit._netlink.address import (
 from netkit._netlink.wire import Request
 from netkit._readiness import wait_until_heard
 from netkit._shown import Shown
-from netkit._spec import names
+from netkit._spec import names, numbers
 from netkit._spec.address import Address, plain
 from netkit._system.signals import held_signals
 from netkit.errors import KernelError, SpecError
@@ -157,6 +157,8 @@ class Addresses(Additions, Shown):
         value = address if isinstance(address, Address) else Address.parse(address)
         if label is not None and value.version == 6:
             raise SpecError(f"label= with {value}: only IPv4 addresses have labels")
+        if nodad is not True:
+            numbers.boolean(nodad, "nodad")
         link = self._link
         verb = "replace address " if replace else "add address "
         request = add_address(

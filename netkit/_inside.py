@@ -6,6 +6,7 @@ from _socket import AF_INET, SOCK_STREAM
 
 from netkit._runtime import Runtime
 from netkit._spec import numbers
+from netkit._spec.value import shown
 from netkit._system.signals import undisturbed
 from netkit.errors import SpecError, naming_limits
 
@@ -169,7 +170,7 @@ class Inside:
             [(1, 'lo')]
         """
         if not callable(fn):
-            raise SpecError(f"call() takes a function and its arguments, not {fn!r}")
+            raise SpecError(f"call() takes a function and its arguments, not {shown(fn)}")
         if getattr(getattr(fn, "__code__", None), "co_flags", 0) & _RUNS_LATER:
             raise SpecError(
                 f"call() of {fn!r} would run nothing inside: it is a generator or coroutine function"

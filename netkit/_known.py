@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from weakref import WeakValueDictionary
 
+from netkit._spec.value import shown
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -58,8 +59,8 @@ def require_namespace(value: object, what: str) -> Namespace:
         _classes.append(Namespace)
     if isinstance(value, _classes[0]):
         return value
-    hint = f": Namespace.open({value!r}) opens one that exists" if isinstance(value, str) else ""
-    raise SpecError(f"{what} takes a Namespace, not {value!r}{hint}")
+    hint = f": Namespace.open({shown(value)}) opens one that exists" if isinstance(value, str) else ""
+    raise SpecError(f"{what} takes a Namespace, not {shown(value)}{hint}")
 
 
 def runtime_of(netns: Namespace) -> Runtime:

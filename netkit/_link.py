@@ -27,6 +27,7 @@ from netkit._runtime import Runtime
 from netkit._shown import Shown
 from netkit._spec import names, numbers
 from netkit._spec.mac import mac as parse_mac
+from netkit._spec.value import shown
 from netkit.errors import BusyError, ExistsError, NotFoundError, SpecError, naming_limits
 
 TYPE_CHECKING = False
@@ -436,7 +437,7 @@ def link_by_index(netns: Namespace, index: int) -> Link:
 def require_link(link: object, netns: Namespace, what: str) -> Link:
     """A Link of this namespace; anything else is a SpecError that says so."""
     if not isinstance(link, Link):
-        raise SpecError(f"{what} takes a Link, such as ns.links['eth0'], not {link!r}")
+        raise SpecError(f"{what} takes a Link, such as ns.links['eth0'], not {shown(link)}")
     if not link.netns._same_as(netns):
         raise SpecError(f"{link!r} is in another namespace than {netns._called()}")
     return link

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class Links(Shown):
     """The links of a namespace, by name: ``links["eth0"]``, ``in``, ``len``, ``get``.
 
-    Alternative names work too. Iterating yields Link objects (not names), from one fresh
-    read; ``keys()`` has the names. It is a ``collections.abc.Mapping`` by registration: as one by
-    inheritance, its iterator would have to be one of names.
+    Alternative names work too. Iterating yields Link objects (not names), from one fresh read, and
+    ``in`` takes these as well; ``keys()`` has the names. It is a ``collections.abc.Mapping`` by
+    registration: as one by inheritance, its iterator would have to be one of names.
 
     Twin: ``ip link show``. Source: rtnetlink(7), RTM_GETLINK. Needs no capability. ``links[name]`` raises
     NotFoundError when there is none, SpecError for what can be no name.
@@ -48,6 +48,8 @@ class Links(Shown):
         return link_by_name(self._netns, names.alternative_name(name, "link name"))
 
     def __contains__(self, name: object) -> bool:
+        if isinstance(name, Link):  # what iterating yields
+            return name._netns._same_as(self._netns) and name.exists
         return isinstance(name, str) and self.get(name) is not None
 
     def get(self, name: str, default: D | None = None) -> Link | D | None:

@@ -17,6 +17,7 @@ from netkit._route_requests import Names, add, addition, delete, deletion, read_
 from netkit._runtime import Runtime
 from netkit._shown import Shown
 from netkit._spec import names, numbers
+from netkit._spec._family import checked_family
 from netkit._spec.addresses import ip_address
 from netkit._spec.routes import NextHop, Route
 from netkit._system.signals import deferred_signals, held_signals
@@ -104,6 +105,7 @@ class RouteTable(Block, Shown):
             ...     print(*box.routes.filter(type="prohibit"))
             prohibit 10.9.0.0/16 proto netkit
         """
+        version = checked_family(family)
         kind = None if type is None else names.route_type_name(names.route_type_number(type))
         wanted = None if dst is None else Route.build(dst, type="blackhole", family=family).dst
         require_device(dev, self._netns)
@@ -112,7 +114,7 @@ class RouteTable(Block, Shown):
         protocol = None if proto is None else names.protocol_name(names.protocol_number(proto))
         return [
             route
-            for route in self._read(family)
+            for route in self._read(version)
             if (wanted is None or route.dst == wanted)
             and (device is None or route.dev == device or any(h.dev == device for h in route.nexthops))
             and (gateway is None or route.via == gateway or any(h.via == gateway for h in route.nexthops))

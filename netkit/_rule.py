@@ -8,7 +8,9 @@ from netkit._additions import Additions
 from netkit._link import require_device
 from netkit._netlink.rule import add_rule, delete_rule, dump_rules, parse_rule
 from netkit._shown import Shown
+from netkit._spec._family import checked_family
 from netkit._spec.rules import Rule
+from netkit._spec.value import shown
 from netkit._system.signals import held_signals
 from netkit.errors import NotFoundError, SpecError
 
@@ -52,9 +54,10 @@ class Rules(Additions, Shown):
     def filter(self, *, family: Literal[4, 6] | None = None) -> list[Rule]:
         """All rules, of one family or both, from a fresh read. Twin: ``ip [-6] rule show``.
 
-        Raises ProtocolError for a malformed answer.
+        Raises SpecError for another family, ProtocolError for a malformed answer.
         """
-        return self._read((4, 6) if family is None else (family,))
+        chosen = checked_family(family)
+        return self._read((4, 6) if chosen is None else (chosen,))
 
     def _read(self, versions: tuple[int, ...]) -> list[Rule]:
         route = self._netns._live_runtime().route
@@ -123,7 +126,7 @@ class Rules(Additions, Shown):
             if invert or family is not None or any(value is not None for value in given):
                 raise SpecError("a Rule has everything already: leave out the other keywords")
             if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise SpecError(f"delete() takes a Rule, or keywords such as src=, not {rule!r}")
+                raise SpecError(f"delete() takes a Rule, or keywords such as src=, not {shown(rule)}")
             request = delete_rule(rule)
         else:
             if all(value is None for value in given):

@@ -27,6 +27,7 @@ from netkit._runtime import Runtime, random_group
 from netkit._shown import Shown
 from netkit._spec import names, numbers
 from netkit._spec.mac import mac as parse_mac
+from netkit._spec.value import shown
 from netkit.errors import (
     BusyError,
     ExistsError,
@@ -447,7 +448,9 @@ def require_master(master: object, netns: Namespace) -> Bridge | Link:
     if isinstance(master, Link):
         return require_link(master, netns, "master")
     if not isinstance(master, Bridge):
-        raise SpecError(f"master takes a Bridge or a Link, not {master!r}: Bridge.open(ns, 'br0') opens one")
+        raise SpecError(
+            f"master takes a Bridge or a Link, not {shown(master)}: Bridge.open(ns, 'br0') opens one"
+        )
     if not master._netns._same_as(netns):
         raise SpecError(f"master {master!r} is in another namespace than {netns._called()}")
     return master

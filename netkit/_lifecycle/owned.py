@@ -13,7 +13,7 @@ from netkit.errors import StateError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from netkit._lifecycle.teardown import Teardown
     from netkit._namespace import Namespace
@@ -87,6 +87,11 @@ class Owned(Leaves):
     def _members(self) -> list[Owned]:
         """This object and all that belongs to it, oldest first."""
         return [self]
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise TypeError(
+            f"{self!r} cannot be pickled: it stands for the one thing in the kernel, and undoes it"
+        )
 
     def __copy__(self) -> NoReturn:
         raise TypeError(f"{self!r} has no copies: it stands for the one thing in the kernel, and undoes it")

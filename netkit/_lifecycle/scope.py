@@ -13,6 +13,7 @@ from netkit._lifecycle.together import create_together
 from netkit._runtime import random_group
 from netkit._shown import Drawn
 from netkit._spec.numbers import boolean
+from netkit._spec.value import shown
 from netkit._system.signals import held_signals, undisturbed
 from netkit.errors import SpecError, StateError, TeardownError
 
@@ -96,7 +97,7 @@ class Scope(Owned, Holder, Drawn):
             raise StateError("this Scope belongs to the process that forked this one")
         for resource in resources:
             if not isinstance(resource, Owned) or isinstance(resource, Scope):
-                raise SpecError(f"a Scope owns netkit's resources, not {resource!r}")
+                raise SpecError(f"a Scope owns netkit's resources, not {shown(resource)}")
         if self._state != "open":
             raise StateError(f"this Scope is {'closed' if self._state == 'closed' else 'not entered yet'}")
 
@@ -200,12 +201,12 @@ def undo_all() -> None:
     import warnings
 
     with held_signals():
-        shown = [repr(member) for member in members if member._is_alive()]
+        named = [repr(member) for member in members if member._is_alive()]
         errors = undo(members)
         for held in list(ROOT._held):
             held._let_go()
     try:  # last: a filter may turn a warning into an exception
-        for each in shown:
+        for each in named:
             warnings.warn(f"{each} was still owned at exit", ResourceWarning, stacklevel=1)
     finally:
         if errors:

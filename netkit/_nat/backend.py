@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from netkit._runtime import Runtime
+from netkit._spec.value import shown
 from netkit.errors import (
     BackendError,
     KernelError,
@@ -203,7 +204,7 @@ def _lacks_table(problem: KernelError) -> bool:
 def check_name(name: str | None) -> str | None:
     """A backend's name, or None for the choice by probing."""
     if name is not None and name not in NAMES:
-        raise SpecError(f"backend {name!r} is unknown: give 'nftables', 'iptables', or leave it out")
+        raise SpecError(f"backend {shown(name)} is unknown: give 'nftables', 'iptables', or leave it out")
     return name
 
 

@@ -21,6 +21,7 @@ from netkit._nat.publish_part import Part
 from netkit._nat.publish_rules import FAMILIES
 from netkit._shown import Shown
 from netkit._spec.numbers import boolean
+from netkit._spec.value import shown
 from netkit._system.signals import deferred_signals
 from netkit._system.sysctl_files import key_of
 from netkit.errors import SpecError, StateError
@@ -324,7 +325,7 @@ class PortMapping(Resource, Holder, Shown):
 def _make_held(reserves: bool, relay: object) -> HeldPorts:
     by_helper = isinstance(relay, str)
     if by_helper and relay != "helper":
-        raise SpecError(f"relay {relay!r} is unknown: give True, False or 'helper'")
+        raise SpecError(f"relay {shown(relay)} is unknown: give True, False or 'helper'")
     relays = by_helper or (reserves if relay is None else boolean(relay, "relay"))
     if relays and not reserves:
         raise SpecError(f"relay={relay!r} with reserve=False: the relay listens on the reserved port")

@@ -89,7 +89,7 @@ def _parse(
 ) -> tuple[PublishSpec, Namespace | Link | None]:
     from netkit._namespace import Namespace
 
-    pair: tuple[object, ...] = to if isinstance(to, tuple) else (to,)  # pyright: ignore[reportUnknownVariableType]
+    pair: tuple[object, ...] = to if isinstance(to, tuple) and to else (to,)  # pyright: ignore[reportUnknownVariableType]
     place = pair[0]
     if not isinstance(place, (Namespace, Link)):
         _require_address(place)

@@ -120,11 +120,11 @@ def _device_name(value: object, what: str, longest: int) -> str:
 
 
 def device(value: object, what: str = "dev") -> str:
-    """The name of a device given as a str or as an object with ``.name``, such as a Link."""
+    """The name of a device given as a str or as a link: an object with a name and an index."""
     if isinstance(value, str):
         return _device_name(value, what, 15)
-    name = getattr(value, "name", None)
-    if not isinstance(name, str):
+    name, indexed = getattr(value, "name", None), getattr(value, "ifindex", getattr(value, "index", None))
+    if not isinstance(name, str) or not isinstance(indexed, int):  # a Namespace has a name, too, and a Path
         raise SpecError(f"{what} {shown(value)} is no device: give its name or a Link")
     return interface_name(name, what)
 

@@ -50,7 +50,7 @@ def open_current() -> int:
 def open_pid(pid: int) -> int:
     """The network namespace of a process; NotFoundError if there is none of that number."""
     if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise SpecError(f"pid {pid!r} is no process: it is an int above 0")
+        raise SpecError(f"pid {shown(pid)} is no process: it is an int above 0")
     return _open(f"/proc/{pid}/ns/net", f"open the network namespace of process {pid}")
 
 
@@ -62,7 +62,9 @@ def open_name_or_path(value: str | os.PathLike[str]) -> int:
     path = os.fspath(value) if isinstance(value, str | os.PathLike) else None  # pyright: ignore[reportUnnecessaryIsInstance]
     text = repr(path)
     if not isinstance(path, str) or not path or "\0" in path:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise SpecError(f"{value!r} is no name and no path of a namespace: give a str or a Path without NUL")
+        raise SpecError(
+            f"{shown(value)} is no name and no path of a namespace: give a str or a Path without NUL"
+        )
     try:
         os.fsencode(path)
     except UnicodeEncodeError:
@@ -90,7 +92,7 @@ def open_name_or_path(value: str | os.PathLike[str]) -> int:
 def open_descriptor(fd: int) -> int:
     """A duplicate of a namespace's descriptor; SpecError if it is something else."""
     if not isinstance(fd, int) or isinstance(fd, bool) or not 0 <= fd < 2**31:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise SpecError(f"fd {fd!r} is no descriptor: it is an int, 0 to 2147483647")
+        raise SpecError(f"fd {shown(fd)} is no descriptor: it is an int, 0 to 2147483647")
     try:
         duplicate = fcntl(fd, F_DUPFD_CLOEXEC, 0)
     except OSError as error:

@@ -12,6 +12,7 @@ from _operator import is_
 from collections.abc import Mapping, Sequence
 from threading import Lock
 
+from netkit._spec.value import shown
 from netkit._system.signals import admitted_signals, held_signals
 from netkit.errors import SpecError
 
@@ -167,7 +168,7 @@ def checked_argv(argv: Command, shell: bool = False) -> Command:
     if isinstance(argv, list) and argv and all(map(_is_plain, argv)):
         return argv
     if not isinstance(argv, str | bytes | os.PathLike | Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise SpecError(f"the command {argv!r} is a {type(argv).__name__}: give a list of str")
+        raise SpecError(f"the command {shown(argv)} is a {type(argv).__name__}: give a list of str")
     if isinstance(argv, str | bytes | Sequence) and not argv:
         raise SpecError("the command is empty")
     if isinstance(argv, str) and not shell and argv.split() != [argv]:
@@ -177,9 +178,11 @@ def checked_argv(argv: Command, shell: bool = False) -> Command:
         )
     for number, item in enumerate([argv] if isinstance(argv, str | bytes | os.PathLike) else argv):
         if not isinstance(item, str | bytes | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise SpecError(f"argument {number} of the command, {item!r}, is no str: str({item!r}) would be")
+            raise SpecError(
+                f"argument {number} of the command, {shown(item)}, is no str: str() of it would be"
+            )
         if b"\0" in os.fsencode(item):
-            raise SpecError(f"argument {number} of the command, {item!r}, contains NUL")
+            raise SpecError(f"argument {number} of the command, {shown(item)}, contains NUL")
     return argv
 
 

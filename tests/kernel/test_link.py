@@ -102,6 +102,12 @@ def test_links_are_a_mapping_that_yields_links(host: Namespace, eth0: Link) -> N
     assert "eth9" not in host.links
     assert host.links.get("eth9") is None
     assert host.links["eth0"] == eth0 == host.link("eth0")
+    assert all(each in host.links for each in host.links)
+    with Namespace() as box, VethPair(host, box, name="a", peer_name="eth0") as veth:
+        assert veth.peer not in host.links
+        assert veth.link in host.links
+        gone = veth.link
+    assert gone not in host.links
     assert {each.name: each for each in host.links} == dict(host.links.items())
 
 

@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -630,6 +631,38 @@ COMBINATIONS: dict[str, Case] = {
     "ping for ever": (lambda lab: lab.host.ping("10.0.0.2", timeout=float("nan")), ["timeout"]),
     "call nothing": (lambda lab: lab.host.call("hostname"), ["takes a function"]),  # type: ignore[arg-type]
     "own a string": (lambda lab: _owned("br0"), ["owns netkit's resources", "'br0'"]),
+    "routes of socket's family": (
+        lambda lab: lab.host.routes.filter(family=socket.AF_INET6),  # type: ignore[arg-type]
+        ["family", "neither 4 nor 6"],
+    ),
+    "rules of socket's family": (
+        lambda lab: lab.host.rules.filter(family=socket.AF_INET),  # type: ignore[arg-type]
+        ["family", "neither 4 nor 6"],
+    ),
+    "nodad in words": (
+        lambda lab: lab.eth0.addresses.add("fd00::9/64", nodad="no"),  # type: ignore[arg-type]
+        ["nodad 'no' is a str", "True or False"],
+    ),
+    "a namespace where a device is meant": (
+        lambda lab: NatRule.masquerade(lab.host, oif=Namespace("red")),  # type: ignore[arg-type]
+        ["oif <Namespace 'red' (new)> is no device", "a Link"],
+    ),
+    "a path where a device is meant": (
+        lambda lab: lab.host.routes.add("10.9.0.0/16", dev=Path("/dev/eth0")),  # type: ignore[arg-type]
+        ["is no device: give its name or a Link"],
+    ),
+    "publish to nothing": (lambda lab: lab.host.publish(80, to=None), ["to None is no target"]),  # type: ignore[arg-type]
+    "publish to an empty pair": (lambda lab: lab.host.publish(80, to=()), ["to () is no target"]),  # type: ignore[arg-type]
+    "publish a list of lists": (
+        lambda lab: lab.host.publish(80, to="10.0.0.2", proto=[["tcp"]]),  # type: ignore[list-item]
+        ["proto ['tcp'] has no ports"],
+    ),
+    "publish a number": (lambda lab: lab.host.publish_many(80), ["ports 80 is an int", "{8080: "]),  # type: ignore[arg-type]
+    "publish a text": (lambda lab: lab.host.publish_many("80"), ["ports '80' is a str"]),  # type: ignore[arg-type]
+    "publish no pairs": (
+        lambda lab: lab.host.publish_many([(8080, "10.0.0.2", 80)]),  # type: ignore[list-item]
+        ["(8080, '10.0.0.2', 80)", "no pair"],
+    ),
 }  # fmt: skip
 
 
@@ -658,6 +691,38 @@ def test_combinations(lab: Lab, case: str) -> None:
     call, words = COMBINATIONS[case]
     message = refusal(lab, call, SpecError)
     assert all(word in message for word in words), message
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+OF_ANY_TYPE: dict[str, Callable[[Lab, Any], object]] = {
+    "ns": lambda lab, value: Bridge(value, "b"),
+    "peer_ns": lambda lab, value: VethPair(lab.host, value, name="a", peer_name="b"),
+    "master": lambda lab, value: VethPair(lab.host, lab.box, name="a", peer_name="b", master=value),
+    "add_port": lambda lab, value: lab.bridge.add_port(value),
+    "remove_port": lambda lab, value: lab.bridge.remove_port(value),
+    "move": lambda lab, value: lab.eth0.move(value),
+    "own": lambda lab, value: _owned(value),
+    "call": lambda lab, value: lab.host.call(value),
+    "open": lambda lab, value: Namespace.open(value),
+    "from_pid": lambda lab, value: Namespace.from_pid(value),
+    "from_fd": lambda lab, value: Namespace.from_fd(value),
+    "backend": lambda lab, value: NatRule.masquerade(lab.host, backend=value),
+    "dev": lambda lab, value: lab.host.routes.add("10.9.0.0/16", dev=value),
+    "route": lambda lab, value: lab.host.routes.add(value),
+    "rule": lambda lab, value: lab.host.rules.delete(value),
+}
+
+
+@pytest.mark.parametrize("where", OF_ANY_TYPE)
+def test_a_message_is_short_and_there_whatever_was_given(lab: Lab, where: str) -> None:
+    """Even for what has no repr, or one of a megabyte: it would fill the log, and hide the words."""
+    for value in (Unprintable(), ["x" * 1_000_000]):
+        message = refusal(lab, lambda lab, value=value: OF_ANY_TYPE[where](lab, value), SpecError)
+        assert len(message) < 500, where
 
 
 # -- NAT --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import pickle
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -573,6 +574,8 @@ def test_what_is_owned_has_no_copies(lab: Lab, how: Callable[[object], object]) 
         ):
             with pytest.raises(TypeError, match="has no copies"):
                 how(each)
+        with pytest.raises(TypeError, match="cannot be pickled: it stands for the one thing in the kernel"):
+            pickle.dumps(pair)
         with pytest.raises(TypeError, match="has no copies"):
             copy.deepcopy(pair.link)
         assert copy.copy(pair.link) == pair.link, "a handle"

@@ -95,7 +95,7 @@ def _is_left(record: LinkRecord) -> bool:
 def _inherit(ends: Sequence[tuple[Runtime, int, str]]) -> None:
     from netkit._lifecycle.inheritance import inherit_links
 
-    for directory in {runtime.opener.journals for runtime, _, _ in ends}:
+    for directory in {runtime.opener.journals for runtime, _, _ in ends} - {""}:  # a simulated kernel's
         inherit_links(directory, {(runtime.place, index) for runtime, index, _ in ends})
 
 

@@ -21,7 +21,7 @@ from netkit.errors import KernelError, NotFoundError
 _SOLICITED_NODE = inet_pton(AF_INET6, "ff02::1:ff00:0")[:13]
 # Seconds. Usually it takes a fraction of one millisecond; but the work queue is the machine's, and so is the
 # lock that it takes: others who delete thousands of links keep it waiting for seconds.
-_PATIENCE = 10.0
+_PATIENCE = 60.0  # as for answers: what was not heard of by then is given up without a word
 
 
 def settle_carrier(runtime: Runtime, index: int) -> None:

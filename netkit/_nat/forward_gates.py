@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from netkit._nat.backend import ABSENT, Iptables, named
+from netkit._nat.forward_ends import how_it_drops, legacy_chains, nft_chains
 from netkit._nat.nftables_text import rule_words
 from netkit._netlink import nft
 from netkit._netlink.nft import HOOK_FORWARD, NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
 from netkit._netlink.nft_expressions import DROP
-from netkit._netlink.nft_marked import rules_of_chain
 from netkit._netlink.nft_policy import within
 from netkit._spec.value import Value
 from netkit._system.sysctl_files import TABLES_IN_USE, read_each
@@ -63,7 +63,8 @@ def closed_gates(
 ) -> list[Gate]:
     """The chains that drop forwarded packets of these IP versions unless a rule of theirs accepts them.
 
-    By their policy, or by a last rule that nothing escapes, as firewalld has it. An accept in another chain
+    By their policy, or by a last rule that nothing escapes, as firewalld has it; it may be that of a chain
+    which the last one leads to in any case. An accept in another chain
     does not help: each chain of a hook has to let a packet pass (nft(8), "verdict statements").
     ``legacy``: what `legacy_tables` would find of each version, if that is known.
     """
@@ -74,12 +75,12 @@ def closed_gates(
 def passes_translated(runtime: Runtime, gate: Gate) -> bool:
     """Whether a rule of the chain accepts all that DNAT has led anywhere, both ways, as firewalld's does."""
     if gate.backend == "nftables":
-        rules = rules_of_chain(runtime.netfilter, gate.family, gate.table, gate.chain)
-        return any(_accepts_translated(rule_words(rule)) for rule in rules)
+        chains = nft_chains(runtime.netfilter, gate.family, gate.table, gate.chain)
+        return any(_accepts_translated(rule_words(rule)) for rules in chains.values() for rule in rules)
     backend = named(runtime, "iptables")
     assert isinstance(backend, Iptables)
-    lines = [line for line in backend.worker.list(gate.family, "filter") if line.startswith("-A FORWARD -m ")]
-    return any(_accepts_translated(line.removeprefix("-A FORWARD -m ")) for line in lines)
+    found = legacy_chains(backend.worker.list(gate.family, "filter"), "FORWARD")
+    return any(_accepts_translated(words.removeprefix("-m ")) for rules in found.values() for words in rules)
 
 
 def _accepts_translated(words: str) -> bool:
@@ -106,8 +107,9 @@ def _in_nftables(runtime: Runtime) -> Iterator[Gate]:
 
 
 def _last_words(runtime: Runtime, chain: Chain) -> str:
-    rules = rules_of_chain(runtime.netfilter, chain.family, chain.table, chain.name)
-    return "its last rule drops" if rules and _drops_all(rules[-1]) else ""
+    chains = nft_chains(runtime.netfilter, chain.family, chain.table, chain.name)
+    *_, rules = chains.values()
+    return how_it_drops(chains) if rules and _drops_all(rules[-1]) else ""
 
 
 def _drops_all(rule: Rule) -> bool:
@@ -137,9 +139,11 @@ def _in_iptables(
 def _legacy_words(worker: IptablesWorker, family: int) -> str:
     if worker.policy(family, "filter", "FORWARD") == "DROP":
         return "policy DROP"
-    last = [line.split(" ") for line in worker.list(family, "filter") if line.startswith("-A FORWARD ")][-1:]
-    drops = last and last[0][2:4] in (["-j", "DROP"], ["-j", "REJECT"])
-    return "its last rule drops" if drops else ""
+    chains = legacy_chains(worker.list(family, "filter"), "FORWARD")
+    if not chains:
+        return ""
+    *_, rules = chains.values()
+    return how_it_drops(chains) if rules[-1].split(" ")[:2] in (["-j", "DROP"], ["-j", "REJECT"]) else ""
 
 
 def legacy_tables(runtime: Runtime, family: int) -> list[str]:

@@ -43,7 +43,11 @@ LAST = (
     f"nft add table inet fw; nft add chain inet fw forward '{{ {HOOK} }}';"
     "nft add rule inet fw forward ct state established accept; nft add rule inet fw forward reject"
 )
+CHAINS = f"nft add table inet fw; nft add chain inet fw forward '{{ {HOOK} }}'; nft add chain inet fw most"
+END = "nft add rule inet fw forward counter jump most; nft add rule inet fw most counter drop"
 BOTH = "{0} -P FORWARD DROP; {1} -P FORWARD DROP"
+LEGACY_CHAINS = "for i in iptables ip6tables; do $i-legacy -N MOST; $i-legacy -A MOST -j REJECT; done"
+LEGACY_END = "; ".join(f"{each}-legacy -A FORWARD -g MOST" for each in ("iptables", "ip6tables"))
 BY_IPTABLES_NFT = BOTH.format("iptables", "ip6tables")
 BY_LEGACY = BOTH.format("iptables-legacy", "ip6tables-legacy")
 nft_only = pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft")
@@ -53,6 +57,16 @@ iptables_nft = pytest.mark.skipif(
 DROPS: dict[str, tuple[str, str, str]] = {
     "nft": (NFT, r"nft chain inet fw forward \(policy drop\)", "nft list chain inet fw forward"),
     "last": (LAST, r"nft chain inet fw forward \(its last rule drops\)", "nft list chain inet fw forward"),
+    "jump": (
+        f"{CHAINS}; {END}",
+        r"nft chain inet fw forward \(it ends in chain most, whose last rule drops\)",
+        "nft list table inet fw | sed 's/packets.*bytes [0-9]*//'",
+    ),
+    "legacy-goto": (
+        f"{LEGACY_CHAINS}; {LEGACY_END}",
+        r"chain FORWARD of iptables-legacy \(it ends in chain MOST, whose last rule drops\)",
+        "iptables-legacy -S; ip6tables-legacy -S",
+    ),
     "iptables-nft": (
         BY_IPTABLES_NFT,
         r"nft chain ip filter FORWARD \(policy drop, iptables-nft\)",
@@ -69,8 +83,10 @@ drops = pytest.mark.parametrize(
     [
         pytest.param("nft", marks=nft_only),
         pytest.param("last", marks=nft_only),
+        pytest.param("jump", marks=nft_only),
         pytest.param("iptables-nft", marks=iptables_nft),
         pytest.param("legacy", marks=needs_iptables),
+        pytest.param("legacy-goto", marks=needs_iptables),
     ],
 )
 
@@ -138,6 +154,13 @@ PASSES = {
     f"nft add chain inet fw forward '{{ {HOOK} }}'; nft add rule inet fw forward ct status dnat accept; "
     "nft add rule inet fw forward ct state invalid drop; "
     "nft add rule inet fw forward reject with icmpx admin-prohibited",
+    "jump": f"{CHAINS}; nft add rule inet fw forward ct status dnat accept; {END}",
+    "legacy-goto": f"{LEGACY_CHAINS}; "
+    + "; ".join(
+        f"{each}-legacy -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT"
+        for each in ("iptables", "ip6tables")
+    )
+    + f"; {LEGACY_END}",
     "iptables-nft": f"{BY_IPTABLES_NFT}; "
     + "; ".join(
         f"{each} -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT"
@@ -173,6 +196,13 @@ def test_F64_one_that_accepts_some_of_it_is_named(world: World, drop: str, more:
     said(world.host, asked.replace("; ip6tables-legacy -A", "; : "))
     with pytest.raises(StateError, match=DROPS[drop][1]):
         world.host.publish(8080, to=(world.box, 80)).create()
+
+
+@nft_only
+def test_F64_one_that_accepts_it_in_the_chain_at_its_end(world: World) -> None:
+    said(world.host, f"{CHAINS}; nft add rule inet fw most ct status dnat accept; {END}")
+    with world.host.publish(8080, to=(world.box, 80)), bound(world.box, FOUR[0], 80) as server:
+        assert tcp(world.outside, FOUR[2], 8080, server) == FOUR[3]
 
 
 def _uncounted(text: str) -> str:

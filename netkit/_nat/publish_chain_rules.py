@@ -48,8 +48,8 @@ def nat_chains(family: int, suffix: str) -> Chains:
     rules = [arriving, sent, leaving]
     if version == 6:  # DNAT would send ::1 as the source: who connects to ::1 gets to our relay
         sent["dst"] = "!::1/128"
-    else:
-        rules.append(_rule(4, "nat", masquerading, "MASQUERADE", src="127.0.0.0/8"))
+    near = "127.0.0.0/8" if version == 4 else "fe80::/10"
+    rules.append(_rule(version, "nat", masquerading, "MASQUERADE", src=near))
     return {"family": version, "table": "nat", "names": [ports, masquerading], "rules": rules}
 
 

@@ -87,8 +87,8 @@ def _lengths(names: Collection[str]) -> list[int]:
 
 def _has_rules(socket: NetlinkSocket, family: int, names: Collection[str]) -> bool:
     found = {chain: len(rules_of_chain(socket, family, TABLE, chain)) for chain in _chains(names)}
-    loopback = family == NFPROTO_IPV4
-    wanted = {PREROUTING: 2, OUTPUT: 2 + (not loopback), POSTROUTING: len(_lengths(names)) + loopback}
+    sent = 2 if family == NFPROTO_IPV4 else 3
+    wanted = {PREROUTING: 2, OUTPUT: sent, POSTROUTING: len(_lengths(names)) + 1}
     if GUARD in found:
         wanted[GUARD] = 2
     return PORTS in names and found == wanted

@@ -18,7 +18,8 @@
     }
 
 Who asks from the target's own subnet must be masqueraded, or the answer would go to him directly, from an
-address that he did not ask; so must who asks from 127.0.0.1. A device with route_localnet lets packets with
+address that he did not ask; so must who asks from 127.0.0.1, or from an IPv6 link-local address (``ip6 saddr
+fe80::/10``), as who asks the host's does. A device with route_localnet lets packets with
 loopback addresses in from its wire as well: those are dropped, before anything else sees them.
 """
 
@@ -49,6 +50,7 @@ _KEY = Struct(">BxxxHxx").pack  # protocol and port, each in a register of 4 byt
 PORT_SIZE = 8  # of that: what keys end with, whether an address comes before or not
 _PORT = Struct(">Hxx").pack
 _LOOPBACK6 = bytes(15) + b"\x01"
+_LINK_LOCAL = b"\xfe\x80" + bytes(14)
 
 
 def set_of(entry: Entry) -> str:
@@ -102,8 +104,8 @@ def foundation(family: int, table: str) -> list[Request]:
     if family == NFPROTO_IPV6:  # DNAT would send ::1 as the source: who connects to ::1 gets to our relay
         rules.append((OUTPUT, _to(family, _LOOPBACK6) + e.verdict(e.RETURN)))
     rules += [(OUTPUT, rule) for rule in (_by_address(family), _by_port(family))]
-    if family == NFPROTO_IPV4:
-        rules.append((POSTROUTING, _WAS_DNAT + _loopback(12) + e.masquerade()))
+    from_link = _loopback(12) if family == NFPROTO_IPV4 else e.match_network(8, _LINK_LOCAL, 10)
+    rules.append((POSTROUTING, _WAS_DNAT + from_link + e.masquerade()))
     return requests + [_rule(family, table, chain, content) for chain, content in rules]
 
 

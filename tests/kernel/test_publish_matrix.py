@@ -214,6 +214,24 @@ def test_the_relay_leads_from_loopback_to_a_target_of_ipv4(world: World, proto: 
 
 
 @pytest.mark.usefixtures("backend")
+@BRIDGE_CALLS
+def test_by_the_hosts_link_local_address(world: World, bridge_calls: int) -> None:
+    set_bridge_calls(world.host, bridge_calls)
+    (address,) = [each for each in world.host.links["br0"].addresses if each.scope == "link"]
+    with (
+        world.host.publish(8080, to="[fd18::2]:80"),
+        bound(world.box, "fd18::2", 80) as server,
+    ):
+        for client, device in ((world.neighbour, "eth0"), (world.box, "eth0"), (world.host, "br0")):
+            with client.socket(socket.AF_INET6) as sock:
+                sock.settimeout(TIMEOUT)
+                sock.connect((str(address.ip), 8080, 0, client.links[device].ifindex))
+                connection, name = server.accept()
+                connection.close()
+                assert name[0] == "fd18::1"
+
+
+@pytest.mark.usefixtures("backend")
 def test_without_hairpin_the_box_does_not_reach_itself(world: World) -> None:
     """That it is needed where bridged packets pass NAT, and not where they don't."""
     set_bridge_calls(world.host, 1)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from netkit._nat.iptables_tables import Key
 
-_CHILD_SECONDS = 5
+_CHILD_SECONDS = 60  # it takes milliseconds; one that an extension has hung is given up
 _UNREADABLE = "[unsupported extension]"
 
 

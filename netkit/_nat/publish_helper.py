@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _START = "import sys; sys.path.append(sys.argv[1]); from netkit._system.relay_program import main; main()"
 _AT_ONCE = 128  # descriptors in a message: SCM_MAX_FD is 253
-_PATIENCE = 10.0
+_PATIENCE = 60.0  # seconds, for what takes milliseconds
 
 
 def address_of(specs: Specs) -> bytes:

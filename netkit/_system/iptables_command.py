@@ -6,7 +6,7 @@ import os
 
 from netkit.errors import BackendError
 
-_WAIT = "5"  # seconds for the lock that all users of iptables-legacy share
+_WAIT = "60"  # seconds for the lock that all users of iptables-legacy share: what is given up is left behind
 _PROGRAMS = {4: "iptables-legacy", 6: "ip6tables-legacy"}
 _TRIES = 3
 _PLACES = "/usr/sbin:/sbin:/usr/local/sbin"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from netkit._system.broker_values import Value
 
-_CLOSE_SECONDS = 10.0
+_CLOSE_SECONDS = 30.0
 _TWO = 2  # descriptors of who is adopted: the program's, and its keeper's
 
 

@@ -13,7 +13,7 @@ from netkit._netlink.route import get_route
 from netkit._netlink.route_record import parse_route
 from netkit._route_changes import Changes, same_key
 from netkit._route_owners import inherit_route, refuse_owned
-from netkit._route_requests import Names, add, addition, delete, deletion, read_routes
+from netkit._route_requests import Names, add, addition, copies, delete, deletion, read_routes
 from netkit._runtime import Runtime
 from netkit._shown import Shown
 from netkit._spec import names, numbers
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from netkit._namespace import Namespace
+    from netkit._netlink.wire import Request
     from netkit._spec.addresses import AddressLike, NetworkLike
     from netkit._spec.routes import DeviceLike
 
@@ -325,7 +326,7 @@ class RouteTable(Block, Shown):
     def _present(self, dst: NetworkLike | Route, metric: int | None) -> Route:
         """The route in the table that is meant."""
         if isinstance(dst, Route):
-            found = self._same_as(dst)
+            found = tuple([each for each in self._read(dst.family) if same_key(each, dst)])
         else:
             found = tuple([each for each in self.filter(dst=dst) if metric in (None, each.metric)])
         if not found:
@@ -409,16 +410,16 @@ class RouteTable(Block, Shown):
         runtime = self._check()
         if self._scoped:
             with held_signals():
-                before = self._same_as(route) if replace else ()
+                before = self._replaced_by(route) if replace else ()
                 return self._changes.add(runtime, route, index, replace=replace, before=before)
         request = addition(runtime, route, index, replace=replace, echo=not _is_whole(route))
         return past_leftovers(
             runtime, lambda: deletion(runtime, route, index), lambda: add(runtime, route, request)
         )
 
-    def _same_as(self, route: Route) -> tuple[Route, ...]:
-        """The routes that a replace of this one overwrites."""
-        return tuple([each for each in self._read(route.family) if same_key(each, route)])
+    def _replaced_by(self, route: Route) -> tuple[Request, ...]:
+        """What brings back the routes that a replace by this one overwrites."""
+        return copies(self._runtime, route, lambda each: same_key(each, route))
 
     def __repr__(self) -> str:
         return f"<RouteTable {names.table_name(self._table)} in {self._netns._called()}>"

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class Change:
-    """A route that was added, those that it replaced, and its number in the journal."""
+    """A route that was added, what brings back those that it replaced, and its number in the journal."""
 
     __slots__ = ("before", "noted", "route")
 
-    def __init__(self, route: Route, before: tuple[Route, ...], noted: int) -> None:
+    def __init__(self, route: Route, before: tuple[Request, ...], noted: int) -> None:
         self.route = route
         self.before = before
         self.noted = noted
@@ -44,9 +44,9 @@ class Changes:
         self._made: list[Change] = []
 
     def add(
-        self, runtime: Runtime, route: Route, index: int | None, *, replace: bool, before: tuple[Route, ...]
+        self, runtime: Runtime, route: Route, index: int | None, *, replace: bool, before: tuple[Request, ...]
     ) -> Route:
-        """Add a route and note it; ``before`` are the routes that it replaces."""
+        """Add a route and note it; ``before`` brings back the routes that it replaces."""
         return past_leftovers(
             runtime,
             lambda: deletion(runtime, route, index),
@@ -54,7 +54,7 @@ class Changes:
         )
 
     def _add(
-        self, runtime: Runtime, route: Route, index: int | None, replace: bool, before: tuple[Route, ...]
+        self, runtime: Runtime, route: Route, index: int | None, replace: bool, before: tuple[Request, ...]
     ) -> Route:
         request = addition(runtime, route, index, replace=replace, echo=True)
         noted = _note(runtime, route, index, before) if runtime.survives else 0
@@ -115,24 +115,25 @@ class Changes:
         return errors
 
 
-def _note(runtime: Runtime, route: Route, index: int | None, before: tuple[Route, ...]) -> int:
+def _note(runtime: Runtime, route: Route, index: int | None, before: tuple[Request, ...]) -> int:
     """In the journal: the message that deletes just this route, and those that bring back what was there."""
     from netkit._system.entries import MESSAGES, message_word
     from netkit._system.journal import note
 
-    requests = [deletion(runtime, route, index)]
-    requests += [addition(runtime, old, replace=False) for old in before]
+    requests = [deletion(runtime, route, index), *before]
     words = [message_word(each.kind, each.flags, each.body) for each in requests]
     return note(MESSAGES, runtime.place, f"route {route}", *words)
 
 
-def _undo(runtime: Runtime, route: Route, before: tuple[Route, ...], look: Look | None) -> None:
+def _undo(runtime: Runtime, route: Route, before: tuple[Request, ...], look: Look | None) -> None:
     request = _taken_back(runtime, route)
     if look is not None and not _is_there(runtime, request, look, bool(before)):
         return
+    from netkit._netlink.route_copy import replacing
+
     try:
         for old in before:
-            add(runtime, old, addition(runtime, old, replace=True))
+            runtime.route.request(replacing(old))
     except NotFoundError:
         before = ()  # its link is gone, and the old route would be gone with it
     if not before:

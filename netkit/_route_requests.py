@@ -12,7 +12,7 @@ from netkit.errors import NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 _DEFAULT_METRIC = 1024  # IP6_RT_PRIO_USER
@@ -30,6 +30,23 @@ def read_routes(runtime: Runtime, table: int, families: Iterable[int]) -> list[R
         parsed = [parse_route(reply, called) for reply in replies]
         routes += [route for route in parsed if route.table == table]
     return routes
+
+
+def copies(runtime: Runtime, route: Route, wanted: Callable[[Route], bool]) -> tuple[Request, ...]:
+    """The messages that bring back what this route is about to replace, whatever there is to it."""
+    from netkit._netlink.route_copy import copy_of, is_for_all
+
+    called = Names(runtime)
+    try:
+        replies = runtime.route.dump(list_routes(route.family, route.table))
+    except NotFoundError:
+        return ()  # as above
+    found: list[Request] = []
+    for reply in replies:
+        each = parse_route(reply, called)
+        if each.table == route.table and is_for_all(reply) and wanted(each):
+            found.append(copy_of(reply, ("put back route ", each)))
+    return tuple(found if route.family == 6 else found[:1])  # of IPv4 the first one (fib_table_insert)
 
 
 def addition(

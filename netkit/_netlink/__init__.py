@@ -10,7 +10,7 @@ link.py         requests; link_message.py what they are made of, link_policy.py 
                 link_record.py the reading, link_kinds.py the options of small kinds
 bridge.py       bridges and their ports; bridge_record.py the reading
 address.py      addresses; multicast.py the groups a link has joined
-route.py        requests; route_record.py the reading
+route.py        requests; route_record.py the reading, route_copy.py both in one
 rule.py neighbour.py fdb.py nsid.py
 nft.py          nf_tables; nft_expressions.py, nft_policy.py
 ethtool.py      what an ioctl answers sooner

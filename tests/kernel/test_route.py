@@ -387,6 +387,51 @@ def test_replace_gives_back_a_multipath_route(host: Namespace, wired: VethPair, 
     assert shown(host, family, "100") == before
 
 
+# Routes of other programs with more to them than a Route says: `ip` words, and how a replace names them.
+_OF_OTHERS = {
+    "metrics of TCP": (4, "10.9.0.0/16 via 10.0.0.2 mtu lock 1300 advmss 1000 initcwnd 20"),
+    "a realm": (4, "10.9.0.0/16 via 10.0.0.2 realm 5"),
+    "a next-hop object": (4, "10.9.0.0/16 nhid 5"),
+    "a group of them": (4, "10.9.0.0/16 nhid 7"),
+    "an object that is a blackhole": (4, "10.9.0.0/16 nhid 9"),
+    "next hops of their own realms": (
+        4, "10.9.0.0/16 nexthop via 10.0.0.2 realm 3 weight 2 nexthop via 10.0.0.3 realm 4 weight 9"
+    ),
+    "for one TOS": (4, "10.9.0.0/16 tos 0x10 via 10.0.0.2"),
+    "a gateway of the other family": (4, "10.9.0.0/16 via inet6 fd00::2 dev eth0"),
+    "a preference": (6, "fd09::/48 via fd00::2 metric 5 pref high"),
+    "for one source": (6, "fd09::/48 from fd99::/64 via fd00::2 metric 5"),
+    "metrics of TCP by IPv6": (6, "fd09::/48 via fd00::2 metric 5 advmss 1000 initcwnd 20"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", _OF_OTHERS)
+def test_replace_gives_back_all_there_is_to_a_route(host: Namespace, wired: VethPair, what: str) -> None:
+    family, words = _OF_OTHERS[what]
+    script = (
+        "ip nexthop add id 5 via 10.0.0.2 dev eth0 && ip nexthop add id 6 via 10.0.0.3 dev eth0 && "
+        f"ip nexthop add id 7 group 5,3/6,2 && ip nexthop add id 9 blackhole; ip -{family} route add {words}"
+    )
+    if host.run(["sh", "-c", script], capture_output=True).returncode:
+        pytest.skip(f"this kernel or ip has no such route: {words}")
+    before = shown(host, family)
+    with RouteTable(host) as table:
+        table.replace(NET[family], type="unreachable", metric=5 if family == 6 else None)
+        assert shown(host, family) != before
+    assert shown(host, family) == before
+
+
+def test_replace_gives_back_the_first_of_those_appended(host: Namespace, wired: VethPair) -> None:
+    """Of several IPv4 routes with one destination and metric the kernel replaces the first."""
+    run_in(host, "ip", "route", "add", "10.9.0.0/16", "via", "10.0.0.2")
+    run_in(host, "ip", "route", "append", "10.9.0.0/16", "via", "10.0.0.3")
+    before = shown(host, 4)
+    with RouteTable(host) as table:
+        table.replace("10.9.0.0/16", type="blackhole")
+        assert len(host.routes.filter(dst="10.9.0.0/16")) == 2
+    assert shown(host, 4) == before
+
+
 def test_replace_of_nothing_is_removed(host: Namespace, wired: VethPair) -> None:
     with RouteTable(host) as table:
         table.replace("10.9.0.0/16", via="10.0.0.2")

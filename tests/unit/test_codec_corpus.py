@@ -22,9 +22,11 @@ from netkit._netlink.link import LINK_POLICY, LinkRecord, parse_link
 from netkit._netlink.neighbour import NEIGHBOUR_POLICY, parse_neighbour, parse_neighbours
 from netkit._netlink.policy import Policy, decode
 from netkit._netlink.route import ROUTE_POLICY, parse_route, parse_routes
+from netkit._netlink.route_copy import copy_of, is_for_all
 from netkit._netlink.rule import RULE_POLICY, parse_rule, parse_rules
 from netkit._netlink.socket import Reply
 from netkit._netlink.wire import attribute, attributes, messages, parse_acknowledgement, parse_done
+from netkit._spec.routes import Route
 from netkit.errors import ProtocolError
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -50,12 +52,31 @@ def read_link(reply: Reply) -> LinkRecord:
     return link
 
 
+def read_route(reply: Reply) -> Route:
+    """A route, and the message that would bring it back: the same route again."""
+    for parse in (is_for_all, lambda reply: copy_of(reply, "put it back")):
+        with suppress(ProtocolError):
+            parse(reply)
+    route = parse_route(reply, NAMES)
+    with suppress(ProtocolError):
+        copy = copy_of(reply, "put it back").body
+        again = parse_route((24, memoryview(copy), 0, len(copy)), NAMES)
+        assert again == route or _has_object(reply)
+    return route
+
+
+def _has_object(reply: Reply) -> bool:
+    """Whether it names a next-hop object, and the copy it alone (RTA_NH_ID)."""
+    _, data, start, end = reply
+    return any(kind == 30 for kind, _, _ in attributes(data, start + 12, end))
+
+
 Parser = Callable[[Reply], object]
 CODECS: dict[str, tuple[Parser, Policy, int]] = {
     "links": (read_link, LINK_POLICY, 16),
     "addresses": (parse_address, ADDRESS_POLICY, 8),
-    "routes": (lambda reply: parse_route(reply, NAMES), ROUTE_POLICY, 12),
-    "found_routes": (lambda reply: parse_route(reply, NAMES), ROUTE_POLICY, 12),
+    "routes": (lambda reply: read_route(reply), ROUTE_POLICY, 12),
+    "found_routes": (lambda reply: read_route(reply), ROUTE_POLICY, 12),
     "rules": (parse_rule, RULE_POLICY, 12),
     "neighbours": (lambda reply: parse_neighbour(reply, NAMES), NEIGHBOUR_POLICY, 12),
     "fdb": (lambda reply: parse_fdb(reply, NAMES), NEIGHBOUR_POLICY, 12),

@@ -1,0 +1,106 @@
+"""A route as the kernel tells of it (RTM_NEWROUTE), made a request that brings back just that.
+
+Not by way of a Route: of other programs' routes it has not everything, such as the metrics of TCP, a realm,
+or the id of a next-hop object. As `ip route save` and `restore` do it (ip/iproute.c).
+"""
+
+from __future__ import annotations
+
+from struct import Struct, error
+
+from netkit._netlink.route import ROUTE_POLICY, RTM_NEWROUTE
+from netkit._netlink.wire import (
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    Request,
+    attribute,
+    attributes,
+)
+from netkit._netlink.wire import u32 as u32_attribute
+from netkit.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._netlink.socket import Reply
+    from netkit._netlink.wire import Words
+
+# family, prefix lengths of destination and source, tos, table, protocol, scope, type, flags
+_HEADER = Struct("=BBBBBBBBI")
+_NEXT_HOP = Struct("=HBBi")  # length, flags, weight minus one, index
+_EXPIRES = Struct("=8xi")  # of struct rta_cacheinfo
+_CLOCK_TICKS = 100  # USER_HZ: in which it counts
+
+_RTA_CACHEINFO = 12
+_RTA_EXPIRES = 23
+_RTA_MULTIPATH = 9
+_RTA_NH_ID = 30
+# Destination, source, device, gateway, metric, preferred source, metrics, next hops, realm, table, gateway of
+# another family, preference, encapsulation, TTL, next-hop object: what can be asked for (rtm_ipv4_policy).
+_KEPT = frozenset((1, 2, 4, 5, 6, 7, 8, _RTA_MULTIPATH, 11, 15, 18, 20, 21, 22, 26, _RTA_NH_ID))
+_OF_NEXT_HOP = frozenset((4, 5, _RTA_MULTIPATH, 18, 21, 22))  # an object's id stands for them
+_ONLINK = 4  # the other flags are the kernel's own, and refused
+
+
+def is_for_all(reply: Reply) -> bool:
+    """Whether a route is for packets of any source and TOS, as those are that netkit adds."""
+    _, data, start, end = reply
+    if end - start < _HEADER.size:
+        raise ProtocolError(f"a route of {end - start} bytes is shorter than its header")
+    return not any(_HEADER.unpack_from(data, start)[2:4])
+
+
+def copy_of(reply: Reply, operation: Words) -> Request:
+    """The request that adds this route, if it is not there."""
+    _, data, start, end = reply
+    try:
+        body = _body(bytes(data[start:end]))
+    except error as problem:
+        raise ProtocolError(f"a malformed route: {problem}") from problem
+    return _request(NLM_F_EXCL, body, operation)
+
+
+def replacing(copy: Request) -> Request:
+    """The same in the place of what has been put there."""
+    return _request(NLM_F_REPLACE, copy.body, copy.words)
+
+
+def _request(how: int, body: bytes, operation: Words) -> Request:
+    flags = NLM_F_ACK | NLM_F_CREATE | how
+    return Request(RTM_NEWROUTE, flags, body, operation, ROUTE_POLICY, _HEADER.size)
+
+
+def _body(told: bytes) -> bytes:
+    *fields, flags = _HEADER.unpack_from(told)
+    members = [(kind, told[begin:stop]) for kind, begin, stop in attributes(told, _HEADER.size, len(told))]
+    has_object = any(kind == _RTA_NH_ID for kind, _ in members)
+    parts = [_HEADER.pack(*fields, flags & _ONLINK)]
+    for kind, payload in members:
+        if kind == _RTA_CACHEINFO:
+            parts += _lifetime(payload)
+        elif kind in _KEPT and not (has_object and kind in _OF_NEXT_HOP):
+            parts.append(attribute(kind, _next_hops(payload) if kind == _RTA_MULTIPATH else payload))
+    return b"".join(parts)
+
+
+def _lifetime(cacheinfo: bytes) -> list[bytes]:
+    """What is left of an IPv6 route's time."""
+    ticks = int(_EXPIRES.unpack_from(cacheinfo)[0])
+    return [u32_attribute(_RTA_EXPIRES, -(-ticks // _CLOCK_TICKS))] if ticks > 0 else []
+
+
+def _next_hops(payload: bytes) -> bytes:
+    parts: list[bytes] = []
+    start = 0
+    while start < len(payload):
+        length, flags, weight, index = _NEXT_HOP.unpack_from(payload, start)
+        if not _NEXT_HOP.size <= length <= len(payload) - start:
+            raise ProtocolError(f"a next hop claims {length} bytes of {len(payload) - start}")
+        after = start + ((length + 3) & ~3)
+        parts += [
+            _NEXT_HOP.pack(length, flags & _ONLINK, weight, index),
+            payload[start + _NEXT_HOP.size : after],
+        ]
+        start = after
+    return b"".join(parts)

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
+
 from netkit import Bridge, Namespace, VethPair
 from netkit._lifecycle import Resource
 from netkit.testing import FakeKernel
@@ -75,3 +77,13 @@ def outcome(work: Callable[[], object]) -> BaseException | None:
     except BaseException as problem:
         return problem
     return None
+
+
+EACH = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
+
+
+def stranger(lab: Lab, index: int) -> None:
+    """A link `stranger` that netkit did not make."""
+    from netkit._netlink.link import new_link
+
+    lab.red._live_runtime().route.request(new_link("stranger", "dummy", index=index))

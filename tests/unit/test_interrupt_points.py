@@ -11,7 +11,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -20,7 +20,6 @@ import pytest
 import netkit
 from netkit import RouteTable, Scope, Topology, VethPair
 from netkit._lifecycle import ROOT
-from netkit.testing import FakeKernel
 from tests.unit.fake_lab import Lab
 
 _NETKIT = f"{Path(netkit.__file__).parent}/"
@@ -29,12 +28,6 @@ _SIMULATED = (f"{_NETKIT}_testing/", f"{_NETKIT}testing.py")
 _AT_THE_LAST_MOMENT = f"{_NETKIT}_system/signals.py"
 _HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 POINTS = int(os.environ.get("NETKIT_TEST_EXAMPLES", "100"))  # of each block, chosen anew each time
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with FakeKernel() as kernel:
-        yield Lab(kernel, kernel.namespace("red"), kernel.namespace("blue"))
 
 
 def scope(lab: Lab) -> None:

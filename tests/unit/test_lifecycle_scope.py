@@ -12,16 +12,9 @@ import pytest
 from netkit import Bridge, Namespace, RouteTable, Scope, VethPair
 from netkit._lifecycle import ROOT, undo_all
 from netkit.errors import KernelError, SpecError, StateError, TeardownError
-from netkit.testing import FakeKernel
 from tests.unit.fake_lab import MAKERS, Lab, Maker, in_child
 
 EACH = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with FakeKernel() as kernel:
-        yield Lab(kernel, kernel.namespace("red"), kernel.namespace("blue"))
 
 
 # -- own() -----------------------------------------------------------------------------

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 
 import pytest
 
 from netkit import Bridge, Namespace, RouteTable, Scope, VethPair
 from netkit._lifecycle import ROOT
 from netkit.errors import ExistsError, KernelError, SpecError, StateError
-from netkit.testing import FakeKernel
 from tests.unit.fake_lab import Lab
-
-
-@pytest.fixture
-def lab() -> Iterator[Lab]:
-    with FakeKernel() as kernel:
-        yield Lab(kernel, kernel.namespace("red"), kernel.namespace("blue"))
 
 
 def ports(hub: Namespace, bridge: Bridge, boxes: list[Namespace]) -> list[VethPair]:

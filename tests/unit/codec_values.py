@@ -1,11 +1,14 @@
-"""What hypothesis makes up for the codec's tests: values as the kernel could report them."""
+"""What hypothesis makes up for the codec's tests, as the kernel could report it; and what is asked."""
 
 from __future__ import annotations
 
 import ipaddress
+import struct
 
 from hypothesis import strategies as st
 
+from netkit._netlink.link import LINK_POLICY
+from netkit._netlink.policy import decode
 from netkit._netlink.socket import Reply
 from netkit._netlink.wire import Request
 from netkit._spec.address import Address
@@ -24,6 +27,8 @@ devices = st.sampled_from(sorted(INDEXES))
 macs = st.binary(min_size=6, max_size=6).map(lambda octets: octets.hex(":"))
 names = st.text("abcxyzäß0123456789.-_", min_size=1, max_size=7)
 versions = st.sampled_from((4, 6))
+numbers = st.none() | st.integers(0, U32)
+switches = st.none() | st.booleans()
 
 
 def reply(request: Request) -> Reply:
@@ -112,3 +117,21 @@ def neighbours(draw: st.DrawFn) -> Neighbour:
     address = draw(hosts(draw(versions)))
     state = draw(st.sampled_from(("permanent", "reachable", "stale", "failed", "noarp")))
     return Neighbour(address, draw(st.none() | macs), draw(devices), state)
+
+
+def header(request: Request) -> tuple[int, int, int]:
+    """Index, flags and the flags' mask of a request; family and type are always zero."""
+    family, kind, index, flags, change = struct.unpack_from("=BxHiII", request.body)
+    assert (family, kind) == (0, 0), "strict checking refuses anything else"
+    return index, flags, change
+
+
+def said(request: Request) -> dict[str, object]:
+    """The attributes of a request about a link."""
+    assert request.policy is LINK_POLICY
+    return decode(LINK_POLICY, request.body, request.header_size, len(request.body))
+
+
+def given_only(**values: object) -> dict[str, object]:
+    """Without what is None, which is not sent."""
+    return {name: value for name, value in values.items() if value is not None}

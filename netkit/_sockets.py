@@ -54,13 +54,13 @@ def holder_of(runtime: Runtime, proto: str, port: int) -> str:
     return "another socket (which, the kernel does not tell)"
 
 
-def is_left_over(runtime: Runtime, proto: str, port: int) -> bool:
-    """Whether a port has nothing but connections that no process has any more, as in TIME_WAIT."""
+def has_no_owner(runtime: Runtime, proto: str, port: int) -> bool:
+    """Whether no process has a port now: at most connections are left, as in TIME_WAIT."""
     try:
         found = [each for each in bound_sockets(runtime, proto) if each.port == port]
     except (OSError, SpecError):
         return False  # the kernel does not tell
-    return bool(found) and not any(each.inode for each in found)
+    return not any(each.inode for each in found)
 
 
 def sockets_text(runtime: Runtime) -> list[str]:

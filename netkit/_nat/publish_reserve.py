@@ -14,7 +14,7 @@ from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EMFILE, EPROTONOSUPPO
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from weakref import WeakSet
 
-from netkit._sockets import holder_of, is_left_over
+from netkit._sockets import has_no_owner, holder_of
 from netkit._spec.port_mapping import PROTOCOLS
 from netkit._system.limits import make_room
 from netkit.errors import ExistsError, KernelError, NotFoundError, kernel_error
@@ -129,9 +129,9 @@ def _bound(
         try:
             sock.bind((address, port))
         except OSError as problem:
-            if problem.errno != EADDRINUSE or not is_left_over(runtime, proto, port):
+            if problem.errno != EADDRINUSE or not has_no_owner(runtime, proto, port):
                 raise
-            _bind_over_connections(sock, address, port)
+            _bind_again(sock, address, port, how == _HELD and proto == "tcp")
         if how == _LISTENING:
             if proto == "sctp":
                 from netkit._system.relay_sctp import offer_streams
@@ -146,11 +146,17 @@ def _bound(
     return sock
 
 
-def _bind_over_connections(sock: socket.socket, address: str, port: int) -> None:
-    """Beside connections of whoever had the port before: without the option nobody listens beside us."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _bind_again(sock: socket.socket, address: str, port: int, beside: bool) -> None:
+    """Where nobody has it: ``beside`` connections of TCP that are left, or after who had it for a moment.
+
+    A process that is just being started has the descriptors of the one that starts it until its exec().
+    Without the option nobody listens beside us afterwards.
+    """
+    if beside:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind((address, port))
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    if beside:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
 
 def _explained(runtime: Runtime, number: int, address: str, proto: str, port: int) -> Exception:

@@ -418,6 +418,27 @@ def test_connections_of_an_earlier_owner_are_in_nobodys_way(world: World, keywor
                 assert taken(sock, address)
 
 
+@pytest.mark.parametrize("proto", ["tcp", "udp"])
+def test_who_had_the_port_for_a_moment_is_no_conflict(
+    world: World, monkeypatch: pytest.MonkeyPatch, proto: str
+) -> None:
+    """As a program that is being started, which has this one's descriptors until its exec()."""
+    kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
+    look = publish_reserve.has_no_owner
+    with bound(world.host, "127.0.0.1", 8080, kind) as holder:
+
+        def looked(*arguments: Any) -> bool:
+            holder.close()
+            return look(*arguments)
+
+        monkeypatch.setattr(publish_reserve, "has_no_owner", looked)
+        with world.host.publish(8080, to="172.18.0.2:80", proto=proto) as mapping:
+            assert mapping.reserved == ((proto, 8080),)
+            with world.host.socket(socket.AF_INET, kind) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                assert taken(sock, "127.0.0.1")
+
+
 def test_an_address_that_is_not_here(world: World) -> None:
     with pytest.raises(NotFoundError, match=r"192\.0\.2\.77 is no address of this namespace"):
         world.host.publish(8080, to="172.18.0.2:80", host_ip="192.0.2.77").create()

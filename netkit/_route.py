@@ -13,7 +13,7 @@ from netkit._netlink.route import get_route
 from netkit._netlink.route_record import parse_route
 from netkit._route_changes import Changes, same_key
 from netkit._route_owners import inherit_route, refuse_owned
-from netkit._route_requests import Names, add, addition, copies, delete, deletion, read_routes
+from netkit._route_requests import Names, add, addition, copies, delete, delete_read, deletion, read_routes
 from netkit._runtime import Runtime
 from netkit._shown import Shown
 from netkit._spec import names, numbers
@@ -253,13 +253,18 @@ class RouteTable(Block, Shown):
                 dst, via=via, dev=called, metric=metric, type=kind, table=self._table, family=family
             )
             any_type = type is None
-        runtime = self._runtime
         if not self._scoped:
-            delete(runtime, route, index, any_type=any_type)
+            self._delete(route, index, any_type, read=isinstance(dst, Route))
             return
         with held_signals():
-            delete(runtime, route, index, any_type=any_type)
+            self._delete(route, index, any_type, read=isinstance(dst, Route))
             self._changes.forget(route)
+
+    def _delete(self, route: Route, index: int | None, any_type: bool, read: bool) -> None:
+        if read:
+            delete_read(self._runtime, route)
+        else:
+            delete(self._runtime, route, index, any_type=any_type)
 
     def adopt(self, dst: NetworkLike | Route, *, metric: int | None = None) -> Route:
         """Own a route of this table that nobody owns: it is deleted like what was added here.

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from netkit._netlink.socket import Reply
+
 _DEFAULT_METRIC = 1024  # IP6_RT_PRIO_USER
 
 
@@ -36,17 +38,23 @@ def copies(runtime: Runtime, route: Route, wanted: Callable[[Route], bool]) -> t
     """The messages that bring back what this route is about to replace, whatever there is to it."""
     from netkit._netlink.route_copy import copy_of, is_for_all
 
+    found = [
+        copy_of(reply, ("put back route ", each))
+        for reply, each in _told(runtime, route)
+        if is_for_all(reply) and wanted(each)
+    ]
+    return tuple(found if route.family == 6 else found[:1])  # of IPv4 the first one (fib_table_insert)
+
+
+def _told(runtime: Runtime, route: Route) -> list[tuple[Reply, Route]]:
+    """What the kernel tells of the routes of this one's table and family."""
     called = Names(runtime)
     try:
         replies = runtime.route.dump(list_routes(route.family, route.table))
     except NotFoundError:
-        return ()  # as above
-    found: list[Request] = []
-    for reply in replies:
-        each = parse_route(reply, called)
-        if each.table == route.table and is_for_all(reply) and wanted(each):
-            found.append(copy_of(reply, ("put back route ", each)))
-    return tuple(found if route.family == 6 else found[:1])  # of IPv4 the first one (fib_table_insert)
+        return []  # as above
+    parsed = [(reply, parse_route(reply, called)) for reply in replies]
+    return [(reply, each) for reply, each in parsed if each.table == route.table]
 
 
 def addition(
@@ -91,6 +99,19 @@ def delete(runtime: Runtime, route: Route, index: int | None = None, *, any_type
         index = runtime.index_of(route.dev)
     hops = _hops(runtime, route) if route.nexthops else ()
     runtime.route.request(delete_route(route, index, hops, any_type=any_type))
+
+
+def delete_read(runtime: Runtime, route: Route) -> None:
+    """Delete a route that was read: one of another program's may have more to it than a Route says."""
+    try:
+        delete(runtime, route)
+    except NotFoundError:
+        from netkit._netlink.route_copy import deletion_of
+
+        same = [reply for reply, each in _told(runtime, route) if each == route]
+        if not same:
+            raise
+        runtime.route.request(deletion_of(same[0], ("delete route ", route)))
 
 
 def _hops(runtime: Runtime, route: Route) -> list[int | None]:

@@ -1,4 +1,4 @@
-"""A route as the kernel tells of it (RTM_NEWROUTE), made a request that brings back just that.
+"""A route as the kernel tells of it (RTM_NEWROUTE), made a request that brings back just that, or deletes it.
 
 Not by way of a Route: of other programs' routes it has not everything, such as the metrics of TCP, a realm,
 or the id of a next-hop object. As `ip route save` and `restore` do it (ip/iproute.c).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from struct import Struct, error
 
-from netkit._netlink.route import ROUTE_POLICY, RTM_NEWROUTE
+from netkit._netlink.route import ROUTE_POLICY, RTM_DELROUTE, RTM_NEWROUTE
 from netkit._netlink.wire import (
     NLM_F_ACK,
     NLM_F_CREATE,
@@ -40,6 +40,7 @@ _RTA_NH_ID = 30
 # another family, preference, encapsulation, TTL, next-hop object: what can be asked for (rtm_ipv4_policy).
 _KEPT = frozenset((1, 2, 4, 5, 6, 7, 8, _RTA_MULTIPATH, 11, 15, 18, 20, 21, 22, 26, _RTA_NH_ID))
 _OF_NEXT_HOP = frozenset((4, 5, _RTA_MULTIPATH, 18, 21, 22))  # an object's id stands for them
+_UNICAST, _BLACKHOLE = 1, 6  # RTN_...
 _ONLINK = 4  # the other flags are the kernel's own, and refused
 
 
@@ -61,6 +62,12 @@ def copy_of(reply: Reply, operation: Words) -> Request:
     return _request(NLM_F_EXCL, body, operation)
 
 
+def deletion_of(reply: Reply, operation: Words) -> Request:
+    """The request that deletes just this route."""
+    body = copy_of(reply, operation).body
+    return Request(RTM_DELROUTE, NLM_F_ACK, body, operation, ROUTE_POLICY, _HEADER.size, deleting=True)
+
+
 def replacing(copy: Request) -> Request:
     """The same in the place of what has been put there."""
     return _request(NLM_F_REPLACE, copy.body, copy.words)
@@ -72,15 +79,17 @@ def _request(how: int, body: bytes, operation: Words) -> Request:
 
 
 def _body(told: bytes) -> bytes:
-    *fields, flags = _HEADER.unpack_from(told)
-    members = [(kind, told[begin:stop]) for kind, begin, stop in attributes(told, _HEADER.size, len(told))]
-    has_object = any(kind == _RTA_NH_ID for kind, _ in members)
-    parts = [_HEADER.pack(*fields, flags & _ONLINK)]
-    for kind, payload in members:
-        if kind == _RTA_CACHEINFO:
+    *fields, kind, flags = _HEADER.unpack_from(told)
+    members = [(name, told[begin:stop]) for name, begin, stop in attributes(told, _HEADER.size, len(told))]
+    has_object = any(name == _RTA_NH_ID for name, _ in members)
+    if has_object and kind == _BLACKHOLE:
+        kind = _UNICAST  # what the object does is told as the route's type
+    parts = [_HEADER.pack(*fields, kind, flags & _ONLINK)]
+    for name, payload in members:
+        if name == _RTA_CACHEINFO:
             parts += _lifetime(payload)
-        elif kind in _KEPT and not (has_object and kind in _OF_NEXT_HOP):
-            parts.append(attribute(kind, _next_hops(payload) if kind == _RTA_MULTIPATH else payload))
+        elif name in _KEPT and not (has_object and name in _OF_NEXT_HOP):
+            parts.append(attribute(name, _next_hops(payload) if name == _RTA_MULTIPATH else payload))
     return b"".join(parts)
 
 

@@ -122,6 +122,10 @@ class Route(_RouteFields, Value):
     name or None, ``mtu`` in bytes; ``scope`` and ``proto`` are ip's words, ``table`` is a number.
     ``nexthops`` has the ways of a multipath route, else it is empty.
 
+    A route of another program may have more to it: a TOS, a source, TCP's metrics, a realm, a next-hop
+    object. It is not told here, and what adds the value elsewhere adds it without. To delete such a route,
+    or to replace it for a while, does it justice.
+
     Twin: one line of ``ip route show``. Source: rtnetlink(7), struct rtmsg.
     """
 

@@ -405,20 +405,36 @@ _OF_OTHERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", _OF_OTHERS)
-def test_replace_gives_back_all_there_is_to_a_route(host: Namespace, wired: VethPair, what: str) -> None:
-    family, words = _OF_OTHERS[what]
+def _add_by_ip(host: Namespace, family: int, words: str) -> None:
     script = (
         "ip nexthop add id 5 via 10.0.0.2 dev eth0 && ip nexthop add id 6 via 10.0.0.3 dev eth0 && "
         f"ip nexthop add id 7 group 5,3/6,2 && ip nexthop add id 9 blackhole; ip -{family} route add {words}"
     )
     if host.run(["sh", "-c", script], capture_output=True).returncode:
         pytest.skip(f"this kernel or ip has no such route: {words}")
+
+
+@pytest.mark.parametrize("what", _OF_OTHERS)
+def test_replace_gives_back_all_there_is_to_a_route(host: Namespace, wired: VethPair, what: str) -> None:
+    family, words = _OF_OTHERS[what]
+    _add_by_ip(host, family, words)
     before = shown(host, family)
     with RouteTable(host) as table:
         table.replace(NET[family], type="unreachable", metric=5 if family == 6 else None)
         assert shown(host, family) != before
     assert shown(host, family) == before
+
+
+@pytest.mark.parametrize("what", _OF_OTHERS)
+def test_a_route_that_was_read_can_be_deleted(host: Namespace, wired: VethPair, what: str) -> None:
+    family, words = _OF_OTHERS[what]
+    before = shown(host, family)
+    _add_by_ip(host, family, words)
+    (route,) = host.routes.filter(dst=NET[family])
+    host.routes.delete(route)
+    assert shown(host, family) == before
+    with pytest.raises(NotFoundError, match="none such"):
+        host.routes.delete(route)
 
 
 def test_replace_gives_back_the_first_of_those_appended(host: Namespace, wired: VethPair) -> None:

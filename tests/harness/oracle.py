@@ -64,6 +64,11 @@ def link(ns: HasFd, name: str) -> dict[str, Any]:
     return found
 
 
+def names(ns: HasFd) -> list[str]:
+    """The names of all links, in the kernel's order."""
+    return [item["ifname"] for item in ip(ns, "link", "show")]
+
+
 def addresses(ns: HasFd, name: str) -> list[str]:
     """The addresses of a link as `10.0.0.1/24`, without IPv6 link-local ones."""
     (found,) = ip(ns, "address", "show", name)

@@ -54,6 +54,15 @@ def host() -> Iterator[Namespace]:
 
 
 @pytest.fixture
+def box() -> Iterator[Namespace]:
+    """Another one, beside the host."""
+    import netkit
+
+    with netkit.Namespace() as ns:
+        yield ns
+
+
+@pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A directory for a suite of pytest's that a test runs (harness/suites.py)."""
     return alone(pytester, monkeypatch)

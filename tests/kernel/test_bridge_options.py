@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,12 +24,6 @@ from tests.harness.oracle import link, run_in
 
 BRIDGE = {"stp": True, "forward_delay": 4.5, "hello_time": 1, "max_age": 10, "ageing_time": 77}
 PORT = {"hairpin": True, "isolated": True, "learning": False, "flood": False, "cost": 77, "priority": 3}
-
-
-@pytest.fixture
-def box() -> Iterator[Namespace]:
-    with Namespace() as ns:
-        yield ns
 
 
 def by_ip(ns: Namespace, name: str = "br0") -> BridgeInfo:

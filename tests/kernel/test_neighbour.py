@@ -18,12 +18,6 @@ MAC = "02:00:00:00:00:77"
 
 
 @pytest.fixture
-def box() -> Iterator[Namespace]:
-    with Namespace() as ns:
-        yield ns
-
-
-@pytest.fixture
 def wired(host: Namespace, box: Namespace) -> Iterator[VethPair]:
     veth = VethPair(
         host, box, name="eth0", peer_name="eth0", address=["10.0.0.1/24", "fd00::1/64"],

@@ -307,20 +307,42 @@ def open_registered(name_or_path: str | os.PathLike[str]) -> int:
         if found is not None:
             return found
     if isinstance(name_or_path, str) and "/" not in name_or_path:
-        _refuse_abandoned(name_or_path)
+        return _open_name(name_or_path)
     return nsfs.open_name_or_path(name_or_path)
 
 
-def _refuse_abandoned(name: str) -> None:
-    """A symlink whose maker is dead may lead into a process that was given its number since."""
+def _open_name(name: str) -> int:
+    """What a name leads to, if who made it lives when it is open: else it may lead anywhere by then."""
+    while True:
+        before = _target(name)
+        fd = nsfs.open_name_or_path(name)
+        try:
+            if before != _target(name):
+                continue  # it was made anew meanwhile
+            _refuse_abandoned(name, before)
+            kept, fd = fd, -1
+            return kept
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+
+def _target(name: str) -> str:
+    """Where its symlink leads; empty for what is none, or no name: who opens it says so."""
     try:
-        path = nsfs.registered_path(name)
-        target = os.readlink(path)
+        return os.readlink(nsfs.registered_path(name))
     except (OSError, ValueError):
-        return  # no symlink, or no name: whatever it is, it is refused by who opens it
+        return ""
+
+
+def _refuse_abandoned(name: str, target: str) -> None:
+    """A symlink whose maker is dead may lead into a process that was given its number since."""
+    if not target.startswith("/proc/"):
+        return
     from netkit._lifecycle.claims import is_abandoned
 
-    if target.startswith("/proc/") and is_abandoned(name, target):
+    if is_abandoned(name, target):
+        path = nsfs.registered_path(name)
         hint = f"{shown_path(path)} is stale: the process that made it is dead. `netkit gc` removes it"
         raise kernel_error(f"open namespace '{name}'", ENOENT, hint=hint)
 

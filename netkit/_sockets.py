@@ -43,7 +43,7 @@ def listened(runtime: Runtime, proto: str) -> set[tuple[bytes, int]]:
 def holder_of(runtime: Runtime, proto: str, port: int) -> str:
     """Who holds a port, in words; what can't be found out is said, too."""
     try:
-        found = [each for each in bound_sockets(runtime, proto) if each.port == port]
+        found = _holding(runtime, proto, port)
     except (OSError, SpecError):
         return "another socket (which, the kernel does not tell)"
     owners = [_owner(each) for each in found if each.inode]
@@ -57,10 +57,23 @@ def holder_of(runtime: Runtime, proto: str, port: int) -> str:
 def has_no_owner(runtime: Runtime, proto: str, port: int) -> bool:
     """Whether no process has a port now: at most connections are left, as in TIME_WAIT."""
     try:
-        found = [each for each in bound_sockets(runtime, proto) if each.port == port]
+        found = _holding(runtime, proto, port)
     except (OSError, SpecError):
         return False  # the kernel does not tell
     return not any(each.inode for each in found)
+
+
+def processes_at(runtime: Runtime, proto: str, port: int) -> list[int]:
+    """The processes that hold a port, as far as this one may look into them."""
+    try:
+        found = [_process_of(each) for each in _holding(runtime, proto, port) if each.inode]
+    except (OSError, SpecError):
+        return []
+    return [int(each) for each in dict.fromkeys(found) if each is not None]
+
+
+def _holding(runtime: Runtime, proto: str, port: int) -> list[BoundSocket]:
+    return [each for each in bound_sockets(runtime, proto) if each.port == port]
 
 
 def sockets_text(runtime: Runtime) -> list[str]:
@@ -81,16 +94,26 @@ def _end(address: bytes, port: int) -> str:
 
 
 def _owner(bound: BoundSocket) -> str:
+    process = _process_of(bound)
+    try:
+        if process is not None:
+            who = "this process" if int(process) == os.getpid() else f"process {process}"
+            return f"{who} ({_command(process)})"
+    except OSError:
+        pass  # it has ended just now
+    return f"a process of user {bound.uid} that this one may not look into"
+
+
+def _process_of(bound: BoundSocket) -> str | None:
     name = f"socket:[{bound.inode}]"
     for process in filter(str.isdigit, os.listdir("/proc")):
         try:
             with os.scandir(f"/proc/{process}/fd") as descriptors:
                 if any(os.readlink(each.path) == name for each in descriptors):
-                    who = "this process" if int(process) == os.getpid() else f"process {process}"
-                    return f"{who} ({_command(process)})"
+                    return process
         except OSError:
             continue  # gone, or not ours to look at
-    return f"a process of user {bound.uid} that this one may not look into"
+    return None
 
 
 def _command(process: str) -> str:

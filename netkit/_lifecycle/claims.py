@@ -19,7 +19,7 @@ from netkit._system.entries import (
     MessagesEntry,
     NameEntry,
 )
-from netkit._system.journal import DIRECTORY, journal, pid_namespace, start_time
+from netkit._system.journal import DIRECTORY, boot, journal, pid_namespace, start_time
 from netkit._system.journal_lines import Contents, read
 from netkit.errors import ProtocolError
 
@@ -196,6 +196,20 @@ def _names(said: Contents) -> set[tuple[str, str]]:
     for entry in said.entries.values():
         found.add(entry)
     return found.names
+
+
+def noted_rules(directory: str) -> dict[tuple[LegacyRule, str], int]:
+    """The rules of iptables-legacy that other processes have noted, dead ones too, and by whom."""
+    found: dict[tuple[LegacyRule, str], int] = {}
+    for _, file, _ in journals(directory=directory):
+        said = contents(file)
+        if said is None or said.owner == journal.owner or said.boot != boot():
+            continue
+        claims = Claims()
+        for entry in said.entries.values():
+            claims.add(entry)
+        found.update({(rule, said.owner): len(claims.rules[rule]) for rule in claims.rules})
+    return found
 
 
 class Claims:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from netkit._lifecycle import Owned
+    from netkit._lifecycle.claims import LegacyRule
     from netkit._nat.iptables_rules import Rule
     from netkit._runtime import Runtime
 
@@ -49,23 +50,37 @@ class NotedRules(list["Rule"]):
 def note_new(tokens: Iterable[NotedRules], runtime: Runtime, listing: Listing) -> None:
     """Note what is about to be made: all is counted before any of it is noted."""
     keys = {_key(rule) for rules in tokens for rule in rules}
-    listed = {table: listing(*table) for table in {key[:2] for key in keys}}
-    there = {key: count for key in keys if (count := listed[key[:2]].count(key[2]))}
-    before = _nobodys(there, runtime) if there else None
+    there = _counted(keys, listing)
+    before = _nobodys(there, runtime, listing) if there else None
     for rules in tokens:
         rules.note(runtime, before)
 
 
-def _nobodys(there: Mapping[Key, int], runtime: Runtime) -> Mapping[Key, int]:
-    """How many of the rules that are there no process has noted, this one among them."""
-    from netkit._lifecycle.claims import legacy_rule, living_claims
+def _counted(keys: Iterable[Key], listing: Listing) -> dict[Key, int]:
+    """How many there are of those that are there."""
+    listed = {table: listing(*table) for table in {key[:2] for key in keys}}
+    return {key: count for key in keys if (count := listed[key[:2]].count(key[2]))}
+
+
+def _nobodys(keys: Iterable[Key], runtime: Runtime, listing: Listing) -> Mapping[Key, int]:
+    """How many of the rules that are there no process has noted, this one among them.
+
+    Those of the dead are somebody's, too: whoever collects them takes them away. It is asked before and after
+    the rules are counted: a guard may be taking some away just now, another process be adding some.
+    """
+    from netkit._lifecycle.claims import legacy_rule, noted_rules
 
     here = [legacy_rule(IptablesEntry(each)) for each in journal.entries() if each.kind == IPTABLES]
-    others = living_claims(journal.owner, runtime.opener.journals).rules
+    earlier = noted_rules(runtime.opener.journals)
+    there = _counted(keys, listing)
+    later = noted_rules(runtime.opener.journals)
+    owned: dict[LegacyRule, int] = {}
+    for rule, owner in {**earlier, **later}:
+        most = max(each.get((rule, owner), 0) for each in (earlier, later))
+        owned[rule] = owned.get(rule, 0) + most
     noted = {key: (runtime.place, *key) for key in there}
     return {
-        key: max(0, count - here.count(noted[key]) - len(others.get(noted[key], ())))
-        for key, count in there.items()
+        key: max(0, count - here.count(noted[key]) - owned.get(noted[key], 0)) for key, count in there.items()
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import sys
 import weakref
@@ -119,6 +120,41 @@ def dismiss(runtime: Runtime, specs: Specs) -> None:
         control.send(b"quit")
         if control.recv(16):
             raise BackendError(f"the relay helper of {specs} in {runtime.label} does not obey this user")
+
+
+def await_orphans(processes: Sequence[int]) -> None:
+    """Of these, wait for the helpers whose starters are dead: they end as soon as they notice."""
+    for process in processes:
+        try:
+            pidfd = os.pidfd_open(process)
+        except OSError:
+            continue  # it has ended
+        try:
+            if _is_orphan(process):
+                _polled(pidfd, select.POLLIN, _PATIENCE)
+        finally:
+            os.close(pidfd)
+
+
+def _is_orphan(process: int) -> bool:
+    """Whether it is such a helper, and its standard input is a pipe that nobody can write to."""
+    try:
+        with open(f"/proc/{process}/cmdline", "rb") as file:
+            if b"\0netkit-relay " not in file.read():
+                return False
+        pipe = os.open(f"/proc/{process}/fd/0", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return bool(_polled(pipe, 0, 0.0) & select.POLLHUP)
+    finally:
+        os.close(pipe)
+
+
+def _polled(file: int, events: int, timeout: float) -> int:
+    poll = select.poll()
+    poll.register(file, events)
+    return sum(found for _, found in poll.poll(timeout * 1000))
 
 
 def _directory() -> str:

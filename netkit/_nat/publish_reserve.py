@@ -14,7 +14,7 @@ from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EMFILE, EPROTONOSUPPO
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 from weakref import WeakSet
 
-from netkit._sockets import has_no_owner, holder_of
+from netkit._sockets import has_no_owner, holder_of, processes_at
 from netkit._spec.port_mapping import PROTOCOLS
 from netkit._system.limits import make_room
 from netkit.errors import ExistsError, KernelError, NotFoundError, kernel_error
@@ -126,12 +126,7 @@ def _bound(
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, spec.host_ip is not None)
         if how != _HELD:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((address, port))
-        except OSError as problem:
-            if problem.errno != EADDRINUSE or not has_no_owner(runtime, proto, port):
-                raise
-            _bind_again(sock, address, port, how == _HELD and proto == "tcp")
+        _bind_at(runtime, sock, address, proto, port, how == _HELD and proto == "tcp")
         if how == _LISTENING:
             if proto == "sctp":
                 from netkit._system.relay_sctp import offer_streams
@@ -140,6 +135,8 @@ def _bound(
             sock.listen(128)
     except OSError as problem:
         sock.close()
+        if isinstance(problem, KernelError):
+            raise
         if problem.errno == EADDRNOTAVAIL and (address == "::" or address != str(spec.host_ip)):
             return None  # IPv6 is disabled
         raise _explained(runtime, problem.errno or 0, address, proto, port) from None
@@ -147,7 +144,7 @@ def _bound(
 
 
 def _bind_again(sock: socket.socket, address: str, port: int, beside: bool) -> None:
-    """Where nobody has it: ``beside`` connections of TCP that are left, or after who had it for a moment.
+    """``beside`` connections of TCP that are left where nobody has it, or after who had it for a moment.
 
     A process that is just being started has the descriptors of the one that starts it until its exec().
     Without the option nobody listens beside us afterwards.
@@ -157,6 +154,27 @@ def _bind_again(sock: socket.socket, address: str, port: int, beside: bool) -> N
     sock.bind((address, port))
     if beside:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+
+
+def _bind_at(
+    runtime: Runtime, sock: socket.socket, address: str, proto: str, port: int, beside: bool
+) -> None:
+    """Where it is taken, once more after the look for who has it: he may be gone by then."""
+    try:
+        sock.bind((address, port))
+        return
+    except OSError as problem:
+        if problem.errno != EADDRINUSE:
+            raise
+    refusal = _explained(runtime, EADDRINUSE, address, proto, port)
+    from netkit._nat.publish_helper import await_orphans
+
+    await_orphans(processes_at(runtime, proto, port))
+    free = has_no_owner(runtime, proto, port)
+    try:
+        _bind_again(sock, address, port, beside and free)
+    except OSError:
+        raise refusal from None
 
 
 def _explained(runtime: Runtime, number: int, address: str, proto: str, port: int) -> Exception:

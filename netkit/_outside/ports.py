@@ -40,10 +40,28 @@ def _bound(port: PublishedPort, held: list[socket.socket]) -> PublishedPort:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if port.proto == "tcp":  # connections that have just ended do not count
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((str(port.host_ip), port.host_port))
+        _bind(sock, port)
     except OSError as problem:
+        if isinstance(problem, KernelError):
+            raise
         raise _refused(port, problem.errno or 0) from None
     return PublishedPort(port.proto, port.host_ip, sock.getsockname()[1], port.port)
+
+
+def _bind(sock: socket.socket, port: PublishedPort) -> None:
+    """Where it is taken, once more after the look for who has it: he may be gone by then."""
+    where = str(port.host_ip), port.host_port
+    try:
+        sock.bind(where)
+        return
+    except OSError as problem:
+        if problem.errno != EADDRINUSE:
+            raise
+    refusal = _refused(port, EADDRINUSE)
+    try:
+        sock.bind(where)
+    except OSError:
+        raise refusal from None
 
 
 def _refused(port: PublishedPort, number: int) -> KernelError:

@@ -10,7 +10,7 @@ from fcntl import F_DUPFD_CLOEXEC, fcntl, ioctl
 from netkit._spec.value import shown, shown_path
 from netkit._system.privilege import missing_capability
 from netkit._system.syscalls import CLONE_NEWNET
-from netkit.errors import KernelError, SpecError, kernel_error
+from netkit.errors import KernelError, NotFoundError, SpecError, kernel_error
 
 NETNS_DIRECTORY = "/run/netns"
 
@@ -74,10 +74,27 @@ def open_name_or_path(value: str | os.PathLike[str]) -> int:
     if isinstance(value, str) and "/" not in value:
         path = registered_path(value)
     operation = f"open namespace {text}"
+    _refuse_stale(path, operation)
+    try:
+        return _open_namespace(path, operation)
+    except NotFoundError:
+        _refuse_stale(path, operation)
+        raise
+    except (SpecError, KernelError):  # it may have been removed half-way: by who owns it, or cleans up
+        _refuse_stale(path, operation)
+        if not os.path.lexists(path):
+            raise kernel_error(operation, errno.ENOENT, hint=f"The path is {shown_path(path)}") from None
+        raise
+
+
+def _refuse_stale(path: str, operation: str) -> None:
     if _is_stale(path, operation):
         raise kernel_error(
             operation, errno.ENOENT, hint=f"{shown_path(path)} is stale: the namespace it named is gone"
         )
+
+
+def _open_namespace(path: str, operation: str) -> int:
     if not _is_regular(path, operation):
         raise SpecError(f"{shown_path(path)} is no network namespace: it is not even a regular file")
     fd = _open(path, operation)

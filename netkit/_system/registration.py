@@ -60,19 +60,29 @@ class Registration:
         The link goes before the descriptor: in between it would name whatever takes the number.
         """
         try:
-            if self.holds:
-                if self.mounted:
-                    umount2(self.path, MNT_DETACH)
+            if self.mounted:
+                self._unmount()
+            elif self.holds:
                 os.unlink(self.path)
         except FileNotFoundError:
             pass  # somebody was quicker
         except OSError as error:
-            # EBUSY: unmounted, it was stale for a moment, and another process has mounted its own there.
+            # EBUSY: unmounted without the lock it was stale for a moment, and another one has mounted there.
             if not self.mounted or error.errno != errno.EBUSY:
                 raise nsfs.refused(f"remove the name of namespace '{self.name}'", error, self.path) from None
         finally:
             self.forget()
         self.disown()
+
+    def _unmount(self) -> None:
+        """In between it is stale, and another process may put a name of its own there: not under the lock.
+
+        Without a descriptor to take that with it goes on.
+        """
+        with _LockedDirectory(needed=False):
+            if self.holds:
+                umount2(self.path, MNT_DETACH)
+                os.unlink(self.path)
 
     def disown(self) -> None:
         """Leave the name for good: it does not end with this process."""
@@ -153,7 +163,7 @@ def register_mount(name: str, fd: int, *, outlives: bool = True) -> Registration
 def _mounted(fd: int, path: str) -> bool:
     """Make the file and mount on it; False if its last owner took it for his own in between.
 
-    He unmounts, then removes the file, and takes no lock, for that would need a descriptor.
+    He unmounts, then removes the file, without the lock if he has no descriptor for that (or is `ip netns`).
     """
     _clear_stale(path)
     os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
@@ -254,10 +264,19 @@ def _make_directory() -> None:
 class _LockedDirectory:
     """One repair or mount at a time; iproute2 takes the same lock (ip/ipnetns.c)."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_fd", "_needed")
+
+    def __init__(self, needed: bool = True) -> None:
+        self._fd = -1
+        self._needed = needed
 
     def __enter__(self) -> None:
-        self._fd = os.open(nsfs.NETNS_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._fd = os.open(nsfs.NETNS_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            if self._needed:
+                raise
+            return
         try:
             with admitted_signals():
                 fcntl.flock(self._fd, fcntl.LOCK_EX)
@@ -266,7 +285,8 @@ class _LockedDirectory:
             raise
 
     def __exit__(self, *exc: object) -> None:
-        os.close(self._fd)
+        if self._fd >= 0:
+            os.close(self._fd)
 
 
 def _clear_stale(path: str) -> None:

@@ -7,24 +7,29 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 import netkit
-from netkit import Bridge, ExistsError, Namespace, RouteTable, VethPair
+from netkit import Bridge, ExistsError, Namespace, NotFoundError, RouteTable, VethPair
 from netkit._address import Addresses
 from netkit._lifecycle import claims, collect
 from netkit._neighbour import Neighbours
 from netkit._rule import Rules
+from netkit._system import namespace_files, nsfs, registration
 from netkit._system.journal import journal
 from tests.harness.killed import Doomed, doomed, said
 from tests.kernel.test_gc import NAMES, outside
+from tests.kernel.test_nat import needs_iptables
 
 pytestmark = pytest.mark.capable
 
@@ -337,3 +342,131 @@ def test_what_this_program_has_added_is_in_the_way(outside: Namespace, device: N
                 add(again)
             assert "10.92.0.0/16" in ours
     netkit.gc()
+
+
+# -- a name that goes while somebody opens it, or makes it anew --------------------------------------
+
+
+GOING: dict[str, tuple[str, str]] = {  # what makes a name; what takes it away, or half of it
+    "a symlink whose maker dies": ("Namespace('two')", "kill"),
+    "a symlink that its maker removes": ("Namespace('two')", "rm /run/netns/two"),
+    "a mount that is half removed": ("Namespace('two', persistent=True)", "umount -l /run/netns/two"),
+    "a mount that is removed": ("Namespace('two', persistent=True)", "ip netns del two"),
+}
+
+
+@pytest.mark.parametrize("when", ["_open", "_is_regular"])
+@pytest.mark.parametrize("what", GOING)
+def test_a_name_that_goes_while_it_is_opened_is_not_found(
+    outside: Namespace, monkeypatch: pytest.MonkeyPatch, what: str, when: str
+) -> None:
+    program, how = GOING[what]
+    with doomed(f"own({program})") as process:
+        before(monkeypatch, namespace_files, when, lambda: process.kill() if how == "kill" else said(how))
+        words = "stale" if "half" in what else "cannot open namespace '?two"
+        with pytest.raises(NotFoundError, match=words):
+            Namespace.open("two")
+        process.kill()
+    said("umount -l /run/netns/two; rm -f /run/netns/two")
+
+
+def test_a_name_whose_maker_dies_while_it_is_opened_is_not_followed(
+    outside: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if its pid and descriptor had come back in another process, between the look and the opening."""
+    with Namespace() as other, doomed("own(Namespace('two'))") as process:
+        target, alive = os.readlink("/run/netns/two"), f"/proc/{os.getpid()}/fd/{other.fileno()}"
+
+        def replaced() -> None:
+            process.kill_guard()
+            process.kill()
+            said(f"ln -sfn {alive} /run/netns/two")
+            process.journal.write_text(process.journal.read_text().replace(target, alive))
+
+        before(monkeypatch, namespace_files, "_is_stale", replaced)
+        with pytest.raises(NotFoundError, match="stale"):
+            Namespace.open("two")
+        assert [each.what for each in netkit.gc()] == ["namespace 'two'"]
+
+
+def test_a_name_that_is_made_anew_while_it_is_opened_is_the_new_one(
+    outside: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Namespace("one") as one, Namespace("two") as two:
+        swap = "mv -T /run/netns/one /run/netns/three; mv -T /run/netns/two /run/netns/one"
+        real = namespace_files.open_name_or_path
+        opened: list[int] = []
+
+        def late(name: str) -> int:
+            opened.append(real(name))
+            if len(opened) == 1:
+                said(swap)
+            return opened[-1]
+
+        monkeypatch.setattr(nsfs, "open_name_or_path", late)
+        with Namespace.open("one") as found:
+            assert found._same_as(two)
+        monkeypatch.undo()
+        said("mv -T /run/netns/one /run/netns/two; mv -T /run/netns/three /run/netns/one")
+        assert one.exists
+
+
+def test_a_name_that_others_make_while_a_mount_goes_is_theirs(
+    outside: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unmounted, it is stale: whoever repairs that would have found his own name removed."""
+    made: list[registration.Registration] = []
+    with Namespace() as other, Namespace("two", persistent=True).create() as two:
+        maker = Thread(target=lambda: made.append(registration.register_symlink("two", other.fileno())))
+        unmount = registration.umount2
+
+        def half(path: str, flags: int) -> None:
+            unmount(path, flags)
+            maker.start()
+            waiting = re.compile(rf"-> FLOCK .* {os.getpid()} ")
+            while not (os.path.islink(path) or waiting.search(Path("/proc/locks").read_text())):
+                continue
+
+        monkeypatch.setattr(registration, "umount2", half)
+        two.delete()
+        maker.join()
+        assert made[0].holds
+        made[0].remove()
+
+
+# -- rules of iptables, which are counted --------------------------------------------------------------
+
+LEGACY = 'NatRule.masquerade(host, saddr="10.91.0.0/24", backend="iptables")'
+LISTED = "iptables-legacy -w -t nat -S POSTROUTING | grep 10.91"
+
+
+@needs_iptables
+def test_a_rule_of_the_dead_that_is_collected_later_is_no_rule_that_was_there(outside: Namespace) -> None:
+    with left(f"own({LEGACY})"), doomed(f"own({LEGACY})") as process:
+        assert [each.outcome for each in netkit.gc()] == ["removed"]
+        assert len(said(LISTED)[LISTED].splitlines()) == 1
+        process.kill()
+        assert not said(LISTED)[LISTED]
+
+
+@needs_iptables
+def test_a_rule_that_a_guard_removes_while_they_are_counted_is_no_rule_that_was_there(
+    outside: Namespace,
+) -> None:
+    """The guard is done between the count and the look whose they are."""
+    overtaken = f"""
+import os, select, signal
+from netkit._lifecycle import claims
+def late(*given):
+    claims.noted_rules = real
+    guard = os.pidfd_open(int({{}}))
+    os.kill(int({{}}), signal.SIGCONT)
+    select.select([guard], [], [])
+    os.close(guard)
+    return real(*given)
+real, claims.noted_rules = claims.noted_rules, late
+own({LEGACY})"""
+    with dead(f"own({LEGACY})") as first, doomed(overtaken.format(first.guard, first.guard)) as process:
+        assert len(said(LISTED)[LISTED].splitlines()) == 1
+        process.kill()
+        assert not said(LISTED)[LISTED]

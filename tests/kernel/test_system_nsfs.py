@@ -161,15 +161,21 @@ def test_the_last_owner_removes_the_file_while_the_next_one_mounts(
 def test_the_next_owner_mounts_before_the_last_one_removes_the_file(
     fd: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """For the last one has no descriptor to take the lock with; else see test_overtaken.py."""
     other, _ = worker.create_namespace(lambda: None)
     names = [register_mount("red", fd)]
-    real = registration.umount2
+    real, lock = registration.umount2, registration._LockedDirectory.__enter__
 
     def umount2(path: str, flags: int) -> None:
         real(path, flags)
         names.append(register_mount("red", other))
 
+    def lock_if_needed(self: registration._LockedDirectory) -> None:
+        if self._needed:
+            lock(self)
+
     monkeypatch.setattr(registration, "umount2", umount2)
+    monkeypatch.setattr(registration._LockedDirectory, "__enter__", lock_if_needed)
     names[0].remove()
     monkeypatch.undo()
     assert opened("red") == identity(other)

@@ -89,7 +89,7 @@ DEAF = """
 import ctypes, os, signal
 from tests.harness import processes
 processes.end_with_starter()
-signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
 if not os.fork():
     if not os.fork():
         os.fork() or signal.pause()

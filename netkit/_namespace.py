@@ -181,7 +181,11 @@ class Namespace(InsideAsync, Connecting, Resource, Holder, Drawn):
 
     @property
     def path(self) -> str:
-        """A path by which other programs of this user find it: ``nsenter --net=PATH``."""
+        """A path by which other programs of this user find it: ``nsenter --net=PATH``.
+
+        That of its name, and where somebody has removed the name, or made another namespace of it, that of
+        our descriptor.
+        """
         return self._registration.path(self._live_runtime())
 
     def __reduce__(self) -> tuple[Any, ...]:

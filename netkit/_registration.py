@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 
 from netkit._spec import names, numbers
+from netkit._system.namespace_files import path_identity
 from netkit.errors import ExistsError, SpecError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._opener import Registered
     from netkit._runtime import Runtime
+
+
+_OF_THIS_PROGRAM = ("/proc/self/", "/proc/thread-self/")  # other programs find their own there
 
 
 class Registration:
@@ -27,14 +31,18 @@ class Registration:
         self._registered: Registered | None = None
 
     def path(self, runtime: Runtime) -> str:
-        """A path by which other programs of this user find it."""
+        """A path by which other programs of this user find it: the name, while that stands for it."""
+        named = self._named(runtime)
+        if named and (not runtime.opener.journals or path_identity(named) == runtime.identity):
+            return named
+        return f"/proc/{os.getpid()}/fd/{runtime.fd}"
+
+    def _named(self, runtime: Runtime) -> str:
         if self._registered is not None:
             return self._registered.path
         if self._origin is not None:
-            return self._origin
-        if self.name is not None:
-            return runtime.opener.path_of(self.name)
-        return f"/proc/{os.getpid()}/fd/{runtime.fd}"
+            return "" if self._origin.startswith(_OF_THIS_PROGRAM) else os.path.abspath(self._origin)
+        return "" if self.name is None else runtime.opener.path_of(self.name)
 
     def register(self, runtime: Runtime) -> None:
         """Make the name; a symlink and the runtime share one descriptor from then on."""

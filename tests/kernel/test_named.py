@@ -170,7 +170,27 @@ def test_a_path_object_is_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(DIRECTORY)
         with Namespace.open(Path("red")) as again:
             assert identity(again.fileno()) == identity(red.fileno())
-            assert (again.name, again.path) == (None, "red")
+            assert (again.name, again.path) == (None, str(DIRECTORY / "red")), "from any directory"
+
+
+@capable
+@pytest.mark.parametrize("persistent", [False, True], ids=["symlink", "mount"])
+def test_F21_F22_the_path_is_never_that_of_another_namespace(persistent: bool) -> None:
+    with Namespace("red", persistent=persistent) as red, Namespace.open("red") as again:
+        assert red.path == again.path == str(DIRECTORY / "red")
+        subprocess.run(["ip", "netns", "delete", "red"], check=False, capture_output=True)
+        assert registered() == []
+        for each in (red, again):
+            assert identity(each.path) == identity(red.fileno())
+        output("ip", "netns", "add", "red")
+        for each in (red, again):
+            assert identity(each.path) == identity(red.fileno()) != identity(str(DIRECTORY / "red"))
+    output("ip", "netns", "delete", "red")
+
+
+def test_the_path_of_what_was_opened_in_proc_self_is_for_others_too() -> None:
+    with Namespace.open("/proc/self/ns/net") as here:
+        assert here.path == f"/proc/{os.getpid()}/fd/{here.fileno()}"
 
 
 # -- names that are taken, stale or something else ---------------------------------

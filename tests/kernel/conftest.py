@@ -63,6 +63,15 @@ def box() -> Iterator[Namespace]:
 
 
 @pytest.fixture
+def other() -> Iterator[Namespace]:
+    """A third one."""
+    import netkit
+
+    with netkit.Namespace() as ns:
+        yield ns
+
+
+@pytest.fixture
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A directory for a suite of pytest's that a test runs (harness/suites.py)."""
     return alone(pytester, monkeypatch)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from netkit._netlink import conntrack
 from netkit._shown import Shown
 from netkit._spec._family import checked_family
-from netkit._spec._nat_match import PROTOCOLS, address_match, checked_protocol, port_match
+from netkit._spec._nat_match import PROTOCOLS, address_matches, checked_protocol, port_match
 from netkit._spec.addresses import address_of
 from netkit._spec.value import Value
 from netkit.errors import NotFoundError, SpecError
@@ -222,9 +222,9 @@ class _Wanted:
         family: int | None = None,
     ) -> None:
         self.proto = checked_protocol(proto)
-        self.saddr = address_match(saddr, "saddr")
-        self.daddr = address_match(daddr, "daddr")
-        self.reply_saddr = address_match(reply_saddr, "reply_saddr")
+        self.saddr = address_matches(saddr, "saddr") or None
+        self.daddr = address_matches(daddr, "daddr") or None
+        self.reply_saddr = address_matches(reply_saddr, "reply_saddr") or None
         self.sport = port_match(sport, "sport")
         self.dport = port_match(dport, "dport")
         self.family = checked_family(family)
@@ -248,10 +248,8 @@ class _Wanted:
         )
 
 
-def _is_in(address: bytes, match: Match[IPNetwork] | None) -> bool:
-    if match is None:
-        return True
-    return (address_of(address) in match.value) != match.negated
+def _is_in(address: bytes, matches: tuple[Match[IPNetwork], ...] | None) -> bool:
+    return all((address_of(address) in match.value) != match.negated for match in matches or ())
 
 
 def _is_between(port: int, match: Match[tuple[int, int]] | None) -> bool:

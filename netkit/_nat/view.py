@@ -84,8 +84,9 @@ class NatRules(Shown):
         nf_tables tells of each change (``nft monitor``), the legacy tables of none: where rules of ours stand
         there, they are looked at every ``interval`` seconds, too. ``.restored`` counts what was put back.
 
-        Twin: ``nft monitor``, and a script. Raises SpecError for a bad interval; what `ensure` raises ends
-        the watching, and is raised by ``.wait()``, or at the end of the block.
+        Twin: ``nft monitor``, and a script. Raises SpecError for an interval that is not 0.001 to 1000000
+        seconds; what `ensure` raises ends the watching, and is raised by ``.wait()``, or at the end of the
+        block.
 
         Examples:
             >>> from netkit import Namespace, NatRule, wait_for

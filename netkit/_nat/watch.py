@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _GROUPS = (7,)  # NFNLGRP_NFTABLES (linux/netfilter/nfnetlink.h)
 _LARGEST = 1 << 16
+_LONGEST = 1_000_000  # poll(2) takes milliseconds as an int
 
 
 class NatWatch(Shown):
@@ -28,7 +29,7 @@ class NatWatch(Shown):
 
     def __init__(self, rules: NatRules, interval: float) -> None:
         self._rules = rules
-        self._interval = seconds(interval, "interval")
+        self._interval = seconds(interval, "interval", 0.001, _LONGEST)
         self._changed = Condition()
         self._thread: Thread | None = None
         self._problem: BaseException | None = None
@@ -63,7 +64,12 @@ class NatWatch(Shown):
             raise self._problem
 
     def wait(self, restored: int = 1, timeout: float = 10.0) -> None:
-        """Return when so many have been put back; WaitTimeout after ``timeout`` seconds. Twin: none."""
+        """Return when so many have been put back; WaitTimeout after ``timeout`` seconds. Twin: none.
+
+        StateError before its ``with``, when nobody watches.
+        """
+        if self._thread is None and not self.restored:
+            raise StateError(f"{self!r} does not watch: it begins with `with`")
         with self._changed:
             done = self._changed.wait_for(lambda: self.restored >= restored or self._problem, timeout)
         if self._problem is not None:

@@ -105,11 +105,6 @@ def _several(value: object) -> Sequence[object]:
     return (value,)  # pyright: ignore[reportUnknownVariableType]
 
 
-def address_match(value: object, what: str) -> Match[IPNetwork] | None:
-    """A network to compare the packet's address with."""
-    return None if value is None else _one_match(value, what)
-
-
 def _one_match(value: object, what: str) -> Match[IPNetwork]:
     plain, negated = _split(value, what)
     return Match(ip_network(plain, what), negated)

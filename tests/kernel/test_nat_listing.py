@@ -10,7 +10,17 @@ from typing import Any
 
 import pytest
 
-from netkit import Bridge, Namespace, NatRule, PortMapping, Scope, WaitTimeout, wait_for
+from netkit import (
+    Bridge,
+    Namespace,
+    NatRule,
+    PortMapping,
+    Scope,
+    SpecError,
+    StateError,
+    WaitTimeout,
+    wait_for,
+)
 from netkit._spec.nat_entry import NatEntry
 from tests.harness.oracle import iptables_legacy, nft_text, run_in
 from tests.harness.patience import LONG
@@ -321,6 +331,17 @@ def test_what_was_lost_before_is_put_back_at_once(host: Namespace) -> None:
     with host.nat.watch() as watch:
         watch.wait(timeout=LONG)
     rule.adopt().delete()
+
+
+@pytest.mark.parametrize("interval", [0, -1, 1e9, float("nan"), "1", True])
+def test_an_interval_that_is_none(host: Namespace, interval: Any) -> None:
+    with pytest.raises(SpecError, match="interval"):
+        host.nat.watch(interval)
+
+
+def test_nobody_watches_before_the_block(host: Namespace) -> None:
+    with pytest.raises(StateError, match="does not watch: it begins with `with`"):
+        host.nat.watch().wait()
 
 
 def test_nothing_to_wait_for(host: Namespace) -> None:

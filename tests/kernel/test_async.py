@@ -24,10 +24,10 @@ from netkit import (
     VethPair,
 )
 from tests.harness import place
+from tests.harness.here import HERE, descriptors, identity
 from tests.harness.oracle import ip, nft
 from tests.harness.packets import reached
 from tests.harness.patience import LONG
-from tests.kernel.test_namespace import HERE, descriptors, identity
 
 T = TypeVar("T")
 

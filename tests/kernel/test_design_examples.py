@@ -12,8 +12,9 @@ import pytest
 
 from netkit import Namespace
 from tests.harness import place
+from tests.harness.here import identity
 from tests.harness.oracle import addresses, ip, link, nft_text, run_in
-from tests.kernel.test_namespace import PIPES, identity
+from tests.kernel.test_namespace import PIPES
 
 # Literally; a name that the design's reader would have to fill in (`pid`) is given as a global.
 VETH = """

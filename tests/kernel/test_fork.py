@@ -12,10 +12,10 @@ import pytest
 
 from netkit import Bridge, Namespace, NatRule, NotFoundError, RouteTable, Scope, StateError, VethPair
 from tests.harness import place
+from tests.harness.here import HERE, identity
 from tests.harness.leaks import _files
 from tests.harness.oracle import Events, ip, nft, run_in
 from tests.harness.patience import LONG
-from tests.kernel.test_namespace import HERE, identity
 
 # Python 3.12 and later warn of every fork beside a thread, and netkit's worker is one.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")

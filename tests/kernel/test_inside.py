@@ -24,9 +24,9 @@ import pytest
 
 from netkit import CommandError, Namespace, PingResult, SpecError, StateError, UnsupportedError, VethPair
 from tests.harness import place
+from tests.harness.here import HERE, identity, inode
 from tests.harness.oracle import run_in
 from tests.harness.patience import AT_ONCE, LONG, in_time
-from tests.kernel.test_namespace import HERE, identity, inode
 
 SIOCGSKNS = 0x894C  # linux/sockios.h: the namespace of a socket
 

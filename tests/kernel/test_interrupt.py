@@ -22,11 +22,11 @@ import netkit
 from netkit import Bridge, KernelError, Namespace, NatRule, RouteTable, Scope, Topology, VethPair
 from netkit._lifecycle import ROOT, Owned, undo
 from tests.harness import place
+from tests.harness.here import HERE, descriptors, identity
 from tests.harness.oracle import Events, ip, nft, run_in
 from tests.harness.packets import reached
 from tests.harness.patience import LONG
 from tests.harness.tools import needs
-from tests.kernel.test_namespace import HERE, descriptors, identity
 
 
 def names(ns: Namespace) -> list[str]:

@@ -13,9 +13,9 @@ import pytest
 
 from netkit import ExistsError, Namespace, NotFoundError, SpecError, StateError
 from tests.harness import place
+from tests.harness.here import identity
 from tests.harness.killed import doomed
 from tests.harness.oracle import ip, run_in
-from tests.kernel.test_namespace import identity
 
 DIRECTORY = Path("/run/netns")
 

@@ -16,33 +16,14 @@ import pytest
 
 from netkit import AccessError, KernelError, Namespace, NotFoundError, SpecError, StateError
 from tests.harness import place
+from tests.harness.here import HERE, descriptors, identity, inode
 from tests.harness.leaks import tasks_in_time
-from tests.harness.oracle import Events, ip, link, run_in
+from tests.harness.oracle import Events, link, names, run_in
 from tests.harness.patience import AT_ONCE, LONG, in_time
 from tests.unit.fake_lab import outcome
 
-HERE = "/proc/thread-self/ns/net"
 IFF_UP = "UP"
 PIPES: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-
-
-def identity(of: str | int) -> tuple[int, int]:
-    """Device and inode of a path or descriptor."""
-    status = os.stat(of)
-    return status.st_dev, status.st_ino
-
-
-def inode(ns: Namespace) -> str:
-    """As /proc shows it."""
-    return f"net:[{os.fstat(ns.fileno()).st_ino}]"
-
-
-def descriptors() -> list[str]:
-    return sorted(os.listdir("/proc/self/fd"))
-
-
-def names(ns: Namespace) -> list[str]:
-    return [item["ifname"] for item in ip(ns, "link", "show")]
 
 
 @pytest.fixture

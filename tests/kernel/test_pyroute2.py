@@ -10,9 +10,9 @@ import pytest
 
 from netkit import Namespace, VethPair
 from tests.harness import place
+from tests.harness.here import HERE, descriptors, identity
 from tests.harness.leaks import tasks_in_time
 from tests.harness.oracle import ip, link, run_in
-from tests.kernel.test_namespace import HERE, descriptors, identity
 
 pyroute2 = pytest.importorskip("pyroute2")
 

@@ -11,10 +11,10 @@ import pytest
 
 from netkit import Bridge, ExistsError, Namespace, NotFoundError, Scope, StateError, VethPair
 from tests.harness import place
+from tests.harness.here import HERE, descriptors, identity
 from tests.harness.oracle import ip, run_in
 from tests.harness.packets import reached
 from tests.harness.patience import LONG
-from tests.kernel.test_namespace import HERE, descriptors, identity
 
 
 def at_once(count: int, work: Callable[[int], object]) -> list[BaseException]:

@@ -22,7 +22,8 @@ from netkit import (
 from netkit.testing import FakeKernel
 from tests.harness.oracle import link, run_in
 
-BRIDGE = {"stp": True, "forward_delay": 4.5, "hello_time": 1, "max_age": 10, "ageing_time": 77}
+# When a port forwards, after twice the delay, the bridge comes up, and forgets addresses sooner.
+BRIDGE = {"stp": True, "forward_delay": 29.5, "hello_time": 1, "max_age": 10, "ageing_time": 77}
 PORT = {"hairpin": True, "isolated": True, "learning": False, "flood": False, "cost": 77, "priority": 3}
 
 
@@ -122,7 +123,8 @@ def test_all_at_once(host: Namespace, box: Namespace) -> None:
         assert {link.name: link.port for link in before.links if link.port} == ports
         assert {link.name: link.bridge for link in before.links if link.bridge} == {"br0": bridge.read()}
         bridge.add_port(pairs[0].link, cost=99)
-        gone, come = before.diff(host.snapshot())
+        # Routes of link-local addresses come later, on a work queue.
+        gone, come = [line for line in before.diff(host.snapshot()) if " link " in line]
         assert ("cost=5 " in gone, "cost=99 " in come) == (True, True)
 
 

@@ -35,6 +35,7 @@ from netkit import (
 )
 from netkit._nat import publish_reserve
 from netkit._system.relay import _PATIENCE, StreamPort
+from tests.harness.oracle import Events
 from tests.harness.packets import TIMEOUT, bound, refused, tcp, udp
 from tests.harness.publishing import backend, ended, guards, is_detached, left_in_the_end, ruleset, shows
 
@@ -175,6 +176,10 @@ def test_the_namespace_ends_first(world: World) -> None:
 
 
 def test_a_snapshot_says_what_is_published(world: World, backend: str) -> None:
+    with Events(world.host) as events:  # routes of link-local addresses come on a work queue
+        events.wait_until(
+            lambda: sum("local fe80::" in str(route) for route in world.host.snapshot().routes) == 3
+        )
     before = world.host.snapshot()
     with world.host.publish(8080, to=(world.box, 80)):
         during = world.host.snapshot()

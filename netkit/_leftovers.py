@@ -26,10 +26,12 @@ def links_collected(refusal: KernelError | None, ends: Sequence[tuple[Runtime, i
     shared = [(runtime, name) for runtime, _, name in ends if _others_come(runtime)]
     if not isinstance(refusal, ExistsError) or not shared:
         return False
+    from netkit._dying import await_dying
     from netkit._lifecycle.collect import collect_link
 
     for runtime, name in shared:
         collect_link(runtime.place, name)
+        await_dying(runtime, name)
     return True
 
 

@@ -99,7 +99,8 @@ def down(what: str | None) -> tuple[Record, list[str]]:
                 continue
             left += _still_inside(name, netns)
             scope.own(netns.adopt())
-    os.unlink(_path(record.name))
+    with suppress(FileNotFoundError):  # a second `down` was quicker
+        os.unlink(_path(record.name))
     return record, left
 
 

@@ -24,6 +24,7 @@ from netkit._netlink.link_message import (
     IFLA_MASTER,
     IFLA_NET_NS_FD,
     IFLA_PROP_LIST,
+    IFLA_TARGET_NETNSID,
     RTEXT_FILTER_SKIP_STATS,
     RTM_DELLINK,
     RTM_DELLINKPROP,
@@ -57,6 +58,7 @@ __all__ = [
     "delete_group",
     "delete_link",
     "get_link",
+    "get_link_in",
     "list_links",
     "new_link",
     "parse_identity",
@@ -91,6 +93,12 @@ def get_link(index: int | None = None, name: str | None = None, *, operation: Wo
     else:
         raise SpecError("get_link needs index= or name=")
     return Request(RTM_GETLINK, 0, body, what, LINK_POLICY, IFINFOMSG.size)
+
+
+def get_link_in(nsid: int, index: int) -> Request:
+    """Ask for a link of the namespace that has this id here: EINVAL if that is ending (Linux 4.20)."""
+    body = IFINFOMSG.pack(0, 0, index, 0, 0) + _LESS + u32(IFLA_TARGET_NETNSID, nsid)
+    return Request(RTM_GETLINK, 0, body, ("read link ", index), LINK_POLICY, IFINFOMSG.size)
 
 
 def _named(name: str) -> bytes:

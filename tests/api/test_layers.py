@@ -15,7 +15,7 @@ LAYERS = {
     0: "errors _command_error _forks _progress _spec _shown",
     1: "_netlink _system _waiting",
     2: "_opener _runtime _rootless _readiness _lifecycle",
-    3: "_additions _leftovers _marks _link _links _adopted_link _altnames _reading _address _end "
+    3: "_additions _leftovers _dying _marks _link _links _adopted_link _altnames _reading _address _end "
     "_existing_pair _veth _sockets _bridge _bridge_options _bridge_reading _gateway _ports _fdb _route "
     "_route_requests _route_changes _route_owners _rule _neighbour _nat _conntrack _publishing _sysctl "
     "_inside _inside_async _namespace _registration _known _outside _shutdown _connecting _capture",

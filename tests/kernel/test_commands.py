@@ -17,6 +17,7 @@ import pytest
 
 from netkit import Bridge, Namespace, wait_for
 from netkit._cli import main
+from netkit._commands import lasting
 from netkit._commands.lasting import DIRECTORY, records
 from tests.harness import place
 from tests.harness.patience import LONG
@@ -104,6 +105,21 @@ def test_down_leaves_alone_what_took_a_name(lab: Path) -> None:
         assert done("down") == "'client' is another namespace now: left alone\nlab is down\n"
         assert strangers.exists
         assert place.names() == ["client"]
+
+
+@pytest.mark.capable
+def test_down_is_overtaken_by_another_one(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That one is done when this one has read what is up, and has removed nothing yet."""
+    found = lasting._found
+
+    def late(what: str | None) -> lasting.Record:
+        record = found(what)
+        done("down")
+        return record
+
+    monkeypatch.setattr(lasting, "_found", late)
+    assert main(["down", "lab"]) == 0
+    assert place.names() == []
 
 
 @pytest.mark.capable

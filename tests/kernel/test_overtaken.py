@@ -178,6 +178,30 @@ def test_a_link_gets_the_name_of_a_dead_processs(outside: Namespace, renamed: bo
             assert outside.links["br-a"].kind == "veth"
 
 
+def test_a_veth_that_the_kernel_has_not_deleted_yet_is_waited_for(outside: Namespace) -> None:
+    """Of a killed process' namespace without a name: nobody has noted it, for it goes with that."""
+    for _ in range(5):
+        with doomed('own(VethPair(host, own(Namespace()), name="va", peer_name="eth0"))') as process:
+            process.kill()
+            with Namespace() as box, VethPair(outside, box, name="va", peer_name="eth0") as pair:
+                assert pair.exists
+
+
+def test_a_veth_to_a_namespace_that_lives_is_in_the_way(
+    outside: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not waited for, wherever it leads, and an end in the same namespace is not either."""
+    monkeypatch.setattr("netkit._dying.subscribe", None)
+    with (
+        Namespace() as box,
+        VethPair(outside, box, name="va", peer_name="eth0"),
+        pytest.raises(ExistsError, match="'va' is taken"),
+    ):
+        VethPair(outside, box, name="va", peer_name="eth1").create()
+    with VethPair(outside, outside, name="va", peer_name="vb"), pytest.raises(ExistsError):
+        Bridge(outside, "vb").create()
+
+
 # -- netkit gc beside a guard, another collector, a reader ------------------------------------------
 
 

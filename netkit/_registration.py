@@ -37,6 +37,10 @@ class Registration:
             return named
         return f"/proc/{os.getpid()}/fd/{runtime.fd}"
 
+    def holds(self, path: str) -> bool:
+        """Whether this is the path of the name, and made here."""
+        return self._registered is not None and self._registered.path == path
+
     def _named(self, runtime: Runtime) -> str:
         if self._registered is not None:
             return self._registered.path
@@ -58,7 +62,8 @@ class Registration:
         """Register; a name that a dead process has left is collected, and tried once more."""
         try:
             return runtime.opener.register(name, runtime.fd, self.persistent)
-        except ExistsError:
+        except ExistsError as taken:
+            _refuse_own(name, taken)
             if not runtime.opener.guarded:
                 raise
         from netkit._lifecycle.collect import collect_name
@@ -112,6 +117,17 @@ class Registration:
         self.persistent = persistent
         if registered is not None:
             registered.disown()
+
+
+def _refuse_own(name: str, taken: ExistsError) -> None:
+    """Say so if another object of this program has the name: a notebook's cell is run once more, say."""
+    from netkit._lifecycle.owned import ROOT
+    from netkit._namespace import Namespace
+
+    for member in ROOT._held_members():
+        if isinstance(member, Namespace) and member.name == name and member._registration.holds(member.path):
+            own = f"It is this program's own, {member!r}: delete() that one to make it anew"
+            raise taken._hinted(f"{taken.hint}. {own}" if taken.hint else own) from None
 
 
 ANONYMOUS = Registration(None, False)  # one for all: without a name, nothing of it ever changes

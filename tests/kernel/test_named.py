@@ -196,6 +196,16 @@ def test_the_path_of_what_was_opened_in_proc_self_is_for_others_too() -> None:
 # -- names that are taken, stale or something else ---------------------------------
 
 
+def test_a_name_that_this_program_has_itself_is_told(host: Namespace) -> None:
+    """As when a notebook's cell is run once more: what open() gives could not be deleted."""
+    with Namespace("red") as red:
+        with pytest.raises(
+            ExistsError, match=re.escape("this program's own, <Namespace 'red'>: delete() that")
+        ):
+            Namespace("red").create()
+        assert red.path == str(DIRECTORY / "red")
+
+
 @both
 def test_a_taken_name_is_left_as_it_is(persistent: bool) -> None:
     with Namespace("red") as first:

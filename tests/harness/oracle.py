@@ -7,6 +7,7 @@ netkit names or registers it, or starts programs.
 from __future__ import annotations
 
 import json
+import re
 import select
 import socket
 import subprocess
@@ -118,6 +119,15 @@ class Events:
             if left <= 0 or not select.select([self._socket], [], [], left)[0]:
                 raise AssertionError(f"not true after {timeout} s and the last event: {condition}")
             self._drain()
+
+    def wait_until_at_rest(self, ns: HasFd, links: int) -> None:
+        """Return when so many links have link-local addresses with their routes: they come on a work queue,
+        and would come between two looks that are to be the same."""
+
+        def local() -> list[str]:
+            return re.findall(r"^local fe80::\S+", run_in(ns, *"ip -6 route show table local".split()), re.M)
+
+        self.wait_until(lambda: len(local()) == links)
 
     def _drain(self) -> None:
         while True:

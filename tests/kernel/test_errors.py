@@ -50,6 +50,7 @@ def named() -> Iterator[Namespace]:
             run_in(ns, "ip", "link", "add", name, "type", "bridge")
         with Events(ns) as events:  # what the kernel does of itself is done before a test looks
             events.wait_until(lambda: _is_at_rest(ns))
+            events.wait_until_at_rest(ns, links=2)
         yield ns
 
 

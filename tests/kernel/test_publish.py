@@ -176,10 +176,8 @@ def test_the_namespace_ends_first(world: World) -> None:
 
 
 def test_a_snapshot_says_what_is_published(world: World, backend: str) -> None:
-    with Events(world.host) as events:  # routes of link-local addresses come on a work queue
-        events.wait_until(
-            lambda: sum("local fe80::" in str(route) for route in world.host.snapshot().routes) == 3
-        )
+    with Events(world.host) as events:
+        events.wait_until_at_rest(world.host, links=3)
     before = world.host.snapshot()
     with world.host.publish(8080, to=(world.box, 80)):
         during = world.host.snapshot()

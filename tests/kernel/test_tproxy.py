@@ -25,6 +25,7 @@ from netkit import (
     VethPair,
 )
 from netkit._spec.nat_tproxy import MARK
+from tests.harness.oracle import Events
 from tests.harness.patience import LONG
 from tests.harness.publishing import BACKENDS
 
@@ -61,6 +62,8 @@ def world() -> Iterator[World]:
             ns.routes.add("default", via=f"fd0{number}::1")
         router.sysctl["net.ipv4.ip_forward"] = 1
         router.sysctl["net.ipv6.conf.all.forwarding"] = 1
+        with Events(router) as events:
+            events.wait_until_at_rest(router, links=2)
         yield World(router, client, server)
 
 

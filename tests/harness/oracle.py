@@ -70,6 +70,11 @@ def names(ns: HasFd) -> list[str]:
     return [item["ifname"] for item in ip(ns, "link", "show")]
 
 
+def sorted_names(ns: HasFd) -> list[str]:
+    """The names of all links, in alphabetical order."""
+    return sorted(names(ns))
+
+
 def addresses(ns: HasFd, name: str) -> list[str]:
     """The addresses of a link as `10.0.0.1/24`, without IPv6 link-local ones."""
     (found,) = ip(ns, "address", "show", name)

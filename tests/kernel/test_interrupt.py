@@ -1,16 +1,12 @@
-"""Ctrl-C, signals, limits, exits and SIGKILL at any moment: nothing left, nobody moved, all usable after."""
+"""Ctrl-C and other signals at any moment: nothing left, nobody moved, all usable after."""
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import random
-import resource
 import signal
-import subprocess
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,36 +14,20 @@ from types import FrameType
 
 import pytest
 
-import netkit
-from netkit import Bridge, KernelError, Namespace, NatRule, RouteTable, Scope, Topology, VethPair
+from netkit import Bridge, Namespace, NatRule, RouteTable, Scope, Topology, VethPair
 from netkit._lifecycle import ROOT, Owned, undo
 from tests.harness import place
-from tests.harness.here import HERE, descriptors, identity
-from tests.harness.oracle import Events, ip, nft, run_in
+from tests.harness.here import HERE, identity
+from tests.harness.interrupts import State, network, program, state
+from tests.harness.oracle import ip, run_in, sorted_names
 from tests.harness.packets import reached
 from tests.harness.patience import LONG
-from tests.harness.tools import needs
 
-
-def names(ns: Namespace) -> list[str]:
-    return sorted(item["ifname"] for item in ip(ns, "link", "show"))
-
-
-def network(host: Namespace) -> None:
-    """What a test builds: a bit of everything, and packets."""
-    with Scope() as lab:
-        box = lab.own(Namespace("inner"))
-        bridge = lab.own(Bridge(host, "br0", address="10.0.0.1/24"))
-        bridge.connect(box, name="v0", peer_name="eth0", peer_address="10.0.0.2/24", default_route=True)
-        lab.own(VethPair(host, box, name="v1", peer_name="eth1", address="10.1.0.1/24"))
-        lab.own(RouteTable(host, 100)).add("10.9.0.0/16", via="10.0.0.2")
-        lab.own(host.sysctl.override("net.ipv4.ip_default_ttl", 99))
-        lab.own(NatRule.masquerade(host, saddr="10.0.0.0/24", oif="v9"))
-        assert reached(box, "10.0.0.1")
+__all__ = ["state"]  # the fixture
 
 
 def together(host: Namespace) -> None:
-    """The same, created by one call."""
+    """What network() builds, created by one call."""
     boxes = [Namespace("inner"), Namespace(), Namespace()]
     bridge = Bridge(host, "br0", address=["10.0.0.1/24", "fd00::1/64"])
     pairs = [
@@ -66,35 +46,6 @@ def together(host: Namespace) -> None:
 def topology(host: Namespace) -> None:
     with Topology.star(3, named=True, forwarding=True, subnet=["10.1.0.0/24", "fd00:1::/64"]) as net:
         assert reached(net["box1"], net.address("box3"))
-
-
-class State:
-    """What there is in the host, in /run/netns and in this process."""
-
-    def __init__(self, host: Namespace) -> None:
-        self.host = host
-        self.before = self.read()
-
-    def read(self) -> dict[str, object]:
-        return {
-            "links": names(self.host),
-            "routes": ip(self.host, "route", "show", "table", "all"),
-            "nft": nft(self.host),
-            "ttl": run_in(self.host, "sysctl", "-n", "net.ipv4.ip_default_ttl"),
-            "names": place.names(),
-            "here": identity(HERE),
-            "owned": [repr(each) for each in ROOT._held_members()],
-            "descriptors": len(descriptors()),
-        }
-
-    def check(self) -> None:
-        assert self.read() == self.before
-
-
-@pytest.fixture
-def state(host: Namespace) -> State:
-    network(host)  # what is kept for good is there before
-    return State(host)
 
 
 @contextmanager
@@ -226,7 +177,7 @@ def test_create_can_be_called_again_after_an_interrupt(host: Namespace) -> None:
                 pair.delete()
             assert "a" not in host.links
     with pair:
-        assert names(host) == ["a", "b", "lo"]
+        assert sorted_names(host) == ["a", "b", "lo"]
 
 
 # -- other signals -----------------------------------------------------------------
@@ -295,210 +246,5 @@ with Scope() as scope:
     with program(host, code) as child:
         place.send(child, signal.SIGTERM)
         assert child.wait(LONG) == 7
-    assert names(host) == ["lo"]
+    assert sorted_names(host) == ["lo"]
     assert place.names() == []
-
-
-# -- limits ------------------------------------------------------------------------
-
-
-def test_F37_without_descriptors_half_way(host: Namespace, state: State) -> None:
-    """F37: an error that names the limit, nothing left, and a teardown that needs no new one."""
-
-    def several() -> None:
-        with Namespace() as box, Namespace() as other:
-            with VethPair(host, box, name="v0", peer_name="eth0"), Bridge(other, "br0"), box.socket():
-                list(box.links)
-            NatRule.masquerade(box, saddr="10.0.0.0/24", oif="eth0").create().delete()
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    refusals: list[OSError] = []
-    for free in range(14):
-        highest = max(map(int, descriptors()))
-        holes = [os.open("/dev/null", os.O_RDONLY) for _ in range(highest - len(descriptors()))]
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, descriptors())) + 1 + free, hard))
-            try:
-                several()
-            except OSError as error:
-                refusals.append(error)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            for fd in holes:
-                os.close(fd)
-        assert [repr(each) for each in ROOT._held_members()] == state.before["owned"]
-    assert len(refusals) >= 3
-    for error in refusals:
-        assert error.errno == errno.EMFILE
-        assert "RLIMIT_NOFILE" in str(error) or not isinstance(error, KernelError)
-    state.check()
-
-
-def test_F37_a_teardown_needs_no_new_descriptor(host: Namespace, state: State) -> None:
-    _, hard = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    scope = Scope().__enter__()
-    box = scope.own(Namespace("inner"))
-    scope.own(VethPair(host, box, name="v0", peer_name="eth0"))
-    scope.own(Bridge(host, "br0", address="10.0.0.1/24")).connect(box, name="v1", peer_name="eth1")
-    scope.own(RouteTable(host, 100)).add("10.9.0.0/16", via="10.0.0.2")
-    scope.own(NatRule.masquerade(host, saddr="10.0.0.0/24", oif="v9"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
-    try:
-        scope.__exit__(None, None, None)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    state.check()
-
-
-# -- exits without __exit__ --------------------------------------------------------
-
-BUILD = """
-import gc, os, signal, sys, threading
-from netkit import *
-host = Namespace.current()
-def build(scope):
-    box = scope.own(Namespace("left"))
-    bridge = scope.own(Bridge(host, "br0", address="10.0.0.1/24"))
-    bridge.connect(box, name="v0", peer_name="eth0", peer_address="10.0.0.2/24", default_route=True)
-    scope.own(VethPair(host, box, name="v1", peer_name="eth1"))
-    scope.own(host.sysctl.override("net.ipv4.ip_default_ttl", 99))
-    scope.own(NatRule.masquerade(host, saddr="10.0.0.0/24", oif="v0"))
-    return box
-"""
-EXITS = {
-    "a global": "scope = Scope().__enter__(); build(scope)",
-    "created only": "pair = VethPair(host, Namespace('left').create(), name='v0', peer_name='e').create()",
-    "nobody's": "VethPair(host, Namespace('left').create(), name='v0', peer_name='e').create(); gc.collect()",
-    "a generator": """
-def network():
-    with Scope() as scope:
-        yield build(scope)
-suspended = network()
-next(suspended)
-""",
-    "a daemon thread": """
-ready = threading.Event()
-def work():
-    with Scope() as scope:
-        build(scope)
-        ready.set()
-        threading.Event().wait()
-threading.Thread(target=work, daemon=True).start()
-ready.wait()
-""",
-    "sys.exit in a thread": """
-def work():
-    scope = Scope().__enter__()
-    build(scope)
-    sys.exit(3)
-thread = threading.Thread(target=work)
-thread.start()
-thread.join()
-""",
-    "an exception": "scope = Scope().__enter__(); build(scope); sys.excepthook = lambda *_: None; 1 / 0",
-    "sys.exit": "scope = Scope().__enter__(); build(scope); sys.exit(5)",
-    "shutdown": "import netkit; scope = Scope().__enter__(); build(scope); netkit.shutdown(); os._exit(0)",
-    "a process inside": "box = build(Scope().__enter__()); box.popen(['sleep', '100'])",
-    "warnings are errors": "import warnings; warnings.simplefilter('error'); build(Scope().__enter__())",
-}
-
-
-@pytest.mark.parametrize("how", EXITS)
-def test_F06_an_exit_undoes_what_is_still_owned(host: Namespace, how: str) -> None:
-    """F06"""
-    command = place.inside(host, sys.executable, "-c", BUILD + EXITS[how])
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG)
-    assert names(host) == ["lo"], done.stderr
-    assert nft(host) == []
-    assert run_in(host, "sysctl", "-n", "net.ipv4.ip_default_ttl") == "64\n"
-    assert place.names() == []
-
-
-def test_F06_what_was_forgotten_is_named(host: Namespace) -> None:
-    code = BUILD + "scope = Scope().__enter__(); build(scope)"
-    command = place.inside(host, sys.executable, "-W", "always", "-c", code)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=LONG)
-    assert "ResourceWarning" in done.stderr
-    assert "'left'" in done.stderr
-    assert done.returncode == 0
-
-
-def test_shutdown_undoes_and_netkit_goes_on(host: Namespace) -> None:
-    code = BUILD + (
-        "build(Scope().__enter__()); import netkit; netkit.shutdown(); netkit.shutdown()\n"
-        "assert [link.name for link in host.links] == ['lo']\n"
-        "with Scope() as scope: build(scope)\n"
-        "assert [link.name for link in host.links] == ['lo']\n"
-        "print('whole')"
-    )
-    assert run_in(host, sys.executable, "-W", "ignore", "-c", code) == "whole\n"
-    assert callable(netkit.shutdown)
-
-
-# -- SIGKILL -----------------------------------------------------------------------
-
-
-@contextmanager
-def program(host: Namespace, code: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python program in the namespace, once it has said that it is ready."""
-    command = place.inside(host, sys.executable, "-c", code)
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None
-    try:
-        assert child.stdout.readline() == "ready\n"
-        yield child
-    finally:
-        place.send(child, signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
-
-
-@needs("nft")
-@pytest.mark.parametrize("name", [None, "killed"])
-def test_F01_killed_its_links_and_rules_are_gone(host: Namespace, name: str | None) -> None:
-    """F01: without a clean-up pass."""
-    code = f"""
-import signal
-from netkit import *
-host = Namespace.current()
-box = Namespace({name!r}).create()
-pairs = [VethPair(host, box, name=f"v{{n}}", peer_name=f"eth{{n}}").create() for n in range(5)]
-rule = NatRule.masquerade(host, saddr="10.0.0.0/24", oif="v0").create()
-print("ready", flush=True)
-signal.pause()
-"""
-    with Events(host) as events, program(host, code) as child:
-        assert names(host) == ["lo", "v0", "v1", "v2", "v3", "v4"]
-        assert "masquerade" in str(nft(host))
-        place.send(child, signal.SIGKILL)
-        child.wait()
-        events.wait_until(lambda: names(host) == ["lo"])
-        assert nft(host) == []
-    if name is not None:  # the next run is not in the way of this one's leftovers
-        with Namespace(name) as again:
-            assert identity(str(place.path(f"/run/netns/{name}"))) == identity(again.fileno())
-    assert place.names() == []
-
-
-def test_killed_at_a_random_moment(host: Namespace) -> None:
-    """Whatever it was doing: what hangs on its namespaces and sockets goes with it."""
-    code = """
-import signal
-from netkit import *
-host = Namespace.current()
-print("ready", flush=True)
-while True:
-    with Scope() as scope:
-        box = scope.own(Namespace())
-        scope.own(VethPair(host, box, name="v0", peer_name="eth0", address="10.0.0.1/24"))
-        scope.own(NatRule.masquerade(host, saddr="10.0.0.0/24", oif="v0"))
-"""
-    chance = random.Random(2)
-    for _ in range(8):
-        with Events(host) as events, program(host, code) as child:
-            ended = threading.Timer(chance.uniform(0.001, 0.05), place.send, (child, signal.SIGKILL))
-            ended.start()
-            child.wait(LONG)
-            ended.join()
-            events.wait_until(lambda: names(host) == ["lo"])
-            assert nft(host) == []

@@ -16,10 +16,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from netkit._system import mode
-from tests.harness import unshared
-from tests.harness.baseline import Baseline
-from tests.harness.isolation import isolate_session
-from tests.harness.tools import cannot_compare, skipped_for_a_missing_tool
+
+pytest.register_assert_rewrite("tests.harness")  # before it is imported: it asserts like a test
+
+from tests.harness import unshared  # noqa: E402
+from tests.harness.baseline import Baseline  # noqa: E402
+from tests.harness.isolation import isolate_session  # noqa: E402
+from tests.harness.tools import cannot_compare, skipped_for_a_missing_tool  # noqa: E402
 
 _is_worker = "PYTEST_XDIST_WORKER" in os.environ
 _baseline = None if _is_worker else Baseline()  # a worker's machine is its controller's business

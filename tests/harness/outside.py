@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import pytest
+
+from netkit import Namespace, Outside, Scope, VethPair
+from tests.harness import processes
 from tests.harness.packets import TIMEOUT, family_of
-
-if TYPE_CHECKING:
-    from netkit import Namespace
+from tests.harness.patience import LONG
 
 PROGRAMS = ("pasta", "slirp4netns")
+UDP = socket.SOCK_DGRAM
 
 
 def lacks(program: str) -> str | None:
@@ -83,3 +88,64 @@ def echoed(
             return sock.recv(100) == b"are you there?"
         except OSError:
             return False
+
+
+@pytest.fixture(params=PROGRAMS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """The whole test with each program that is there."""
+    program: str = request.param
+    if reason := lacks(program):
+        pytest.skip(reason)
+    return program
+
+
+@pytest.fixture
+def any_backend() -> None:
+    """A program, whichever it is."""
+    if all(lacks(program) for program in PROGRAMS):
+        pytest.skip("neither pasta nor slirp4netns")
+
+
+@pytest.fixture
+def v6_outside() -> Iterator[None]:
+    """A device with a link-local address, without which pasta has no IPv6."""
+    with Scope() as lab, Namespace.current() as here:
+        for which in ("all", "default"):  # it would take two seconds
+            lab.own(here.sysctl.override(f"net.ipv6.conf.{which}.accept_dad", 0))
+        pair = lab.own(VethPair(here, here, name="v6a", peer_name="v6b"))
+        deadline = time.monotonic() + LONG
+        while not [a for a in pair.link.addresses if a.version == 6 and "tentative" not in a.flags]:
+            assert time.monotonic() < deadline
+            os.sched_yield()
+        yield
+
+
+def helpers() -> dict[int, str]:
+    """Keepers, and the programs they keep, of this process."""
+    found = processes.family("no such mark") - {os.getpid()}
+    lines = {pid: processes.command(pid) for pid in found}
+    return {
+        pid: line
+        for pid, line in lines.items()
+        if "keeper_server" in line or line.split(" ")[0].endswith(("pasta", "slirp4netns"))
+    }
+
+
+def program_of(outside: Outside) -> int:
+    """The only one of its kind here; its pid."""
+    (found,) = [pid for pid, line in helpers().items() if line.split(" ")[0].endswith(str(outside.backend))]
+    return found
+
+
+def gone(pids: set[int]) -> list[str]:
+    """Processes that do not end."""
+    deadline = time.monotonic() + LONG
+    return [line for pid in pids if (line := processes.wait(pid, deadline))]
+
+
+def fake(directory: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
+    """The only program in PATH."""
+    path = directory / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(directory))

@@ -1,0 +1,133 @@
+"""The broker's answers: how many are waited for, too many descriptors under way, what nobody fetches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.harness import few_descriptors
+from tests.harness.ordinary import PYTHON, Ordinary
+from tests.rootless.programs import program
+
+LISTENING = """
+from netkit._system import broker
+asked = []
+request, ask = broker.Broker.request, broker.Broker.ask
+def noted(function):
+    def call(self, what, *args, **fields):
+        asked.append(what if function is request else what + ", meanwhile")
+        return function(self, what, *args, **fields)
+    return call
+broker.Broker.request, broker.Broker.ask = noted(request), noted(ask)
+"""
+
+
+@pytest.mark.parametrize("name", [None, "box"])
+def test_what_is_made_together_waits_for_two_answers_of_the_broker(
+    nobody: Ordinary, name: str | None
+) -> None:
+    """Namespaces, and all overrides of a namespace; the socket for its rules is opened meanwhile."""
+    text = f"""
+{LISTENING}
+keys = ("net.ipv4.ip_forward", "net.ipv4.conf.br0.proxy_arp", "net.ipv4.conf.all.rp_filter")
+with Scope() as lab:
+    host, box = Namespace({name!r}), Namespace()
+    pair = VethPair(host, box, name="br0", peer_name="eth0")
+    rules = [NatRule.masquerade(host, oif="br0"), NatRule.masquerade(box, oif="eth0", backend="nftables")]
+    lab.own(host, box, pair, *(host.sysctl.override(key, 1) for key in keys), *rules)
+    print(*sorted(asked), sep="; ")
+    print(*(host.sysctl[key] for key in keys), *(each.exists for each in rules))
+"""
+    asked, found = program(nobody, text)
+    registered = "" if name is None else "register; "
+    assert asked == f"create; {registered}set_values; socket, meanwhile; socket, meanwhile"
+    assert found == "1 1 1 True True"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("what", [each for each in few_descriptors.WORKS if each != "iptables"])
+def test_every_refusal_names_the_limit_of_descriptors(nobody: Ordinary, what: str, when: str) -> None:
+    source = Path(few_descriptors.__file__).read_text()
+    done = nobody.run([PYTHON, "-c", source, what, when])
+    assert (done.returncode, done.stderr) == (0, "")
+    few_descriptors.check(done.stdout)
+
+
+def test_too_many_descriptors_of_a_user_under_way(nobody: Ordinary) -> None:
+    """The kernel refuses to pass more (too_many_unix_fds in net/core/scm.c); the broker says so."""
+    text = """
+import resource
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, most))
+ours, theirs = socket.socketpair()
+sent = 0
+try:
+    while sent < 200:
+        socket.send_fds(ours, [b"x"], [0])
+        sent += 1
+except OSError as problem:
+    print(problem.errno, sent < 200)
+for _ in range(2):
+    try:
+        Namespace().create()
+    except KernelError as problem:
+        print(problem)
+ours.close(), theirs.close()
+with Namespace() as box:
+    print(box.run(["echo", "on"], capture_output=True, text=True).stdout)
+"""
+    refused, *told, on, _ = program(nobody, text)
+    assert refused == "109 True"
+    assert len(told) == 2
+    for each in told:
+        assert "ETOOMANYREFS" in each
+        assert "RLIMIT_NOFILE" in each
+    assert on == "on"
+
+
+def test_an_answer_that_nobody_fetches_is_closed(nobody: Ordinary) -> None:
+    """Asked for and given up; asked for and never used; and one whose descriptor finds no room."""
+    text = """
+import resource, signal
+from netkit._system import broker
+with Namespace() as a, Namespace() as b:
+    before = len(os.listdir("/proc/self/fd"))
+    runtime = a._live_runtime()
+    for given_up in (runtime.opener.ask_netlink(a.fileno(), 12), runtime.opener.ask_netlink(a.fileno(), 12)):
+        given_up.drop()
+    later = runtime.opener.ask_netlink(a.fileno(), 12)
+    print(b.sysctl["net.ipv4.ip_forward"], len(os.listdir("/proc/self/fd")) - before)
+    later.drop()
+    print(len(os.listdir("/proc/self/fd")) - before)
+    b._live_runtime().expect_netfilter()
+    runtime.expect_netfilter()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The lowest that is free, no lower: that many descriptors of this user's may be under way at once,
+    # those of tests beside this one included (too_many_unix_fds in net/core/scm.c).
+    full = os.dup(0)
+    os.close(full)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (full, limits[1]))
+    print(b.sysctl["net.ipv4.ip_forward"])  # the two answers before it bring descriptors
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    try:
+        runtime.netfilter
+    except NetkitError as problem:
+        print(problem)
+    print(runtime.netfilter.fileno() > 0)
+print(len(os.listdir("/proc/self/fd")) - before)
+with Namespace() as a:
+    pid = broker.running().pid
+    os.kill(pid, signal.SIGSTOP)
+    a._live_runtime().expect_netfilter()
+    os.kill(pid, signal.SIGKILL)
+    try:
+        NatRule.masquerade(a, oif="x").create()
+    except StateError as problem:
+        print(problem)
+"""
+    lines = program(nobody, text)
+    assert lines[:3] == ["0 1", "0", "0"]
+    assert "EMFILE" in lines[3]
+    assert lines[4:6] == ["True", "-4"]
+    assert "has ended" in lines[6]

@@ -263,8 +263,10 @@ class Bridge(Resource, Ports, BridgeReading, Holder, Shown):
 
     # -- lifecycle ----------------------------------------------------------------
 
+    _sent_again = False  # a dead process's was in its place: whoever was to be a port of it could not
+
     def _steps(self, quiet: bool = False) -> Steps:
-        self._index = 0
+        self._index, self._sent_again = 0, False
         runtime = self._runtime = self._netns._live_runtime()
         self._group = self._group or random_group()
         self._given_mac = self._options.chosen_mac()
@@ -278,6 +280,7 @@ class Bridge(Resource, Ports, BridgeReading, Holder, Shown):
         message = self._options.message(self._index, self._given_mac, self._group, quiet)
         first, *outcomes = yield runtime, [message, *addresses, *rest]
         if links_collected(first, ends):
+            self._sent_again = True
             take_back_addresses(runtime, self._index, self._addresses, outcomes)
             first, *outcomes = yield runtime, [message, *addresses, *rest]
         if first is not None:

@@ -129,15 +129,32 @@ def _undo(runtime: Runtime, route: Route, before: tuple[Request, ...], look: Loo
     request = _taken_back(runtime, route)
     if look is not None and not _is_there(runtime, request, look, bool(before)):
         return
-    from netkit._netlink.route_copy import replacing
-
-    try:
-        for old in before:
-            runtime.route.request(replacing(old))
-    except NotFoundError:
-        before = ()  # its link is gone, and the old route would be gone with it
-    if not before:
+    if not _put_back(runtime, before):
         runtime.route.request(request)
+
+
+def _put_back(runtime: Runtime, before: tuple[Request, ...]) -> bool:
+    """Whether there was something to put back, which is there again; with a link its routes are gone."""
+    from netkit._netlink.route_copy import links_of, replacing
+
+    for old in before:
+        try:
+            runtime.route.request(replacing(old))
+        except NotFoundError:
+            return False
+        except KernelError:  # of a gateway behind a link that is gone the kernel says that it is unreachable
+            if all(_is_link(runtime, index) for index in links_of(old)):
+                raise
+            return False
+    return bool(before)
+
+
+def _is_link(runtime: Runtime, index: int) -> bool:
+    try:
+        runtime.name_of(index)
+    except NotFoundError:
+        return False
+    return True
 
 
 def _is_there(runtime: Runtime, request: Request, look: Look, replaced: bool) -> bool:

@@ -222,7 +222,7 @@ class VethPair(Resource, Shown):
         survives = (here.survives or there.survives) and self._note_ends()
         near.master = None if self._master is None else _index_of(self._master)
         outcomes = yield here, self._near_requests(here, there)
-        if outcomes[0] is not None and links_collected(outcomes[0], ends_of(near, far)):
+        if outcomes[0] is not None and self._is_free_now(outcomes[0]):
             self._give_up(here, outcomes[1:])
             outcomes = yield here, self._near_requests(here, there)
         if outcomes[0] is not None:
@@ -239,6 +239,13 @@ class VethPair(Resource, Shown):
             requests.append(tag_request(far.index, far.name, self._group))
         if requests:
             raise_first((yield there, requests))
+
+    def _is_free_now(self, refusal: KernelError) -> bool:
+        """Whether it is to be sent once more: what the dead had in its way, or its bridge's, is gone."""
+        master = self._master
+        if master is not None and not isinstance(master, Link) and master._sent_again:
+            return True
+        return links_collected(refusal, ends_of(self._near, self._far))
 
     def _near_requests(self, here: Runtime, there: Runtime) -> list[Request]:
         near = self._near

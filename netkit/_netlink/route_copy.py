@@ -7,6 +7,7 @@ or the id of a next-hop object. As `ip route save` and `restore` do it (ip/iprou
 from __future__ import annotations
 
 from struct import Struct, error
+from sys import byteorder
 
 from netkit._netlink.route import ROUTE_POLICY, RTM_DELROUTE, RTM_NEWROUTE
 from netkit._netlink.wire import (
@@ -23,6 +24,8 @@ from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from netkit._netlink.socket import Reply
     from netkit._netlink.wire import Words
 
@@ -32,6 +35,7 @@ _NEXT_HOP = Struct("=HBBi")  # length, flags, weight minus one, index
 _EXPIRES = Struct("=8xi")  # of struct rta_cacheinfo
 _CLOCK_TICKS = 100  # USER_HZ: in which it counts
 
+_RTA_OIF = 4
 _RTA_CACHEINFO = 12
 _RTA_EXPIRES = 23
 _RTA_MULTIPATH = 9
@@ -73,6 +77,17 @@ def replacing(copy: Request) -> Request:
     return _request(NLM_F_REPLACE, copy.body, copy.words)
 
 
+def links_of(copy: Request) -> list[int]:
+    """The indexes of the links that a route's copy leaves by."""
+    found: list[int] = []
+    for name, begin, stop in attributes(copy.body, _HEADER.size, len(copy.body)):
+        if name == _RTA_OIF:
+            found.append(int.from_bytes(copy.body[begin:stop], byteorder))
+        elif name == _RTA_MULTIPATH:
+            found += [index for *_, index in _hops(copy.body[begin:stop])]
+    return found
+
+
 def _request(how: int, body: bytes, operation: Words) -> Request:
     flags = NLM_F_ACK | NLM_F_CREATE | how
     return Request(RTM_NEWROUTE, flags, body, operation, ROUTE_POLICY, _HEADER.size)
@@ -101,15 +116,19 @@ def _lifetime(cacheinfo: bytes) -> list[bytes]:
 
 def _next_hops(payload: bytes) -> bytes:
     parts: list[bytes] = []
+    for start, after, length, flags, weight, index in _hops(payload):
+        head = _NEXT_HOP.pack(length, flags & _ONLINK, weight, index)
+        parts += [head, payload[start + _NEXT_HOP.size : after]]
+    return b"".join(parts)
+
+
+def _hops(payload: bytes) -> Iterator[tuple[int, ...]]:
+    """Of each next hop where it begins and ends, and what its header says."""
     start = 0
     while start < len(payload):
         length, flags, weight, index = _NEXT_HOP.unpack_from(payload, start)
         if not _NEXT_HOP.size <= length <= len(payload) - start:
             raise ProtocolError(f"a next hop claims {length} bytes of {len(payload) - start}")
         after = start + ((length + 3) & ~3)
-        parts += [
-            _NEXT_HOP.pack(length, flags & _ONLINK, weight, index),
-            payload[start + _NEXT_HOP.size : after],
-        ]
+        yield start, after, length, flags, weight, index
         start = after
-    return b"".join(parts)

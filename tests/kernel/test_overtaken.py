@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import netkit
-from netkit import Bridge, ExistsError, Namespace, NotFoundError, RouteTable, VethPair
+from netkit import Bridge, ExistsError, Namespace, NotFoundError, RouteTable, Scope, VethPair
 from netkit._address import Addresses
 from netkit._lifecycle import claims, collect
 from netkit._neighbour import Neighbours
@@ -152,6 +152,19 @@ def test_who_is_refused_twice_is_told_the_same(outside: Namespace, monkeypatch: 
             assert len(calls) == 1
         finally:
             said("ip link del br-a")
+
+
+def test_ports_that_are_made_together_with_a_bridge_come_with_it(
+    outside: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are refused with the bridge, for they are in the same send."""
+    with dead('own(Bridge(host, "br-a"))') as process, Scope() as scope:
+        before(monkeypatch, collect, "collect_link", lambda: finish(process))
+        bridge = Bridge(outside, "br-a", address="10.91.0.1/24")
+        pairs = [bridge.pair(outside, name=f"va{n}", peer_name=f"vb{n}") for n in range(3)]
+        scope.own(bridge, *pairs)
+        ports = [link.name for link in outside.links if link.master == bridge.link]
+        assert ports == ["va0", "va1", "va2"]
 
 
 def test_what_a_guest_has_left_in_a_namespace_of_ours_is_not_in_the_way(outside: Namespace) -> None:

@@ -158,6 +158,20 @@ def test_replace_gives_back_the_first_of_those_appended(host: Namespace, wired: 
     assert shown(host, 4) == before
 
 
+@pytest.mark.parametrize("hops", [1, 2])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_was_replaced_is_not_given_back_without_its_link(
+    host: Namespace, wired: VethPair, family: int, hops: int
+) -> None:
+    """It would have gone with it. Of the gateway the kernel says then that it is unreachable."""
+    ways = [word for via in (VIA[family], VIA2[family])[:hops] for word in ("nexthop", "via", via)]
+    run_in(host, "ip", f"-{family}", "route", "add", NET[family], "metric", "5", "table", "100", *ways)
+    with RouteTable(host, 100) as table:
+        table.replace(NET[family], type="blackhole", metric=5)
+        wired.delete()
+    assert shown(host, family, "100") == []
+
+
 def test_replace_of_nothing_is_removed(host: Namespace, wired: VethPair) -> None:
     with RouteTable(host) as table:
         table.replace("10.9.0.0/16", via="10.0.0.2")

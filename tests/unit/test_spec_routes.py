@@ -15,7 +15,7 @@ from netkit.errors import SpecError
 
 
 class Link:
-    name = "eth0"
+    name, ifindex = "eth0", 2
 
 
 @pytest.mark.parametrize(

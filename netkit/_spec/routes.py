@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from netkit._spec.addresses import AddressLike, IPAddress, IPNetwork, NetworkLike
 
     class HasName(Protocol):
-        """A Link, or whatever else has the name of a device."""
+        """A Link, or whatever else has the name of a device, and its `ifindex` or `index`."""
 
         @property
         def name(self) -> str: ...

@@ -134,7 +134,7 @@ def test_aliases() -> None:
 
 def test_devices_by_name_or_object() -> None:
     class Link:
-        name = "eth0"
+        name, ifindex = "eth0", 2
 
     assert names.device("eth0") == "eth0"
     assert names.device(Link()) == "eth0"

@@ -102,7 +102,6 @@ def undo_after(problem: KeyboardInterrupt | None, owned: set[Owned]) -> None:
 
 # -- Ctrl-C ------------------------------------------------------------------------
 
-
 WORKS = {"alone": network, "together": together, "a topology": topology}
 
 

@@ -38,7 +38,6 @@ def test_the_watch_sees_requests_files_and_sockets(lab: Lab) -> None:
 
 # -- combinations -------------------------------------------------------------------------------
 
-
 COMBINATIONS: dict[str, Case] = {
     "both ends called alike": (
         lambda lab: VethPair(lab.host, lab.host, name="a", peer_name="a"),
@@ -286,7 +285,6 @@ def test_a_message_is_short_and_there_whatever_was_given(lab: Lab, where: str) -
 
 
 # -- unknown keywords are Python's own TypeError -----------------------------------------------------------
-
 
 UNKNOWN: dict[str, Callable[[Lab], object]] = {
     "Namespace": lambda lab: Namespace("red", colour="red"),  # type: ignore[call-arg]

@@ -15,8 +15,8 @@ from netkit._outside import ports
 from netkit._sockets import processes_at
 from netkit._spec.publish import published_ports
 from tests.harness.killed import doomed
+from tests.harness.overtaken import before
 from tests.kernel.test_gc import outside
-from tests.kernel.test_overtaken import before
 
 pytestmark = pytest.mark.capable
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from importlib.util import find_spec
 
 import pytest
 
@@ -30,6 +31,8 @@ PACKAGES = {
     "sysctl": "procps",
     "tshark": "tshark",
 }
+IPTABLES = shutil.which("iptables-legacy") is not None and find_spec("iptc") is not None
+needs_iptables = pytest.mark.skipif(not IPTABLES, reason="needs iptables and python-iptables")
 MISSING = sorted(tool for tool in PACKAGES if shutil.which(tool) is None)
 _NOT_FOUND = re.compile(
     (

@@ -11,7 +11,7 @@ from netkit._system.mode import is_rootless
 from tests.harness import few_descriptors
 from tests.harness.few_descriptors import LIMITS, WORKS
 from tests.harness.patience import LONG
-from tests.kernel.test_nat import needs_iptables
+from tests.harness.tools import needs_iptables
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -31,7 +31,7 @@ from netkit._netlink.socket import NetlinkSocket
 from tests.harness.killed import doomed
 from tests.harness.oracle import run_in
 from tests.harness.packets import QUIET, TIMEOUT, bound, comes_through, tcp, udp
-from tests.kernel.test_nat import needs_iptables
+from tests.harness.tools import needs_iptables
 
 FOUR = ["172.18.0.2", "172.19.0.2", "192.0.2.1", "192.0.2.2"]
 SIX = ["fd18::2", "fd19::2", "2001:db8::1", "2001:db8::2"]

@@ -16,8 +16,8 @@ import netkit
 from netkit import Bridge, Namespace, VethPair
 from tests.harness.killed import Doomed, doomed, said
 from tests.harness.patience import LONG
+from tests.harness.tools import needs_iptables
 from tests.kernel.test_guard import BUILDS, LOOKS, SLEEP, _forwarding, wait_for_the_kernel
-from tests.kernel.test_nat import needs_iptables
 
 pytestmark = pytest.mark.capable
 

@@ -19,7 +19,7 @@ from tests.harness import processes
 from tests.harness.killed import doomed, said
 from tests.harness.oracle import Events
 from tests.harness.processes import command
-from tests.kernel.test_nat import needs_iptables
+from tests.harness.tools import needs_iptables
 
 pytestmark = pytest.mark.capable
 

@@ -12,7 +12,7 @@ import netkit
 from netkit import Namespace
 from tests.harness.killed import doomed, said
 from tests.harness.patience import LONG
-from tests.kernel.test_nat import needs_iptables
+from tests.harness.tools import needs_iptables
 
 pytestmark = pytest.mark.capable
 

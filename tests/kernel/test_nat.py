@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,8 @@ import pytest
 from netkit import Namespace, NatRule, NotFoundError, Scope, StateError
 from tests.harness import place
 from tests.harness.oracle import iptables_legacy, nft, nft_text, run_in, succeeds
+from tests.harness.tools import IPTABLES, needs_iptables
 
-IPTABLES = shutil.which("iptables-legacy") is not None and find_spec("iptc") is not None
-needs_iptables = pytest.mark.skipif(not IPTABLES, reason="needs iptables and python-iptables")
 BACKENDS = ["nftables", pytest.param("iptables", marks=needs_iptables)]
 backends = pytest.mark.parametrize("backend", BACKENDS)
 

@@ -24,7 +24,8 @@ from netkit import (
 from netkit._spec.nat_entry import NatEntry
 from tests.harness.oracle import iptables_legacy, nft_text, run_in
 from tests.harness.patience import LONG
-from tests.kernel.test_nat import BACKENDS, IPTABLES, needs_iptables
+from tests.harness.tools import IPTABLES, needs_iptables
+from tests.kernel.test_nat import BACKENDS
 
 pytestmark = pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft")
 backends = pytest.mark.parametrize("backend", BACKENDS)

@@ -17,8 +17,8 @@ from netkit._system import registration
 from netkit._system.journal import journal
 from tests.harness.killed import doomed, said
 from tests.harness.overtaken import before, dead, finish, left
+from tests.harness.tools import needs_iptables
 from tests.kernel.test_gc import outside
-from tests.kernel.test_nat import needs_iptables
 
 pytestmark = pytest.mark.capable
 

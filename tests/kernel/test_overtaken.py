@@ -11,8 +11,8 @@ from netkit import Bridge, ExistsError, Namespace, Scope, VethPair
 from netkit._lifecycle import collect
 from tests.harness.killed import Doomed, doomed, said
 from tests.harness.overtaken import before, dead, finish, left
+from tests.harness.tools import needs_iptables
 from tests.kernel.test_gc import NAMES, outside
-from tests.kernel.test_nat import needs_iptables
 
 __all__ = ["outside"]  # the fixture
 

@@ -12,7 +12,8 @@ from netkit import Namespace, NatRule, NotFoundError, Scope, StateError
 from netkit._nat.backend import Iptables
 from tests.harness.oracle import iptables_legacy, nft, nft_text, run_in
 from tests.harness.ownership import elsewhere, living
-from tests.kernel.test_nat import IPTABLES, RULES, needs_iptables
+from tests.harness.tools import IPTABLES, needs_iptables
+from tests.kernel.test_nat import RULES
 
 
 @pytest.mark.parametrize(("make", "keywords", "text", "legacy", "family"), RULES)

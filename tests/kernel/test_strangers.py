@@ -17,7 +17,7 @@ from netkit import Namespace
 from netkit._lifecycle.protocol_mark import addresses_have_numbers
 from tests.harness.killed import Doomed, doomed
 from tests.harness.patience import LONG
-from tests.kernel.test_nat import needs_iptables
+from tests.harness.tools import needs_iptables
 
 pytestmark = pytest.mark.capable
 

@@ -1,137 +1,43 @@
-"""What NAT needs of forwarding: firewalls of others that drop, bridges that are set apart.
-
-box 172.18.0.2, fd18::2 -- br0 host wan 192.0.2.1, 2001:db8::1 -- outside 192.0.2.2, 2001:db8::2
-far 172.19.0.2, fd19::2 -- br1 host
-"""
+"""What NAT needs of forwarding: firewalls of others that drop, and are opened."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from netkit import (
-    Bridge,
-    KernelError,
-    Namespace,
-    NotFoundError,
-    PortMapping,
-    Scope,
-    SpecError,
-    StateError,
-    VethPair,
-)
+from netkit import Bridge, KernelError, Namespace, PortMapping, SpecError, StateError
 from netkit._netlink.socket import NetlinkSocket
+from tests.harness.forwarding import (
+    BY_IPTABLES_NFT,
+    BY_LEGACY,
+    CHAINS,
+    DROPS,
+    END,
+    FOUR,
+    HOOK,
+    LAST,
+    LEGACY_CHAINS,
+    LEGACY_END,
+    NFT,
+    SIX,
+    World,
+    drops,
+    forwards,
+    nft_only,
+    said,
+    shown,
+    world,
+)
 from tests.harness.killed import doomed
-from tests.harness.oracle import run_in
-from tests.harness.packets import QUIET, TIMEOUT, bound, comes_through, tcp, udp
-from tests.harness.tools import needs_iptables
+from tests.harness.packets import bound, comes_through, tcp, udp
 
-FOUR = ["172.18.0.2", "172.19.0.2", "192.0.2.1", "192.0.2.2"]
-SIX = ["fd18::2", "fd19::2", "2001:db8::1", "2001:db8::2"]
-
-# How a host drops what it is to forward, how the error calls it, and what shows the chain.
-HOOK = "type filter hook forward priority 10;"
-NFT = f"nft add table inet fw; nft add chain inet fw forward '{{ {HOOK} policy drop; }}'"
-LAST = (
-    f"nft add table inet fw; nft add chain inet fw forward '{{ {HOOK} }}';"
-    "nft add rule inet fw forward ct state established accept; nft add rule inet fw forward reject"
-)
-CHAINS = f"nft add table inet fw; nft add chain inet fw forward '{{ {HOOK} }}'; nft add chain inet fw most"
-END = "nft add rule inet fw forward counter jump most; nft add rule inet fw most counter drop"
-BOTH = "{0} -P FORWARD DROP; {1} -P FORWARD DROP"
-LEGACY_CHAINS = "for i in iptables ip6tables; do $i-legacy -N MOST; $i-legacy -A MOST -j REJECT; done"
-LEGACY_END = "; ".join(f"{each}-legacy -A FORWARD -g MOST" for each in ("iptables", "ip6tables"))
-BY_IPTABLES_NFT = BOTH.format("iptables", "ip6tables")
-BY_LEGACY = BOTH.format("iptables-legacy", "ip6tables-legacy")
-nft_only = pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft")
-iptables_nft = pytest.mark.skipif(
-    shutil.which("iptables-nft") is None, reason="needs iptables-nft, of Debian's package iptables"
-)
-DROPS: dict[str, tuple[str, str, str]] = {
-    "nft": (NFT, r"nft chain inet fw forward \(policy drop\)", "nft list chain inet fw forward"),
-    "last": (LAST, r"nft chain inet fw forward \(its last rule drops\)", "nft list chain inet fw forward"),
-    "jump": (
-        f"{CHAINS}; {END}",
-        r"nft chain inet fw forward \(it ends in chain most, whose last rule drops\)",
-        "nft list table inet fw | sed 's/packets.*bytes [0-9]*//'",
-    ),
-    "legacy-goto": (
-        f"{LEGACY_CHAINS}; {LEGACY_END}",
-        r"chain FORWARD of iptables-legacy \(it ends in chain MOST, whose last rule drops\)",
-        "iptables-legacy -S; ip6tables-legacy -S",
-    ),
-    "iptables-nft": (
-        BY_IPTABLES_NFT,
-        r"nft chain ip filter FORWARD \(policy drop, iptables-nft\)",
-        "iptables-nft -S FORWARD; ip6tables-nft -S FORWARD",
-    ),
-    "legacy": (
-        BY_LEGACY,
-        r"chain FORWARD of iptables-legacy \(policy DROP\)",
-        "iptables-legacy -S FORWARD; ip6tables-legacy -S FORWARD",
-    ),
-}
-drops = pytest.mark.parametrize(
-    "drop",
-    [
-        pytest.param("nft", marks=nft_only),
-        pytest.param("last", marks=nft_only),
-        pytest.param("jump", marks=nft_only),
-        pytest.param("iptables-nft", marks=iptables_nft),
-        pytest.param("legacy", marks=needs_iptables),
-        pytest.param("legacy-goto", marks=needs_iptables),
-    ],
-)
-
-
-class World(NamedTuple):
-    host: Namespace
-    box: Namespace
-    far: Namespace
-    outside: Namespace
-
-
-def build(lab: Scope, **options: Any) -> World:
-    host, box, far, outside = [lab.own(Namespace()) for _ in range(4)]
-    bridge = lab.own(Bridge(host, "br0", address=["172.18.0.1/24", "fd18::1/64"], **options))
-    other = lab.own(Bridge(host, "br1", address=["172.19.0.1/24", "fd19::1/64"]))
-    bridge.connect(box, name="port2", peer_address=["172.18.0.2/24", "fd18::2/64"], default_route=True)
-    other.connect(far, name="port3", peer_address=["172.19.0.2/24", "fd19::2/64"], default_route=True)
-    wan, theirs = ["192.0.2.1/24", "2001:db8::1/64"], ["192.0.2.2/24", "2001:db8::2/64"]
-    lab.own(VethPair(host, outside, name="wan", peer_name="eth0", address=wan, peer_address=theirs))
-    outside.routes.add("default", via="192.0.2.1")
-    outside.routes.add("default", via="2001:db8::1")
-    host.sysctl["net.ipv4.ip_forward"] = 1
-    host.sysctl["net.ipv6.conf.all.forwarding"] = 1
-    return World(host, box, far, outside)
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with Scope() as lab:
-        yield build(lab)
-
-
-def shown(host: Namespace, drop: str) -> str:
-    return said(host, DROPS[drop][2])
-
-
-def said(host: Namespace, commands: str) -> str:
-    return run_in(host, "sh", "-ec", commands)
-
-
-def forwards(client: Namespace, server: Namespace, address: str, wait: float = QUIET) -> bool:
-    """Whether a datagram gets from one namespace to the other."""
-    with bound(server, address, 53, socket.SOCK_DGRAM) as listening:
-        return comes_through(client, address, 53, listening, wait)
-
+__all__ = ["world"]  # the fixture
 
 # -- firewalls that drop ----------------------------------------------------------------------
 
@@ -423,82 +329,6 @@ def test_a_refusal_leaves_the_firewall_as_it_was(world: World, monkeypatch: pyte
 
 
 # -- bridges that are set apart -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("addresses", [FOUR, SIX], ids=["v4", "v6"])
-def test_an_internal_bridge_forwards_nothing(addresses: list[str]) -> None:
-    with Scope() as lab:
-        host, box, far, outside = build(lab, internal=True)
-        inside, other, _, away = addresses
-        assert not forwards(outside, box, inside)
-        assert not forwards(box, outside, away)
-        assert not forwards(box, far, other)
-        assert not forwards(far, box, inside)
-        assert forwards(far, outside, away, TIMEOUT)
-        assert forwards(host, box, inside, TIMEOUT)
-        assert box.ping("172.18.0.1" if addresses is FOUR else "fd18::1").received == 1
-    with Scope() as lab:  # that what did not pass would have
-        host, box, far, outside = build(lab)
-        assert forwards(outside, box, inside, TIMEOUT)
-        assert forwards(box, far, other, TIMEOUT)
-
-
-@pytest.mark.parametrize("addresses", [FOUR, SIX], ids=["v4", "v6"])
-def test_an_isolated_bridge_has_no_neighbours(addresses: list[str]) -> None:
-    inside, other, gate, away = addresses
-    with Scope() as lab:
-        host, box, far, outside = build(lab, isolate=True)
-        assert not forwards(far, box, inside)
-        assert not forwards(box, far, other)
-        assert forwards(box, outside, away, TIMEOUT)
-        assert forwards(outside, box, inside, TIMEOUT)
-        with host.publish(8080, to=(box, 80)), bound(box, inside, 80) as server:  # this is for anybody
-            assert tcp(far, gate, 8080, server) == other
-
-
-def test_neighbours_within_an_internal_bridge_see_each_other() -> None:
-    with Scope() as lab:
-        host, one, two = [lab.own(Namespace()) for _ in range(3)]
-        bridge = lab.own(Bridge(host, "br0", address="172.18.0.1/24", internal=True, isolate=True))
-        for number, box in ((2, one), (3, two)):
-            bridge.connect(box, name=f"port{number}", peer_address=f"172.18.0.{number}/24")
-        assert one.ping("172.18.0.3").received == 1
-        for key in ("iptables", "ip6tables"):
-            host.sysctl[f"net.bridge.bridge-nf-call-{key}"] = 1
-        assert forwards(one, two, "172.18.0.3", TIMEOUT)
-
-
-@drops
-def test_a_bridge_opens_a_firewall(drop: str) -> None:
-    with Scope() as lab:
-        host, box, _, outside = build(lab)
-        said(host, DROPS[drop][0])
-        before = shown(host, drop)
-        with Bridge(host, "br2", address="172.20.0.1/24", open_forward=True) as bridge:
-            guest = lab.own(Namespace())
-            bridge.connect(guest, name="port9", peer_address="172.20.0.2/24", default_route=True)
-            with bound(outside, FOUR[3], 80) as server:
-                assert tcp(guest, FOUR[3], 80, server) == "172.20.0.2"
-            assert not forwards(outside, guest, "172.20.0.2")
-            assert not forwards(box, outside, FOUR[3])
-        assert shown(host, drop) == before
-
-
-def test_rules_come_and_go_with_the_bridge(host: Namespace) -> None:
-    one = Bridge(host, "br0", internal=True)
-    two = Bridge(host, "br1", isolate=True)
-    with Scope() as lab:
-        lab.own(one, two)  # together
-        text = said(host, "nft list ruleset")
-        assert 'iifname "br0" oifname != "br0"' in text
-        assert 'iifname "br1" oifname != "br1" meta oifkind "bridge"' in text
-    assert said(host, "nft list ruleset") == ""
-    one.create().detach()
-    assert "table inet netkit {" in said(host, "nft list ruleset")
-    Bridge(host, "br0", internal=True).adopt().delete()
-    assert said(host, "nft list ruleset") == ""
-    with pytest.raises(NotFoundError):
-        Bridge.open(host, "br0")
 
 
 def test_bad_input(host: Namespace) -> None:

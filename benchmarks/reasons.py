@@ -13,10 +13,10 @@ REASONS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"in processor time",
-        "two threads make namespaces, and wait for the kernel's locks in turns: 1.20 to 1.37 for a Topology "
-        "and 1.10 to 1.15 for objects in three runs of 20 to 40 rounds. With one thread it is 1.13 and 1.04, "
-        "but 4 to 10 % more by the clock. 0.07 ms a container is Python's own part; at 1000 what the quiet "
-        "bridge saves is more than that",
+        "two threads make namespaces, and spin for the kernel's locks (5 to 6 % of perf's samples, under 1 % "
+        "with one), and Python's own part is 10 %: 1.17 to 1.37 for a Topology, 1.08 to 1.15 for objects in "
+        "eight runs of 16 to 40 rounds. With one thread 1.08 to 1.17 and 1.04 to 1.11, but 4 to 10 % more by "
+        "the clock; at 1000 what the quiet bridge saves is more than that",
     ),
     (
         r"one address added",

@@ -277,7 +277,8 @@ def test_F64_killed_nothing_is_left_in_the_firewall(drop: str) -> None:
     finally:
         said(
             host,
-            "nft flush ruleset; for i in iptables-legacy ip6tables-legacy; do $i -P FORWARD ACCEPT; done",
+            "nft flush ruleset; for i in iptables-legacy ip6tables-legacy; do "
+            "$i -P FORWARD ACCEPT; $i -F; $i -X; done",
         )
 
 

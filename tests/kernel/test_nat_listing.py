@@ -311,9 +311,12 @@ def nft_handles(ns: Namespace) -> list[str]:
 
 @backends
 def test_F61_watched_for(host: Namespace, backend: Any) -> None:
-    """nf_tables tells of the flush; of that of the legacy tables nobody does."""
+    """nf_tables tells of the flush; of that of the legacy tables nobody does.
+
+    The rule is of one family: two are flushed one after the other, and may be put back in between.
+    """
     with ExitStack() as stack:
-        rule = NatRule.masquerade(host, oif="eth0", backend=backend).create()
+        rule = NatRule.masquerade(host, saddr="10.0.0.0/8", oif="eth0", backend=backend).create()
         stack.callback(lambda: rule.adopt().delete() if backend == "nftables" else rule.delete())
         if backend == "nftables":
             rule.detach()

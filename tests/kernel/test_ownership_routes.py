@@ -25,7 +25,8 @@ def test_routes_are_detached_and_adopted_one_by_one(host: Namespace) -> None:
         kept = table.add("10.9.0.0/16", type="blackhole", metric=5)
         assert table.detach("10.0.0.0/16").detach(kept) is table
     assert routes(host) == ["10.0.0.0/16", "10.9.0.0/16"]
-    elsewhere("RouteTable(host, 100).add('10.8.0.0/16', type='blackhole')", host)
+    elsewhere("with RouteTable(host, 100) as t: t.add('10.8.0.0/16', type='blackhole'); t.detach()", host)
+    assert routes(host) == ["10.0.0.0/16", "10.8.0.0/16", "10.9.0.0/16"]
     run_in(host, "ip", "route", "add", "blackhole", "10.7.0.0/16", "table", "100", "metric", "7")
     with RouteTable(host, 100) as table:
         for each in table.filter(proto="netkit"):

@@ -137,14 +137,20 @@ def await_orphans(processes: Sequence[int]) -> None:
 
 
 def _is_orphan(process: int) -> bool:
-    """Whether it is such a helper, and its standard input is a pipe that nobody can write to."""
+    """Whether it is such a helper, and nobody can write to its standard input; or it is ending.
+
+    Whatever is ending has given up its memory first, and then closes one descriptor after the other.
+    """
     try:
+        with open(f"/proc/{process}/statm", "rb") as file:
+            if file.read(2) == b"0 ":
+                return True
         with open(f"/proc/{process}/cmdline", "rb") as file:
             if b"\0netkit-relay " not in file.read():
                 return False
         pipe = os.open(f"/proc/{process}/fd/0", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
+    except OSError as problem:
+        return isinstance(problem, (FileNotFoundError, ProcessLookupError))
     try:
         return bool(_polled(pipe, 0, 0.0) & select.POLLHUP)
     finally:

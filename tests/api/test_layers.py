@@ -128,6 +128,14 @@ def test_sizes_stay_readable(path: Path) -> None:
     assert not long
 
 
+@pytest.mark.parametrize("folder", ["tests", "benchmarks", "scripts"])
+def test_other_files_stay_readable_too(folder: str) -> None:
+    lines = {path: path.read_text().count("\n") for path in (PACKAGE.parent / folder).rglob("*.py")}
+    assert [
+        f"{path.relative_to(PACKAGE.parent)}: {count}" for path, count in lines.items() if count > MAX_FILE
+    ] == []
+
+
 def _body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Lines below the signature (which may mirror subprocess's twenty keywords) and the docstring."""
     first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]

@@ -6,11 +6,13 @@ the limit is lowered `before` netkit's first work or `after` a namespace was mad
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from netkit import Namespace, NatRule, NetkitError, Scope, VethPair
@@ -117,6 +119,8 @@ def check(output: str) -> None:
 def main() -> None:
     """Each in a fresh copy of this process: nothing that one has loaded or started serves another."""
     name, when = sys.argv[1:]
+    with suppress(OSError):  # what ends a thread at Python's exit: glibc would complain that it can't load it
+        ctypes.CDLL("libgcc_s.so.1")
     for limit in LIMITS:
         child = os.fork()
         if child == 0:

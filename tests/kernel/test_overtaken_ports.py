@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -99,3 +100,12 @@ def test_the_helper_of_a_dead_process_is_waited_for(outside: Namespace) -> None:
             assert new != helper
             heir.kill()
     outside.sysctl["net.ipv4.ip_forward"] = forwarding
+
+
+def test_what_is_ending_is_waited_for() -> None:
+    """Its memory is gone, or its descriptors are; a zombie has neither."""
+    with subprocess.Popen(["true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert publish_helper._is_orphan(process.pid)
+        publish_helper.await_orphans([process.pid])
+    assert not publish_helper._is_orphan(os.getpid())

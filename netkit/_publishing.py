@@ -62,10 +62,9 @@ class Publishing:
         Raises SpecError for a bad port, for families or ranges that do not fit, and at creation for a target
         in no network that is connected here; ExistsError names who holds the port, or where it leads if it
         was detached; StateError where a borrowed namespace does not forward; BackendError where neither
-        backend can. Needs CAP_NET_ADMIN;
-        Linux 5.12, CONFIG_NFT_NAT, CONFIG_NFT_MASQ, CONFIG_NFT_FIB_INET, or CONFIG_IP_NF_NAT,
-        CONFIG_IP_NF_RAW and xt_addrtype. Sources: nft(8) on maps and fib, iptables-extensions(8),
-        ip-sysctl.rst on route_localnet and rp_filter.
+        backend can. Needs CAP_NET_ADMIN; Linux 5.12, CONFIG_NFT_NAT, CONFIG_NFT_MASQ, CONFIG_NFT_FIB_INET,
+        or CONFIG_IP_NF_NAT, CONFIG_IP_NF_RAW and xt_addrtype. Sources: nft(8) on maps and fib,
+        iptables-extensions(8), ip-sysctl.rst on route_localnet and rp_filter.
 
         Examples:
             >>> from netkit import Bridge, Namespace

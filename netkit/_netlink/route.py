@@ -10,6 +10,20 @@ from collections.abc import Sequence
 from struct import Struct
 
 from netkit._netlink.policy import Attribute, Policy, binary, ip, nest, u8, u16, u32
+from netkit._netlink.route_record import (
+    NEXT_HOP,
+    RTA_DST,
+    RTA_GATEWAY,
+    RTA_METRICS,
+    RTA_MULTIPATH,
+    RTA_OIF,
+    RTA_PREFSRC,
+    RTA_PRIORITY,
+    RTA_TABLE,
+    RTA_VIA,
+    RTAX_MTU,
+    RTNH_F_ONLINK,
+)
 from netkit._netlink.route_record import RTM_F_CLONED as RTM_F_CLONED
 from netkit._netlink.route_record import parse_route as parse_route
 from netkit._netlink.route_record import parse_routes as parse_routes
@@ -46,23 +60,12 @@ RTM_DELROUTE = 25
 RTM_GETROUTE = 26
 RTM_F_LOOKUP_TABLE = 0x1000
 RTM_F_FIB_MATCH = 0x2000
-RTNH_F_ONLINK = 4
 RT_SCOPE_NOWHERE = 255
 _RTN_LOCAL = 2
 
-RTA_DST = 1
 RTA_SRC = 2
 RTA_IIF = 3
-RTA_OIF = 4
-RTA_GATEWAY = 5
-RTA_PRIORITY = 6
-RTA_PREFSRC = 7
-RTA_METRICS = 8
-RTA_MULTIPATH = 9
-RTA_TABLE = 15
 RTA_MARK = 16
-RTA_VIA = 18
-RTAX_MTU = 2
 
 ROUTE_POLICY: Policy = {
     1: Attribute("RTA_DST", ip),
@@ -120,10 +123,9 @@ ROUTE_POLICY: Policy = {
 
 _AF = {0: 0, 4: 2, 6: 10}
 # family, destination's and source's prefix lengths, tos, table, protocol, scope, type, flags
-_HEADER = Struct("=BBBBBBBBI")
+HEADER = Struct("=BBBBBBBBI")
 # An IPv4 network by a device: most routes, in one go. The header, RTA_DST and RTA_OIF.
 _PLAIN = Struct("=BBBBBBBBIHH4sHHI")
-_NEXT_HOP = Struct("=HBBi")  # length, flags, weight minus one, index
 _FAMILY = Struct("=H")
 
 
@@ -152,7 +154,7 @@ def add_route(
     body = _body(route, index, nexthop_indexes, *_numbers(route))
     verb = "replace" if replace else "append" if append else "add"
     what = operation or (verb, " route ", route)
-    return Request(RTM_NEWROUTE, flags, body, what, ROUTE_POLICY, _HEADER.size)
+    return Request(RTM_NEWROUTE, flags, body, what, ROUTE_POLICY, HEADER.size)
 
 
 class _Selector:
@@ -190,7 +192,7 @@ def delete_route(
         kind = 0
     body = _body(route, index, nexthop_indexes, protocol, scope, kind)
     what = operation or ("delete route ", route if exact else _Selector(route, any_type))
-    return Request(RTM_DELROUTE, NLM_F_ACK, body, what, ROUTE_POLICY, _HEADER.size, deleting=True)
+    return Request(RTM_DELROUTE, NLM_F_ACK, body, what, ROUTE_POLICY, HEADER.size, deleting=True)
 
 
 def list_routes(family: int = 0, table: int | None = None, *, operation: str | None = None) -> Request:
@@ -199,9 +201,9 @@ def list_routes(family: int = 0, table: int | None = None, *, operation: str | N
     A table that has never had a route is NotFoundError when a family is given, else an empty list.
     """
     members = b"" if table is None else u32_attribute(RTA_TABLE, table)
-    body = _HEADER.pack(_AF[family], 0, 0, 0, 0, 0, 0, 0, 0) + members
+    body = HEADER.pack(_AF[family], 0, 0, 0, 0, 0, 0, 0, 0) + members
     what = operation or ("list routes" if table is None else f"list the routes of table {table}")
-    return Request(RTM_GETROUTE, 0, body, what, ROUTE_POLICY, _HEADER.size)
+    return Request(RTM_GETROUTE, 0, body, what, ROUTE_POLICY, HEADER.size)
 
 
 def get_route(
@@ -229,17 +231,22 @@ def get_route(
     # IPv6 always says the table, and refuses to be asked for it.
     flags = (RTM_F_LOOKUP_TABLE if address.version == 4 else 0) | (RTM_F_FIB_MATCH if fib_match else 0)
     source_bits = 0 if src is None else bits
-    header = _HEADER.pack(_AF[address.version], bits, source_bits, 0, 0, 0, 0, 0, flags)
+    header = HEADER.pack(_AF[address.version], bits, source_bits, 0, 0, 0, 0, 0, flags)
     what = operation or f"find the route to {address}"
-    return Request(RTM_GETROUTE, 0, header + b"".join(parts), what, ROUTE_POLICY, _HEADER.size)
+    return Request(RTM_GETROUTE, 0, header + b"".join(parts), what, ROUTE_POLICY, HEADER.size)
 
 
 def is_local(reply: Reply) -> bool:
     """Whether an RTM_NEWROUTE is of an address that the namespace itself has."""
+    return header_of(reply)[7] == _RTN_LOCAL
+
+
+def header_of(reply: Reply) -> tuple[int, ...]:
+    """The fields of its struct rtmsg."""
     _, data, start, end = reply
-    if end - start < _HEADER.size:
+    if end - start < HEADER.size:
         raise ProtocolError(f"a route of {end - start} bytes is shorter than its header")
-    return bool(_HEADER.unpack_from(data, start)[7] == _RTN_LOCAL)
+    return HEADER.unpack_from(data, start)
 
 
 # -- parts of a message ------------------------------------------------------------
@@ -264,7 +271,7 @@ def _body(
         return _PLAIN.pack(
             2, prefixlen, 0, 0, table, protocol, scope, kind, flags, 8, RTA_DST, packed, 8, RTA_OIF, index
         )
-    header = _HEADER.pack(_AF[route.family], prefixlen, 0, 0, table, protocol, scope, kind, flags)
+    header = HEADER.pack(_AF[route.family], prefixlen, 0, 0, table, protocol, scope, kind, flags)
     return header + b"".join(_members(route, index, hop_indexes))
 
 
@@ -313,4 +320,4 @@ def _next_hops(route: Route, indexes: Sequence[int | None]) -> bytes:
 def _next_hop(hop: NextHop, index: int | None, family: int) -> bytes:
     gateway = b"" if hop.via is None else _gateway(hop.via, family)
     flags = RTNH_F_ONLINK if "onlink" in hop.flags else 0
-    return _NEXT_HOP.pack(_NEXT_HOP.size + len(gateway), flags, hop.weight - 1, index or 0) + gateway
+    return NEXT_HOP.pack(NEXT_HOP.size + len(gateway), flags, hop.weight - 1, index or 0) + gateway

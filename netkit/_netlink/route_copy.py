@@ -9,7 +9,8 @@ from __future__ import annotations
 from struct import Struct, error
 from sys import byteorder
 
-from netkit._netlink.route import ROUTE_POLICY, RTM_DELROUTE, RTM_NEWROUTE
+from netkit._netlink.route import HEADER, ROUTE_POLICY, RTM_DELROUTE, RTM_NEWROUTE, header_of
+from netkit._netlink.route_record import NEXT_HOP, RTA_MULTIPATH, RTA_OIF, RTNH_F_ONLINK, next_hops
 from netkit._netlink.wire import (
     NLM_F_ACK,
     NLM_F_CREATE,
@@ -24,36 +25,26 @@ from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from netkit._netlink.socket import Reply
     from netkit._netlink.wire import Words
 
-# family, prefix lengths of destination and source, tos, table, protocol, scope, type, flags
-_HEADER = Struct("=BBBBBBBBI")
-_NEXT_HOP = Struct("=HBBi")  # length, flags, weight minus one, index
 _EXPIRES = Struct("=8xi")  # of struct rta_cacheinfo
 _CLOCK_TICKS = 100  # USER_HZ: in which it counts
 
-_RTA_OIF = 4
 _RTA_CACHEINFO = 12
 _RTA_EXPIRES = 23
-_RTA_MULTIPATH = 9
 _RTA_NH_ID = 30
 # Destination, source, device, gateway, metric, preferred source, metrics, next hops, realm, table, gateway of
 # another family, preference, encapsulation, TTL, next-hop object: what can be asked for (rtm_ipv4_policy).
-_KEPT = frozenset((1, 2, 4, 5, 6, 7, 8, _RTA_MULTIPATH, 11, 15, 18, 20, 21, 22, 26, _RTA_NH_ID))
-_OF_NEXT_HOP = frozenset((4, 5, _RTA_MULTIPATH, 18, 21, 22))  # an object's id stands for them
+_KEPT = frozenset((1, 2, 4, 5, 6, 7, 8, RTA_MULTIPATH, 11, 15, 18, 20, 21, 22, 26, _RTA_NH_ID))
+_OF_NEXT_HOP = frozenset((4, 5, RTA_MULTIPATH, 18, 21, 22))  # an object's id stands for them
 _UNICAST, _BLACKHOLE = 1, 6  # RTN_...
-_ONLINK = 4  # the other flags are the kernel's own, and refused
+_ASKED_FOR = RTNH_F_ONLINK  # of the flags; the others are the kernel's own, and refused
 
 
 def is_for_all(reply: Reply) -> bool:
     """Whether a route is for packets of any source and TOS, as those are that netkit adds."""
-    _, data, start, end = reply
-    if end - start < _HEADER.size:
-        raise ProtocolError(f"a route of {end - start} bytes is shorter than its header")
-    return not any(_HEADER.unpack_from(data, start)[2:4])
+    return not any(header_of(reply)[2:4])
 
 
 def copy_of(reply: Reply, operation: Words) -> Request:
@@ -69,7 +60,7 @@ def copy_of(reply: Reply, operation: Words) -> Request:
 def deletion_of(reply: Reply, operation: Words) -> Request:
     """The request that deletes just this route."""
     body = copy_of(reply, operation).body
-    return Request(RTM_DELROUTE, NLM_F_ACK, body, operation, ROUTE_POLICY, _HEADER.size, deleting=True)
+    return Request(RTM_DELROUTE, NLM_F_ACK, body, operation, ROUTE_POLICY, HEADER.size, deleting=True)
 
 
 def replacing(copy: Request) -> Request:
@@ -80,31 +71,31 @@ def replacing(copy: Request) -> Request:
 def links_of(copy: Request) -> list[int]:
     """The indexes of the links that a route's copy leaves by."""
     found: list[int] = []
-    for name, begin, stop in attributes(copy.body, _HEADER.size, len(copy.body)):
-        if name == _RTA_OIF:
+    for name, begin, stop in attributes(copy.body, HEADER.size, len(copy.body)):
+        if name == RTA_OIF:
             found.append(int.from_bytes(copy.body[begin:stop], byteorder))
-        elif name == _RTA_MULTIPATH:
-            found += [index for *_, index in _hops(copy.body[begin:stop])]
+        elif name == RTA_MULTIPATH:
+            found += [index for *_, index in next_hops(copy.body[begin:stop])]
     return found
 
 
 def _request(how: int, body: bytes, operation: Words) -> Request:
     flags = NLM_F_ACK | NLM_F_CREATE | how
-    return Request(RTM_NEWROUTE, flags, body, operation, ROUTE_POLICY, _HEADER.size)
+    return Request(RTM_NEWROUTE, flags, body, operation, ROUTE_POLICY, HEADER.size)
 
 
 def _body(told: bytes) -> bytes:
-    *fields, kind, flags = _HEADER.unpack_from(told)
-    members = [(name, told[begin:stop]) for name, begin, stop in attributes(told, _HEADER.size, len(told))]
+    *fields, kind, flags = HEADER.unpack_from(told)
+    members = [(name, told[begin:stop]) for name, begin, stop in attributes(told, HEADER.size, len(told))]
     has_object = any(name == _RTA_NH_ID for name, _ in members)
     if has_object and kind == _BLACKHOLE:
         kind = _UNICAST  # what the object does is told as the route's type
-    parts = [_HEADER.pack(*fields, kind, flags & _ONLINK)]
+    parts = [HEADER.pack(*fields, kind, flags & _ASKED_FOR)]
     for name, payload in members:
         if name == _RTA_CACHEINFO:
             parts += _lifetime(payload)
         elif name in _KEPT and not (has_object and name in _OF_NEXT_HOP):
-            parts.append(attribute(name, _next_hops(payload) if name == _RTA_MULTIPATH else payload))
+            parts.append(attribute(name, _next_hops(payload) if name == RTA_MULTIPATH else payload))
     return b"".join(parts)
 
 
@@ -116,19 +107,7 @@ def _lifetime(cacheinfo: bytes) -> list[bytes]:
 
 def _next_hops(payload: bytes) -> bytes:
     parts: list[bytes] = []
-    for start, after, length, flags, weight, index in _hops(payload):
-        head = _NEXT_HOP.pack(length, flags & _ONLINK, weight, index)
-        parts += [head, payload[start + _NEXT_HOP.size : after]]
+    for start, end, flags, weight, index in next_hops(payload):
+        head = NEXT_HOP.pack(NEXT_HOP.size + end - start, flags & _ASKED_FOR, weight, index)
+        parts += [head, payload[start : (end + 3) & ~3]]
     return b"".join(parts)
-
-
-def _hops(payload: bytes) -> Iterator[tuple[int, ...]]:
-    """Of each next hop where it begins and ends, and what its header says."""
-    start = 0
-    while start < len(payload):
-        length, flags, weight, index = _NEXT_HOP.unpack_from(payload, start)
-        if not _NEXT_HOP.size <= length <= len(payload) - start:
-            raise ProtocolError(f"a next hop claims {length} bytes of {len(payload) - start}")
-        after = start + ((length + 3) & ~3)
-        yield start, after, length, flags, weight, index
-        start = after

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from struct import Struct, error
 
 from netkit._netlink.layout import Field, Reader
@@ -26,32 +26,33 @@ if TYPE_CHECKING:
 RTM_F_CLONED = 0x200
 RTNH_F_ONLINK = 4
 
-_RTA_DST = 1
-_RTA_OIF = 4
-_RTA_GATEWAY = 5
-_RTA_PRIORITY = 6
-_RTA_PREFSRC = 7
-_RTA_METRICS = 8
-_RTA_MULTIPATH = 9
-_RTA_TABLE = 15
-_RTA_VIA = 18
-_RTAX_MTU = 2
+RTA_DST = 1
+RTA_OIF = 4
+RTA_GATEWAY = 5
+RTA_PRIORITY = 6
+RTA_PREFSRC = 7
+RTA_METRICS = 8
+RTA_MULTIPATH = 9
+RTA_TABLE = 15
+RTA_VIA = 18
+RTAX_MTU = 2
 
 _FAMILIES = (2, 10)  # AF_INET, AF_INET6
 _SHAPE: Shape = {
-    _RTA_DST: Field(7),
-    _RTA_OIF: Field(8, "I"),
-    _RTA_GATEWAY: Field(9),
-    _RTA_PRIORITY: Field(10, "I"),
-    _RTA_PREFSRC: Field(11),
-    _RTA_METRICS: Field(12),
-    _RTA_MULTIPATH: Field(13),
-    _RTA_TABLE: Field(14, "I"),
-    _RTA_VIA: Field(15),
+    RTA_DST: Field(7),
+    RTA_OIF: Field(8, "I"),
+    RTA_GATEWAY: Field(9),
+    RTA_PRIORITY: Field(10, "I"),
+    RTA_PREFSRC: Field(11),
+    RTA_METRICS: Field(12),
+    RTA_MULTIPATH: Field(13),
+    RTA_TABLE: Field(14, "I"),
+    RTA_VIA: Field(15),
 }
 # Of struct rtmsg: family, length of the destination, table, protocol, scope, type, flags.
 _READER = Reader("a route", "=BBxxBBBBI", _SHAPE, [None] * 9)
-_NEXT_HOP = Struct("=HBBi")
+# Of struct rtnexthop: length, flags, weight minus one, index.
+NEXT_HOP = Struct("=HBBi")
 _FAMILY = Struct("=H")
 _U32 = Struct("=I").unpack
 
@@ -175,7 +176,7 @@ def _via(gateway: bytes | None, via: bytes | None, version: int) -> IPAddress | 
 
 def _mtu(metrics: bytes) -> int | None:
     for number, begin, stop in attributes(metrics, 0, len(metrics)):
-        if number == _RTAX_MTU:
+        if number == RTAX_MTU:
             return int(_U32(metrics[begin:stop])[0])
     return None
 
@@ -183,20 +184,25 @@ def _mtu(metrics: bytes) -> int | None:
 def _hops(payload: bytes, family: int, names: Names) -> tuple[NextHop, ...]:
     version = ip_version(family)
     hops: list[NextHop] = []
-    start, end = 0, len(payload)
-    while start < end:
-        length, flags, weight, index = _NEXT_HOP.unpack_from(payload, start)
-        if length < _NEXT_HOP.size or length > end - start:
-            raise ProtocolError(f"a next hop claims {length} bytes of {end - start}")
-        found = attributes(payload, start + _NEXT_HOP.size, start + length)
-        members = {number: payload[begin:stop] for number, begin, stop in found}
+    for start, end, flags, weight, index in next_hops(payload):
+        members = {number: payload[begin:stop] for number, begin, stop in attributes(payload, start, end)}
         dev = device_name(names, index) if index else None
         # Not through its constructor: what the kernel has is not for us to refuse.
-        via = _via(members.get(_RTA_GATEWAY), members.get(_RTA_VIA), version)
+        via = _via(members.get(RTA_GATEWAY), members.get(RTA_VIA), version)
         fields = (via, dev, weight + 1, flag_names(flags))
         hops.append(NextHop._from_fields(fields))  # pyright: ignore[reportPrivateUsage]
-        start += (length + 3) & ~3
     return tuple(hops)
+
+
+def next_hops(multipath: bytes) -> Iterator[tuple[int, ...]]:
+    """Of each: where its attributes begin and end, its flags, weight minus one, and index."""
+    start, end = 0, len(multipath)
+    while start < end:
+        length, flags, weight, index = NEXT_HOP.unpack_from(multipath, start)
+        if not NEXT_HOP.size <= length <= end - start:
+            raise ProtocolError(f"a next hop claims {length} bytes of {end - start}")
+        yield start + NEXT_HOP.size, start + length, flags, weight, index
+        start += (length + 3) & ~3
 
 
 def ip_version(family: int) -> Literal[4, 6]:

@@ -94,6 +94,14 @@ def locked_in_time(file: int, patience: float) -> bool:
     return locked.acquire(timeout=patience)
 
 
+def discard(path: str) -> None:
+    """Remove a journal that has nothing left to say, if its guard or a collector was not quicker."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
 def is_dead(said: Contents) -> bool:
     """Whether the owner is known to be dead, though its journal is locked: by its guard, or a collector."""
     return said.pid_namespace == pid_namespace() and start_time(said.pid) != str(said.start)

@@ -11,7 +11,7 @@ from fcntl import LOCK_EX, LOCK_SH
 from functools import partial
 
 from netkit._lifecycle import presence as presence  # on a bare thread nothing is imported
-from netkit._lifecycle.claims import contents, is_dead, journals, living_claims, locked_in_time
+from netkit._lifecycle.claims import contents, discard, is_dead, journals, living_claims, locked_in_time
 from netkit._lifecycle.protocol_mark import key_of
 from netkit._lifecycle.reclaim import FAILED, GONE, REMOVED, Finding, Reclaiming
 from netkit._lifecycle.seen import missing, seen, told_only
@@ -118,7 +118,7 @@ def _settle(path: str, file: int, found: list[Finding]) -> None:
         if each.entry is not None and each.outcome != FAILED:
             os.write(file, strike_line(each.entry.number))
     if not failed:
-        _unlink(path)
+        discard(path)
 
 
 def _collect_where(wanted: Callable[[Entry], bool]) -> None:
@@ -141,18 +141,11 @@ def _collect_where(wanted: Callable[[Entry], bool]) -> None:
             if each.entry is not None and each.outcome in (REMOVED, GONE):
                 os.write(file, strike_line(each.entry.number))
         if said is not None and len(found) == len(said.entries) and _all_done(found):
-            _unlink(path)
+            discard(path)
 
 
 def _all_done(found: list[Finding]) -> bool:
     return all(each.outcome in (REMOVED, GONE) for each in found)
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return  # its guard was quicker, or another collector
 
 
 def _is_link(entry: Entry, at: str, name: str) -> bool:

@@ -7,7 +7,7 @@ import select
 import sys
 from _socket import socket
 
-from netkit._lifecycle.claims import living_claims, read_whole
+from netkit._lifecycle.claims import discard, living_claims, read_whole
 from netkit._lifecycle.reclaim import GONE, REMOVED, Finding, Reclaiming
 from netkit._system import sysctl as sysctl  # loaded now: when it is needed, the files may be gone
 from netkit._system.held_places import held_in
@@ -26,15 +26,8 @@ def main() -> None:
     said = read(read_whole(JOURNAL))
     left = [] if said is None else _undo(said)
     if path and not left:
-        _remove(path)
+        discard(path)
     os._exit(0)  # nothing is to be flushed, and taking the interpreter apart takes a millisecond or two
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
 
 
 def _undo(said: Contents) -> list[Finding]:

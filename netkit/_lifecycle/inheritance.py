@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from fcntl import LOCK_EX
 
-from netkit._lifecycle.claims import contents, journals, legacy_rule
+from netkit._lifecycle.claims import contents, discard, journals, legacy_rule
 from netkit._lifecycle.protocol_mark import key_of
 from netkit._system.entries import (
     IptablesEntry,
@@ -45,7 +45,7 @@ def inherit(directory: str, is_meant: Callable[[Noted], bool], most: int | None 
         for number in taken:
             os.write(file, strike_line(number))
         if taken and len(taken) == len(said.entries) and not said.faults:
-            _unlink(path)
+            discard(path)
         if most is not None:
             most -= len(taken)
 
@@ -96,10 +96,3 @@ def _meant(said: Contents, is_meant: Callable[[Noted], bool]) -> list[int]:
         except ProtocolError:
             continue  # what makes no sense is nobody's
     return found
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return  # a collector was quicker

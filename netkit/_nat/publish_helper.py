@@ -70,9 +70,7 @@ class RelayHelper:
         """Let it go on by itself."""
         self._expect("stay", "staying")
         self._close()
-        if not isinstance(
-            self._process, PipedHelper
-        ):  # without root it is the broker's child, and ends with it
+        if not isinstance(self._process, PipedHelper):  # it is the broker's child, and ends with that
             self._processes.add(self._process)
 
     def end(self) -> None:
@@ -122,24 +120,25 @@ def dismiss(runtime: Runtime, specs: Specs) -> None:
             raise BackendError(f"the relay helper of {specs} in {runtime.label} does not obey this user")
 
 
-def await_orphans(processes: Sequence[int]) -> None:
-    """Of these, wait for the helpers whose starters are dead: they end as soon as they notice."""
+def await_leaving(processes: Sequence[int]) -> None:
+    """Wait for those of these that are about to let the port go."""
     for process in processes:
         try:
             pidfd = os.pidfd_open(process)
         except OSError:
             continue  # it has ended
         try:
-            if _is_orphan(process):
+            if _is_leaving(process):
                 _polled(pidfd, select.POLLIN, _PATIENCE)
         finally:
             os.close(pidfd)
 
 
-def _is_orphan(process: int) -> bool:
-    """Whether it is such a helper, and nobody can write to its standard input; or it is ending.
+def _is_leaving(process: int) -> bool:
+    """Whether it is ending, or a helper whose starter is dead, which ends when it notices.
 
-    Whatever is ending has given up its memory first, and then closes one descriptor after the other.
+    Whatever is ending has given up its memory first, and then closes one descriptor after the other; to a
+    dead starter's helper nobody can write.
     """
     try:
         with open(f"/proc/{process}/statm", "rb") as file:

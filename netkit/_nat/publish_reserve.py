@@ -167,9 +167,9 @@ def _bind_at(
         if problem.errno != EADDRINUSE:
             raise
     refusal = _explained(runtime, EADDRINUSE, address, proto, port)
-    from netkit._nat.publish_helper import await_orphans
+    from netkit._nat.publish_helper import await_leaving
 
-    await_orphans(processes_at(runtime, proto, port))
+    await_leaving(processes_at(runtime, proto, port))
     free = has_no_owner(runtime, proto, port)
     try:
         _bind_again(sock, address, port, beside and free)

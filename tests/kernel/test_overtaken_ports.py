@@ -76,11 +76,11 @@ LATE = """
 import os, signal
 from netkit._nat import publish_helper
 def late(processes):
-    publish_helper.await_orphans = real
+    publish_helper.await_leaving = real
     assert processes == [{helper}]
     os.kill({helper}, signal.SIGCONT)
     real(processes)
-real, publish_helper.await_orphans = publish_helper.await_orphans, late
+real, publish_helper.await_leaving = publish_helper.await_leaving, late
 """
 
 
@@ -91,10 +91,10 @@ def test_the_helper_of_a_dead_process_is_waited_for(outside: Namespace) -> None:
     with doomed(PUBLISHED) as process:
         (helper,) = processes_at(runtime, "tcp", 8080)
         assert helper != process.pid
-        assert not publish_helper._is_orphan(helper)
+        assert not publish_helper._is_leaving(helper)
         os.kill(helper, signal.SIGSTOP)
         process.kill()
-        assert publish_helper._is_orphan(helper)
+        assert publish_helper._is_leaving(helper)
         with doomed(LATE.format(helper=helper) + PUBLISHED) as heir:
             (new,) = processes_at(runtime, "tcp", 8080)
             assert new != helper
@@ -106,6 +106,6 @@ def test_what_is_ending_is_waited_for() -> None:
     """Its memory is gone, or its descriptors are; a zombie has neither."""
     with subprocess.Popen(["true"]) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        assert publish_helper._is_orphan(process.pid)
-        publish_helper.await_orphans([process.pid])
-    assert not publish_helper._is_orphan(os.getpid())
+        assert publish_helper._is_leaving(process.pid)
+        publish_helper.await_leaving([process.pid])
+    assert not publish_helper._is_leaving(os.getpid())

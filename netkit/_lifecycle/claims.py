@@ -21,6 +21,7 @@ from netkit._system.entries import (
 )
 from netkit._system.journal import DIRECTORY, boot, journal, pid_namespace, start_time
 from netkit._system.journal_lines import Contents, read
+from netkit._system.signals import admitted_signals
 from netkit.errors import ProtocolError
 
 TYPE_CHECKING = False
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
     LegacyRule = tuple[str, int, str, str]
 
-_PATIENCE = 5.0  # seconds, for readers who take microseconds
+# Seconds, for a reader, who takes microseconds, or a guard, which takes a tenth of one: on a busy machine
+# some pass, and a guard waits that long itself for the kernel's answer, or for iptables' lock. What is given
+# up is left behind, or in the way of what is created. Not for ever: a freezer may have stopped them.
+_PATIENCE = 60.0
 
 
 def read_whole(file: int) -> bytes:
@@ -67,7 +71,7 @@ def _is_free(file: int, lock: int) -> bool:
     """Whether its owner is dead, and nobody is at it. Readers do not count: who acts waits for them."""
     if _is_locked(file, lock):
         return True
-    return lock == LOCK_EX and _is_locked(file, LOCK_SH) and locked_in_time(file, _PATIENCE)
+    return lock == LOCK_EX and _is_locked(file, LOCK_SH) and locked_in_time(file)
 
 
 def _is_locked(file: int, lock: int) -> bool:
@@ -78,7 +82,7 @@ def _is_locked(file: int, lock: int) -> bool:
     return True
 
 
-def locked_in_time(file: int, patience: float) -> bool:
+def locked_in_time(file: int) -> bool:
     """Lock it, once who is at it has finished. flock(2) has no timeout: a thread waits, and may go on."""
     copy, locked = os.dup(file), allocate_lock()
     locked.acquire()
@@ -91,7 +95,8 @@ def locked_in_time(file: int, patience: float) -> bool:
             locked.release()
 
     start_new_thread(wait, ())
-    return locked.acquire(timeout=patience)
+    with admitted_signals():
+        return locked.acquire(timeout=_PATIENCE)
 
 
 def discard(path: str) -> None:
@@ -151,7 +156,7 @@ def _owner_among(directory: str, has: Callable[[Contents], bool]) -> str | None:
         said = None if dead else contents(file)
         if said is None or said.owner == journal.owner or not has(said):
             continue
-        if not (is_dead(said) and locked_in_time(file, _PATIENCE)):
+        if not (is_dead(said) and locked_in_time(file)):
             return process_of(said)
     return None
 

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-_PATIENCE = 5.0  # seconds, for a guard that takes a tenth of one
 _LOWEST_FD = 300  # of a symlink's target; see _system/registration.py
 
 
@@ -130,7 +129,7 @@ def _collect_where(wanted: Callable[[Entry], bool]) -> None:
         if not dead:
             if not is_dead(said):
                 continue
-            if not locked_in_time(file, _PATIENCE):  # the guard is at it, and lets go soon
+            if not locked_in_time(file):  # the guard is at it, and lets go soon
                 continue  # unless somebody has stopped it, as a freezer does
             said = contents(file)
         entries = [] if said is None else [each for each in said.entries.values() if wanted(each)]

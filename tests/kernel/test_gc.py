@@ -447,7 +447,7 @@ def test_a_create_does_not_wait_for_ever_for_a_guard_that_is_stopped(
     outside: Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A freezer stops whole groups of processes; the lock is then held by nobody who works."""
-    monkeypatch.setattr("netkit._lifecycle.collect._PATIENCE", 0.2)
+    monkeypatch.setattr("netkit._lifecycle.claims._PATIENCE", 0.2)
     with doomed('own(Bridge(host, "br-a"))') as process:
         os.kill(process.guard, signal.SIGSTOP)
         os.kill(process.pid, signal.SIGKILL)

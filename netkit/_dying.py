@@ -6,17 +6,15 @@ A veth to it is there until then, with its name: when its process was killed, no
 from __future__ import annotations
 
 import select
-from _socket import MSG_DONTWAIT
-from errno import EINVAL, ENOBUFS
+from errno import EINVAL
 from time import monotonic
 
 from netkit._netlink.link import get_link, get_link_in, parse_link
-from netkit._netlink.transport import NETLINK_ROUTE, subscribe
+from netkit._netlink.transport import NETLINK_ROUTE, drain, subscribe
 from netkit.errors import KernelError, NotFoundError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from netkit._netlink.transport import Transport
     from netkit._runtime import Runtime
 
 _RTNLGRP_LINK = 1
@@ -28,13 +26,13 @@ def await_dying(runtime: Runtime, name: str) -> None:
     if not _is_dying(runtime, name):
         return
     deadline = monotonic() + _PATIENCE
-    monitor = runtime.opener.open_netlink(runtime.check(), NETLINK_ROUTE)
+    monitor, buffer = runtime.opener.open_netlink(runtime.check(), NETLINK_ROUTE), bytearray(1 << 15)
     try:
         subscribe(monitor, (_RTNLGRP_LINK,))
         poll = select.poll()
         poll.register(monitor.fileno(), select.POLLIN)
         while _is_dying(runtime, name) and poll.poll(max(0.0, deadline - monotonic()) * 1000):
-            _read_away(monitor)
+            drain(monitor, buffer)
     finally:
         monitor.close()
 
@@ -54,15 +52,3 @@ def _is_dying(runtime: Runtime, name: str) -> bool:
     except KernelError as refusal:
         return refusal.errno == EINVAL
     return False
-
-
-def _read_away(monitor: Transport) -> None:
-    buffer = bytearray(1 << 15)
-    while True:
-        try:
-            monitor.recvfrom_into(buffer, 0, MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError as problem:
-            if problem.errno != ENOBUFS:
-                raise

@@ -93,7 +93,7 @@ def not_received(request: Request, problem: OSError) -> NoReturn:
 
 
 def drain(sock: Transport, buffer: bytearray) -> None:
-    """Read away what an interrupted request left; an unfinished dump ends this way too."""
+    """Read away what is there, as an interrupted request leaves it; an unfinished dump ends this way too."""
     while True:
         try:
             sock.recvfrom_into(buffer, 0, MSG_DONTWAIT)

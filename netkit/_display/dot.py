@@ -5,9 +5,9 @@ Grammar: graphviz.org/doc/info/shapes.html#html.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from netkit._display.palette import LIGHT
 from netkit._display.summary import summarised
 from netkit._display.svg import escape
 from netkit._display.texts import printable
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from netkit._display.picture import Picture
 
 _STYLES: dict[State, str] = {
-    "up": 'color="#15803d"',
-    "planned": 'color="#64748b"',
-    "no carrier": 'color="#b45309" style=dotted label="no carrier"',
-    "down": 'color="#b91c1c" style=dashed label="down"',
+    "up": f'color="{LIGHT["up"]}"',
+    "planned": f'color="{LIGHT["planned"]}"',
+    "no carrier": f'color="{LIGHT["no-carrier"]}" style=dotted label="no carrier"',
+    "down": f'color="{LIGHT["down"]}" style=dashed label="down"',
 }
 
 
@@ -48,10 +48,10 @@ def _text(text: str) -> str:
 
 def _table(box: Box) -> str:
     marks = "".join([f" ({_text(mark)})" for mark in box.marks])
-    rows = [f'<TR><TD BGCOLOR="#e2e8f0"><B>{_text(box.name)}</B>{marks}</TD></TR>']
+    rows = [f'<TR><TD BGCOLOR="{LIGHT["head"]}"><B>{_text(box.name)}</B>{marks}</TD></TR>']
     names = {each.name: number for number, each in enumerate(box.devices)}
     rows += [_row(each, f"d{names[each.name]}", each.master in names) for each in box.in_order()]
-    rows += [f'<TR><TD ALIGN="LEFT">{_text(text)}</TD></TR>' for text in _foot(box)]
+    rows += [f'<TR><TD ALIGN="LEFT">{_text(text)}</TD></TR>' for text in box.said]
     return f'<TABLE BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3">{"".join(rows)}</TABLE>'
 
 
@@ -64,10 +64,3 @@ def _row(device: Device, port: str, is_port: bool) -> str:
     line = f"{indent}{_text(device.name)}{kind}{state} {first}".rstrip()
     more = "".join([f'<BR ALIGN="LEFT"/>{indent}&#160;&#160;{each}' for each in rest])
     return f'<TR><TD PORT="{port}" ALIGN="LEFT" BALIGN="LEFT">{line}{more}</TD></TR>'
-
-
-def _foot(box: Box) -> Iterator[str]:
-    yield from box.defaults
-    yield from (f"route {each}" for each in box.routes)
-    yield from (f"nat {each}" for each in box.nat)
-    yield from (f"publish {each}" for each in box.published)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from netkit._display.palette import LIGHT
 from netkit._display.summary import summarised
 from netkit._display.texts import printable
 
@@ -24,10 +25,10 @@ _LINES: dict[State, str] = {
     "down": "-. down .-",
 }
 _COLOURS: dict[State, str] = {
-    "up": "#15803d",
-    "no carrier": "#b45309",
-    "down": "#b91c1c",
-    "planned": "#64748b",
+    "up": LIGHT["up"],
+    "no carrier": LIGHT["no-carrier"],
+    "down": LIGHT["down"],
+    "planned": LIGHT["planned"],
 }
 
 
@@ -57,15 +58,10 @@ def _box(box: Box, nodes: dict[tuple[str, str], str]) -> Iterator[str]:
     for device in box.devices:
         if device.master in masters and device.master != device.name:
             yield f"    {nodes[box.key, device.master or '']} --- {nodes[box.key, device.name]}"
-    said = _said(box)
+    said = box.said
     if said or not box.devices:  # a subgraph with nothing in it is none, and its title has one line
         yield f'    {box.key}t["{"<br/>".join([_quoted(each) for each in said]) or "no links"}"]'
     yield "  end"
-
-
-def _said(box: Box) -> list[str]:
-    texts = [*box.defaults, *[f"route {each}" for each in box.routes], *[f"nat {each}" for each in box.nat]]
-    return [*texts, *[f"publish {each}" for each in box.published]]
 
 
 def _shape(device: Device) -> str:

@@ -52,6 +52,12 @@ class Box:
         """What is said of it beside its name."""
         return tuple([each for each in ("router" if self.forwards else "", self.remark, self.state) if each])
 
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What is said below its devices: routes, NAT and published ports, a line each."""
+        rest = {"route": self.routes, "nat": self.nat, "publish": self.published}
+        return (*self.defaults, *[f"{word} {each}" for word, texts in rest.items() for each in texts])
+
     def device(self, name: str) -> Device:
         """The device of this name."""
         return self._by_name[name]

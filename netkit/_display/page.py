@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netkit._display.palette import DARK, LIGHT
 from netkit._display.svg import draw, escape
 from netkit._display.tables import Table
 
@@ -23,10 +24,11 @@ _STYLE = (
     ".netkit-html p{white-space:pre-line;margin:-.6em 0 1.2em;font:13px/1.5 ui-monospace,Menlo,"
     "'DejaVu Sans Mono',Consolas,monospace}.netkit-html summary{cursor:pointer}"
 )
+_LIGHT, _DARK = [f"background:{each['paper']};color:{each['text']}" for each in (LIGHT, DARK)]
 _PAGE = (
-    "body{margin:1.5em;background:#fff;color:#0f172a;font:15px/1.5 system-ui,sans-serif}"
-    "@media(prefers-color-scheme:dark){body{background:#0f1419;color:#e6edf3}}"
-    "@media print{body{background:#fff;color:#0f172a}}"
+    f"body{{margin:1.5em;{_LIGHT};font:15px/1.5 system-ui,sans-serif}}"
+    f"@media(prefers-color-scheme:dark){{body{{{_DARK}}}}}"
+    f"@media print{{body{{{_LIGHT}}}}}"
 )
 
 
@@ -79,9 +81,7 @@ def _of_box(box: Box, picture: Picture) -> Table:
          picture.far_end(box, each) or "")
         for each in box.in_order()
     ]  # fmt: skip
-    said = [*box.defaults, *[f"route {each}" for each in box.routes], *[f"nat {each}" for each in box.nat]]
-    said += [f"publish {each}" for each in box.published]
     caption = f"{box.name} ({', '.join(box.marks)})" if box.marks else box.name
     return Table(
-        caption, ("link", "kind", "state", "addresses", "port of", "leads to"), rows, "\n".join(said)
+        caption, ("link", "kind", "state", "addresses", "port of", "leads to"), rows, "\n".join(box.said)
     )

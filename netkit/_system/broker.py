@@ -7,12 +7,12 @@ of its own, which the reply brings.
 from __future__ import annotations
 
 import os
-from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
+from _socket import socket
 from _thread import RLock
 
 from netkit._system import broker_frames as frames
 from netkit._system import sysctl_lock
-from netkit._system.interpreter import spawn_helper
+from netkit._system.interpreter import spawn_server
 from netkit._system.namespace_files import path_identity
 from netkit._system.signals import deferred_signals, undisturbed
 from netkit.errors import KernelError, StateError, naming_limits
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from netkit._system.broker_values import Value
-    from netkit._system.orphan import Orphan
     from netkit._system.sysctl_change import Outcome, Wanted
 
 _OF_A_PROGRAM = 3  # its pidfd, the pipe that tells how it ended, and the file that tells its number here
@@ -38,17 +37,12 @@ class Broker:
         self._pending: list[int] = []
         self._early: dict[int, frames.Frame] = {}
         self._unwanted: set[int] = set()
-        self._sock: socket | None = None
         self.pid = 0
-        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
-        try:
-            self._supervisor = _spawn(theirs.fileno())
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self._sock = ours
+        # A Ctrl-C is for the program and what it runs, also while its broker begins.
+        self._sock: socket | None
+        self._sock, self._supervisor = spawn_server(
+            "_system.broker_server", "rootless namespaces", blocked=range(1, 32)
+        )
         try:
             self._meet()
         except BaseException:
@@ -197,17 +191,6 @@ class Asked:
     def drop(self) -> None:
         """Nobody is going to fetch it."""
         self._broker._drop(self._serial)
-
-
-def _spawn(control: int) -> Orphan:
-    """The supervisor; nothing is inherited but the socket, and the pidfd of this process."""
-    caller = os.pidfd_open(os.getpid())
-    try:
-        # A Ctrl-C is for the program and what it runs, also while its broker begins.
-        passed = [control, caller]
-        return spawn_helper("_system.broker_server", passed, "rootless namespaces", blocked=range(1, 32))
-    finally:
-        os.close(caller)
 
 
 def _checked(frame: frames.Frame) -> frames.Frame:

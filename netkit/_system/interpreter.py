@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
 
 from netkit._system.orphan import Orphan, start
 from netkit.errors import UnsupportedError, kernel_error
@@ -65,6 +66,25 @@ def spawn_helper(
         file = sys.executable if problem.filename != os.devnull else os.devnull  # a bare chroot has none
         hint = f"It takes {file}"
         raise kernel_error(f"start the helper process of {what}", problem.errno or 0, hint=hint) from None
+
+
+def spawn_server(
+    module: str, what: str, *, new_session: bool = False, blocked: Collection[int] = ()
+) -> tuple[socket, Orphan]:
+    """A helper that serves this process: a socket to it, and itself, who has the other end and our pidfd."""
+    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
+    try:
+        caller = os.pidfd_open(os.getpid())
+        try:
+            passed = [theirs.fileno(), caller]
+            return ours, spawn_helper(module, passed, what, new_session=new_session, blocked=blocked)
+        finally:
+            os.close(caller)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
 
 
 def most_descriptors() -> int:

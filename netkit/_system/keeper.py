@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import os
 import select
-from _socket import AF_UNIX, SHUT_RDWR, SOCK_CLOEXEC, SOCK_SEQPACKET, socket, socketpair
+from _socket import SHUT_RDWR, socket
 from signal import SIGKILL, pidfd_send_signal
 from weakref import WeakSet
 
 from netkit._system import broker_frames as frames
-from netkit._system.interpreter import spawn_helper
+from netkit._system.interpreter import spawn_server
 from netkit._system.orphan import Orphan
 from netkit._system.outside_programs import plain_words
 from netkit._system.signals import admitted_signals
@@ -39,17 +39,10 @@ class Keeper:
     def __init__(self, namespace: int, home: int, order: Mapping[str, Any]) -> None:
         """``home`` is the pid of process 1 of the pid namespace to be in; 0 for one of its own."""
         self._argv: list[str] = list(order["argv"])
-        self._sock: socket | None = None
         self._program = -1
-        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
-        try:
-            self._process = _spawn(theirs.fileno())
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self._sock = ours
+        self._sock: socket | None = None
+        # A session of its own: what a terminal or a shell sends to the group is not for it.
+        self._sock, self._process = spawn_server("_system.keeper_server", "a way outside", new_session=True)
         _keepers.add(self)
         try:
             self._send_order(namespace, home, order)
@@ -196,15 +189,6 @@ class Keeper:
     def __del__(self) -> None:
         if hasattr(self, "_process"):
             self.forget()
-
-
-def _spawn(control: int) -> Orphan:
-    caller = os.pidfd_open(os.getpid())
-    try:
-        # A session of its own: what a terminal or a shell sends to the group is not for it.
-        return spawn_helper("_system.keeper_server", [control, caller], "a way outside", new_session=True)
-    finally:
-        os.close(caller)
 
 
 def _readable(fd: int, seconds: float) -> bool:

@@ -120,7 +120,23 @@ class _ByTheWay:
             self._opened.close()
 
 
-class ThreadOpener:
+class KernelOpener:
+    """What is asked at a namespace's socket, whoever has opened that."""
+
+    def sync_carrier(self, sock: NetlinkSocket, name: str) -> None:
+        """Let the kernel act on a link's carrier now."""
+        ethtool.sync_carrier(sock.fileno(), name)
+
+    def interface_index(self, sock: NetlinkSocket, name: str) -> int:
+        """The index of the link of this name; OSError ENODEV when there is none."""
+        return ethtool.interface_index(sock.fileno(), name)
+
+    def interface_name(self, sock: NetlinkSocket, index: int) -> str:
+        """The name of the link of this index; OSError ENODEV when there is none."""
+        return ethtool.interface_name(sock.fileno(), index)
+
+
+class ThreadOpener(KernelOpener):
     """The privileged way: threads of ours enter the namespace."""
 
     @property
@@ -173,18 +189,6 @@ class ThreadOpener:
     def misses(self, fd: int, capability: str) -> str | None:
         """The capability, if it is what rtnetlink's EPERM is about."""
         return missing_capability(capability, fd)
-
-    def sync_carrier(self, sock: NetlinkSocket, name: str) -> None:
-        """Let the kernel act on a link's carrier now."""
-        ethtool.sync_carrier(sock.fileno(), name)
-
-    def interface_index(self, sock: NetlinkSocket, name: str) -> int:
-        """The index of the link of this name; OSError ENODEV when there is none."""
-        return ethtool.interface_index(sock.fileno(), name)
-
-    def interface_name(self, sock: NetlinkSocket, index: int) -> str:
-        """The name of the link of this index; OSError ENODEV when there is none."""
-        return ethtool.interface_name(sock.fileno(), index)
 
     def register(self, name: str, fd: int, persistent: bool) -> Registered:
         """Name a namespace in /run/netns: by a mount, or by a symlink that ends with this process."""

@@ -12,9 +12,9 @@ from errno import ENOSPC
 from fcntl import ioctl
 from functools import partial
 
-from netkit._netlink import ethtool
 from netkit._netlink.socket import NetlinkSocket
 from netkit._netlink.transport import NETLINK_ROUTE
+from netkit._opener import KernelOpener
 from netkit._system import broker, sysctl_files
 from netkit._system.limits import make_room
 from netkit._system.privilege import NS_GET_USERNS
@@ -42,7 +42,7 @@ _FEW = 100
 _NOT_SUPPORTED = 95  # EOPNOTSUPP
 
 
-class BrokerOpener:
+class BrokerOpener(KernelOpener):
     """The way without root: the broker makes namespaces, and enters them for us."""
 
     guarded = False  # the broker ends with this process, and with it all that is its own
@@ -158,18 +158,6 @@ class BrokerOpener:
     def helper_home(self, fd: int) -> int:
         """The broker, process 1 of the pid namespace that helper programs join."""
         return self.broker.pid
-
-    def sync_carrier(self, sock: NetlinkSocket, name: str) -> None:
-        """Let the kernel act on a link's carrier now."""
-        ethtool.sync_carrier(sock.fileno(), name)
-
-    def interface_index(self, sock: NetlinkSocket, name: str) -> int:
-        """The index of the link of this name; OSError ENODEV when there is none."""
-        return ethtool.interface_index(sock.fileno(), name)
-
-    def interface_name(self, sock: NetlinkSocket, index: int) -> str:
-        """The name of the link of this index; OSError ENODEV when there is none."""
-        return ethtool.interface_name(sock.fileno(), index)
 
     def register(self, name: str, fd: int, persistent: bool) -> Registered:
         """Name a namespace in the broker's /run/netns, where programs inside find it."""

@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from netkit import errors
 from tests.harness.page import blocks, is_printed, sessions
@@ -140,7 +141,6 @@ DATA = re.compile(r"^ *```(yaml|toml|json)\n(.*?)^ *```", re.MULTILINE | re.DOTA
 
 @pytest.mark.parametrize("page", [page for page in PAGES if DATA.search(page.read_text())], ids=_name)
 def test_data_is_well_formed(page: Path) -> None:
-    yaml = pytest.importorskip("yaml")
     read = {"yaml": yaml.safe_load, "toml": tomllib.loads, "json": json.loads}
     for kind, text in DATA.findall(page.read_text()):
         assert isinstance(read[kind](textwrap.dedent(text)), dict)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 
 import pytest
@@ -22,13 +21,14 @@ from netkit._spec.forward import (
 )
 from tests.golden.test_golden_nft import assert_same, kernel_expressions, netfilter, run_nft
 from tests.harness.patience import LONG
+from tests.harness.tools import needs
 
 __all__ = ["netfilter"]  # the fixture
 
 pytestmark = [
     pytest.mark.kernel,
     pytest.mark.capable,
-    pytest.mark.skipif(shutil.which("nft") is None, reason="no nft(8) to compare with"),
+    needs("nft"),
 ]
 
 SPECS: list[tuple[ForwardSpec, list[str]]] = [
@@ -82,7 +82,7 @@ def test_a_rule_is_what_nft_compiles(netfilter: NetlinkSocket, spec: ForwardSpec
     ]
 
 
-@pytest.mark.skipif(shutil.which("iptables-nft") is None, reason="no iptables-nft to compare with")
+@needs("iptables-nft")
 @pytest.mark.parametrize("version", [4, 6])
 def test_in_chains_of_iptables_nft_it_is_what_that_compiles(netfilter: NetlinkSocket, version: int) -> None:
     """Or it would refuse to show the table at all."""

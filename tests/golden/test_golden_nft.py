@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -22,11 +21,12 @@ from netkit._netlink.transport import NETLINK_NETFILTER
 from netkit._spec.nat import NatSpec, dnat, masquerade, redirect, snat
 from netkit.errors import ProtocolError
 from tests.harness.patience import LONG
+from tests.harness.tools import needs
 
 pytestmark = [
     pytest.mark.kernel,
     pytest.mark.capable,
-    pytest.mark.skipif(shutil.which("nft") is None, reason="no nft(8) to compare with"),
+    needs("nft"),
 ]
 
 # What is asked of netkit, and the same in nft's words; a counter stands before each action.

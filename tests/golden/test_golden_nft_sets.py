@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import struct
 import time
@@ -24,11 +23,12 @@ from netkit._netlink.wire import Request
 from netkit.errors import BusyError, ExistsError, NotFoundError
 from tests.golden.test_golden_nft import assert_same, kernel_expressions, run_nft
 from tests.harness.patience import LONG
+from tests.harness.tools import needs
 
 pytestmark = [
     pytest.mark.kernel,
     pytest.mark.capable,
-    pytest.mark.skipif(shutil.which("nft") is None, reason="no nft(8) to compare with"),
+    needs("nft"),
 ]
 
 WORDS = {NFPROTO_IPV4: "ip", NFPROTO_IPV6: "ip6"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -17,11 +16,12 @@ from netkit._netlink.socket import NetlinkSocket
 from netkit._spec.port_mapping import PublishSpec
 from tests.golden.test_golden_nft import assert_same, kernel_expressions, run_nft
 from tests.golden.test_golden_nft_sets import WORDS, described, elements_of, in_json, netfilter
+from tests.harness.tools import needs
 
 pytestmark = [
     pytest.mark.kernel,
     pytest.mark.capable,
-    pytest.mark.skipif(shutil.which("nft") is None, reason="no nft(8) to compare with"),
+    needs("nft"),
 ]
 __all__ = ["netfilter"]
 

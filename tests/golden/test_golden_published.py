@@ -17,8 +17,7 @@ from typing import Literal, NamedTuple
 import pytest
 
 from netkit import Bridge, Namespace, PortMapping, Scope
-from tests.harness.publishing import BACKENDS
-from tests.harness.tools import needs
+from tests.harness.tools import BACKENDS, needs
 
 pytestmark = [pytest.mark.kernel, needs("nft", "iptables-legacy")]
 

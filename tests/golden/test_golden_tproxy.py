@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +18,7 @@ from netkit._netlink.socket import NetlinkSocket
 from netkit._spec.nat_tproxy import tproxy
 from tests.golden.test_golden_nft import assert_same, kernel_expressions, netfilter, run_nft
 from tests.harness.patience import LONG
+from tests.harness.tools import needs
 
 __all__ = ["netfilter"]
 pytestmark = [pytest.mark.kernel, pytest.mark.capable]
@@ -59,7 +59,7 @@ RULES: list[tuple[dict[str, Any], int, str, str]] = [
 ]
 
 
-@pytest.mark.skipif(shutil.which("nft") is None, reason="no nft(8) to compare with")
+@needs("nft")
 @pytest.mark.parametrize(("asked", "family", "match", "action"), RULES)
 def test_a_rule_is_what_nft_compiles(
     netfilter: NetlinkSocket, asked: dict[str, Any], family: int, match: str, action: str
@@ -98,7 +98,7 @@ def box() -> Iterator[Namespace]:
         yield box
 
 
-@pytest.mark.skipif(shutil.which("iptables-legacy") is None, reason="no iptables-legacy to compare with")
+@needs("iptables-legacy")
 @pytest.mark.parametrize(
     "asked",
     [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ import pytest
 from netkit import Bridge, Namespace, Scope, VethPair
 from tests.harness.oracle import run_in
 from tests.harness.packets import QUIET, bound, comes_through
-from tests.harness.tools import needs_iptables
+from tests.harness.tools import needs, needs_iptables
 
 FOUR = ["172.18.0.2", "172.19.0.2", "192.0.2.1", "192.0.2.2"]
 SIX = ["fd18::2", "fd19::2", "2001:db8::1", "2001:db8::2"]
@@ -31,10 +30,7 @@ LEGACY_CHAINS = "for i in iptables ip6tables; do $i-legacy -N MOST; $i-legacy -A
 LEGACY_END = "; ".join(f"{each}-legacy -A FORWARD -g MOST" for each in ("iptables", "ip6tables"))
 BY_IPTABLES_NFT = BOTH.format("iptables", "ip6tables")
 BY_LEGACY = BOTH.format("iptables-legacy", "ip6tables-legacy")
-nft_only = pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft")
-iptables_nft = pytest.mark.skipif(
-    shutil.which("iptables-nft") is None, reason="needs iptables-nft, of Debian's package iptables"
-)
+nft_only = needs("nft")
 DROPS: dict[str, tuple[str, str, str]] = {
     "nft": (NFT, r"nft chain inet fw forward \(policy drop\)", "nft list chain inet fw forward"),
     "last": (LAST, r"nft chain inet fw forward \(its last rule drops\)", "nft list chain inet fw forward"),
@@ -65,7 +61,7 @@ drops = pytest.mark.parametrize(
         pytest.param("nft", marks=nft_only),
         pytest.param("last", marks=nft_only),
         pytest.param("jump", marks=nft_only),
-        pytest.param("iptables-nft", marks=iptables_nft),
+        pytest.param("iptables-nft", marks=needs("iptables-nft")),
         pytest.param("legacy", marks=needs_iptables),
         pytest.param("legacy-goto", marks=needs_iptables),
     ],

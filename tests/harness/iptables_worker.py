@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +20,7 @@ from netkit._nat.iptables_client import IptablesWorker
 from netkit._nat.iptables_rules import rules_for
 from netkit._spec.nat import dnat, masquerade
 from tests.harness.patience import LONG
+from tests.harness.tools import needs_iptables
 
 if TYPE_CHECKING:
     from netkit._nat.iptables_client import Process
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
 MARKS = [
     pytest.mark.capable,
     pytest.mark.kernel,
-    pytest.mark.skipif(shutil.which("iptables-legacy") is None, reason="needs Debian's package iptables"),
-    pytest.mark.skipif(find_spec("iptc") is None, reason="needs python-iptables"),
+    needs_iptables,
 ]
 
 CLONE_NEWNET = 0x40000000

@@ -34,6 +34,23 @@ def succeeds(ns: HasFd, *argv: str, timeout: float = LONG) -> bool:
     return _nsenter(ns, argv, None, timeout).returncode == 0
 
 
+# How `ip`, `tc` and the kernel say so.
+_LACKING = re.compile(
+    r"not supported|qdisc kind is unknown|qdisc not found|Unknown device type|Invalid argument|"
+    r"requires [A-Z0-9_]+ to be enabled|is a garbage"  # that is a word which this `ip` does not know
+)
+VLAN_FILTERING = ("ip", "link", "add", "probe", "type", "bridge", "vlan_filtering", "1")
+
+
+def lacks(ns: HasFd, *argv: str) -> str | None:
+    """How a command is told that this kernel cannot do it; None if it does it. Any other end is an error."""
+    done = _nsenter(ns, argv, None, LONG)
+    if not done.returncode:
+        return None
+    assert _LACKING.search(done.stderr), f"{' '.join(argv)}: status {done.returncode}\n{done.stderr}"
+    return done.stderr.strip()
+
+
 def words_of_kernel(ns: HasFd, *argv: str) -> str | None:
     """What the kernel says, beside an errno, in refusing an `ip` command; not every kernel has words."""
     done = _nsenter(ns, argv, None, LONG)

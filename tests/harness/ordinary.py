@@ -89,12 +89,14 @@ class Ordinary:
     def borrow(self, *modules: str) -> dict[str, str]:
         """The environment in which his Python finds what this session's has installed.
 
-        Skips where it does not, as another version of Python.
+        Skips where it is another version of Python, which cannot load them.
         """
         env = {"PYTHONPATH": f"{self.home}:{self._packages()}"}
-        done = self.run([PYTHON, "-c", f"import {', '.join(modules)}"], env=env)
-        if done.returncode:
+        program = f"import sys; print(sys.version_info[:2]); import {', '.join(modules)}"
+        done = self.run([PYTHON, "-c", program], env=env)
+        if done.returncode and done.stdout != f"{sys.version_info[:2]}\n":
             pytest.skip(f"{PYTHON} cannot use this session's packages: {done.stderr.splitlines()[-1]}")
+        assert done.returncode == 0, done.stderr
         return env
 
     def _packages(self) -> str:

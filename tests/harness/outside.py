@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,15 +16,10 @@ from netkit import Namespace, Outside, Scope, VethPair
 from tests.harness import processes
 from tests.harness.packets import TIMEOUT, family_of
 from tests.harness.patience import LONG
+from tests.harness.tools import MISSING, lacking, needs
 
 PROGRAMS = ("pasta", "slirp4netns")
 UDP = socket.SOCK_DGRAM
-
-
-def lacks(program: str) -> str | None:
-    """Why tests of a program are skipped."""
-    packages = {"pasta": "passt", "slirp4netns": "slirp4netns"}
-    return None if shutil.which(program) else f"no {program} (Debian package {packages[program]})"
 
 
 @contextmanager
@@ -90,20 +84,18 @@ def echoed(
             return False
 
 
-@pytest.fixture(params=PROGRAMS)
+@pytest.fixture(params=[pytest.param(each, marks=needs(each)) for each in PROGRAMS])
 def backend(request: pytest.FixtureRequest) -> str:
     """The whole test with each program that is there."""
     program: str = request.param
-    if reason := lacks(program):
-        pytest.skip(reason)
     return program
 
 
 @pytest.fixture
 def any_backend() -> None:
     """A program, whichever it is."""
-    if all(lacks(program) for program in PROGRAMS):
-        pytest.skip("neither pasta nor slirp4netns")
+    if {*PROGRAMS} <= {*MISSING}:
+        pytest.skip(str(lacking(*PROGRAMS)))
 
 
 @pytest.fixture
@@ -137,7 +129,7 @@ def program_of(outside: Outside) -> int:
     return found
 
 
-def gone(pids: set[int]) -> list[str]:
+def gone(pids: Iterable[int]) -> list[str]:
     """Processes that do not end."""
     deadline = time.monotonic() + LONG
     return [line for pid in pids if (line := processes.wait(pid, deadline))]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import time
-from importlib.util import find_spec
-from shutil import which
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -15,15 +13,11 @@ import netkit._nat.publish
 from netkit import Bridge, Namespace, Scope
 from netkit._nat.backend import check_name
 from tests.harness.patience import LONG
+from tests.harness.tools import BACKENDS, MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LEGACY = pytest.mark.skipif(
-    which("iptables-legacy") is None or find_spec("iptc") is None,
-    reason="needs Debian's package iptables, and python-iptables",
-)
-BACKENDS = ["nftables", pytest.param("iptables", marks=_LEGACY)]
 _TABLES = (("iptables-legacy", "nat"), ("iptables-legacy", "raw"), ("ip6tables-legacy", "nat"))
 
 
@@ -69,8 +63,8 @@ def ended(client: socket.socket, address: str) -> bool:
 
 def ruleset(ns: Namespace) -> str:
     """Everything of both firewalls but the policies of built-in chains; empty if there is nothing."""
-    found = [_said(ns, "nft", "list", "ruleset")] if which("nft") else []
-    for program, table in _TABLES if which("iptables-legacy") else ():
+    found = [_said(ns, "nft", "list", "ruleset")]
+    for program, table in _TABLES if "iptables-legacy" not in MISSING else ():
         lines = _said(ns, program, "-w", "-t", table, "-S").splitlines()
         found += [f"{line}\n" for line in lines if not line.startswith("-P ")]
     return "".join(found)

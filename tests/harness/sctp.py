@@ -6,6 +6,7 @@ checksums that are in them.
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Generator
@@ -27,7 +28,9 @@ def has_sockets() -> bool:
     """Whether this kernel has SCTP, not only its NAT."""
     try:
         socket.socket(socket.AF_INET, socket.SOCK_STREAM, SCTP).close()
-    except OSError:
+    except OSError as problem:
+        if problem.errno not in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
+            raise
         return False
     return True
 

@@ -1,10 +1,12 @@
 """Tests that look with a command which this machine lacks are skipped, and say which package has it.
 
-An ordinary user cannot install what is missing; netkit itself runs none of these commands.
+scripts/packages installs them as root; an ordinary user cannot. netkit itself runs none of these commands
+but a program for a way outside. A test that fails for another reason fails, whatever is missing.
 """
 
 from __future__ import annotations
 
+import ctypes
 import re
 import shutil
 from importlib.util import find_spec
@@ -14,55 +16,85 @@ import pytest
 PACKAGES = {
     "bridge": "iproute2",
     "busybox": "busybox-static",
-    "conntrack": "conntrack",
+    "capsh": "libcap2-bin",
     "chromium": "chromium",
+    "conntrack": "conntrack",
     "crun": "crun",
     "dot": "graphviz",
     "ip": "iproute2",
     "ip6tables-legacy": "iptables",
     "iptables-legacy": "iptables",
+    "iptables-nft": "iptables",
     "newuidmap": "uidmap",
     "nft": "nftables",
     "nsenter": "util-linux",
     "pasta": "passt",
     "ping": "iputils-ping",
     "runc": "runc",
+    "setpriv": "util-linux",
     "slirp4netns": "slirp4netns",
     "sysctl": "procps",
+    "tc": "iproute2",
     "tshark": "tshark",
+    "unshare": "util-linux",
 }
-IPTABLES = shutil.which("iptables-legacy") is not None and find_spec("iptc") is not None
-needs_iptables = pytest.mark.skipif(not IPTABLES, reason="needs iptables and python-iptables")
 MISSING = sorted(tool for tool in PACKAGES if shutil.which(tool) is None)
-_NOT_FOUND = re.compile(
-    (
-        r"\bstatus 127\b|there is no way outside|No such file or directory: '({0})'|\b({0}): not found|"
-        r'\bexec of "({0})" failed'
-    ).format("|".join(MISSING))
+HAS_IPTC = find_spec("iptc") is not None  # python-iptables, which takes a compiler
+IPTABLES = "iptables-legacy" not in MISSING and HAS_IPTC
+needs_iptables = pytest.mark.skipif(not IPTABLES, reason="needs iptables and python-iptables")
+BACKENDS = ["nftables", pytest.param("iptables", marks=needs_iptables)]  # of NAT, for parametrize
+
+# How who runs a command says that there is none: Python, a shell, `ip netns exec`, netkit; nsenter and others
+# by their status, where the command is told beside it.
+_SAYINGS = (
+    r"No such file or directory: '{0}'",
+    r"(?<![\w-]){0}: not found",
+    r'exec of "{0}" failed',
+    r"there is no way outside: .*`{0}` .*is (not )?in PATH",
+    r"(?<![\w-]){0}(?![\w-])(?s:.*)\bstatus 127\b",
 )
+
+
+def lacking(*tools: str) -> str | None:
+    """Why a test that looks with these commands is skipped; None if they are all there."""
+    return _reason([tool for tool in tools if PACKAGES[tool] and tool in MISSING])
+
+
+def _reason(missing: list[str]) -> str | None:
+    packages = sorted({PACKAGES[tool] for tool in missing})
+    return f"needs Debian's {', '.join(packages)} ({', '.join(missing)} not found)" if missing else None
 
 
 def skipped_for_a_missing_tool(problem: BaseException) -> BaseException:
     """What a test is to end with: a skip if it failed because a command or library is not installed."""
-    if "libpcap is not installed" in str(problem):
-        return pytest.skip.Exception("needs Debian's libpcap0.8")
-    if "No module named 'iptc'" in str(problem):
-        return pytest.skip.Exception("needs python-iptables")
-    if not MISSING or not _NOT_FOUND.search(str(problem)):
-        return problem
-    packages = sorted({PACKAGES[tool] for tool in MISSING})
-    return pytest.skip.Exception(f"needs Debian's {', '.join(packages)} ({', '.join(MISSING)} not found)")
+    text = str(problem)
+    reason = _reason([tool for tool in MISSING if _is_missed(tool, text)])
+    if reason is None and "libpcap is not installed" in text and not has_libpcap():
+        reason = "needs Debian's libpcap0.8"
+    if reason is None and "No module named 'iptc'" in text and not HAS_IPTC:
+        reason = "needs python-iptables"
+    return problem if reason is None else pytest.skip.Exception(reason)
+
+
+def _is_missed(tool: str, text: str) -> bool:
+    return any(re.search(each.format(re.escape(tool)), text) for each in _SAYINGS)
+
+
+def has_libpcap() -> bool:
+    """Whether it can be loaded, not by netkit's way."""
+    try:
+        ctypes.CDLL("libpcap.so.0.8")  # Debian's name, of libpcap 1.x
+    except OSError:
+        return False
+    return True
 
 
 def cannot_compare() -> str | None:
     """Why no kernel test can say anything: each looks with `ip`, many from programs of their own."""
-    return f"needs Debian's {PACKAGES['ip']} (ip not found)" if "ip" in MISSING else None
+    return lacking("ip")
 
 
 def needs(*tools: str) -> pytest.MarkDecorator:
     """A mark for tests whose fixtures look with these commands: `pytestmark = needs("nft")`."""
-    lacking = [tool for tool in tools if tool in MISSING]
-    packages = ", ".join(sorted({PACKAGES[tool] for tool in lacking}))
-    return pytest.mark.skipif(
-        bool(lacking), reason=f"needs Debian's {packages} ({', '.join(lacking)} not found)"
-    )
+    reason = lacking(*tools)
+    return pytest.mark.skipif(reason is not None, reason=reason or "")

@@ -6,7 +6,7 @@ import pytest
 
 from netkit import Bridge, ExistsError, KernelError, Namespace, NotFoundError
 from tests.harness.bridges import fdb
-from tests.harness.oracle import run_in, succeeds
+from tests.harness.oracle import VLAN_FILTERING, lacks, run_in
 from tests.harness.packets import reached
 from tests.harness.patience import AT_ONCE
 
@@ -35,8 +35,8 @@ def test_fdb_static_entries(host: Namespace, box: Namespace) -> None:
 
 
 def test_fdb_entries_of_a_vlan(host: Namespace, box: Namespace) -> None:
-    if not succeeds(host, "ip", "link", "add", "probe", "type", "bridge", "vlan_filtering", "1"):
-        pytest.skip("needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING")
+    if reason := lacks(host, *VLAN_FILTERING):
+        pytest.skip(f"needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING: {reason}")
     mac = "02:00:00:00:00:55"
     with Bridge(host, "br0", vlan_filtering=True) as bridge:
         bridge.connect(box, name="veth0")
@@ -55,8 +55,8 @@ def test_fdb_entries_of_a_vlan(host: Namespace, box: Namespace) -> None:
 
 
 def test_vlans_keep_ports_apart(host: Namespace, box: Namespace, other: Namespace) -> None:
-    if not succeeds(host, "ip", "link", "add", "probe", "type", "bridge", "vlan_filtering", "1"):
-        pytest.skip("needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING")
+    if reason := lacks(host, *VLAN_FILTERING):
+        pytest.skip(f"needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING: {reason}")
     with Bridge(host, "br0", vlan_filtering=True) as bridge:
         bridge.connect(box, name="veth0", peer_address="10.0.0.2/24")
         bridge.connect(other, name="veth1", peer_address="10.0.0.3/24")

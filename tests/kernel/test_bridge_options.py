@@ -16,11 +16,10 @@ from netkit import (
     PortInfo,
     Scope,
     StateError,
-    UnsupportedError,
     VethPair,
 )
 from netkit.testing import FakeKernel
-from tests.harness.oracle import link, run_in
+from tests.harness.oracle import VLAN_FILTERING, lacks, link, run_in
 
 # When a port forwards, after twice the delay, the bridge comes up, and forgets addresses sooner.
 BRIDGE = {"stp": True, "forward_delay": 29.5, "hello_time": 1, "max_age": 10, "ageing_time": 77}
@@ -159,12 +158,9 @@ def test_another_link_of_its_index_is_not_taken_for_it(host: Namespace) -> None:
 
 
 def test_vlan_filtering_is_read(host: Namespace) -> None:
-    bridge = Bridge(host, "br0", vlan_filtering=True)
-    try:
-        bridge.create()
-    except UnsupportedError as problem:
-        pytest.skip(f"the kernel's reason: {problem}")
-    with bridge:
+    if reason := lacks(host, *VLAN_FILTERING):
+        pytest.skip(f"needs a kernel with CONFIG_BRIDGE_VLAN_FILTERING: {reason}")
+    with Bridge(host, "br0", vlan_filtering=True) as bridge:
         assert bridge.vlan_filtering
         assert bridge.read() == by_ip(host)
 

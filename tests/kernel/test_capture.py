@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ import pytest
 from netkit import Link, Namespace, NotFoundError, SpecError, StateError, VethPair, WaitTimeout
 from netkit._capture import Capture
 from tests.harness.patience import LONG, in_time
+from tests.harness.tools import needs
 
 ECHO, REPLY = 8, 0
 
@@ -221,17 +221,15 @@ def test_cut_packets_say_how_long_they_were(pair: VethPair) -> None:
     assert [(len(packet.raw), packet.length) for packet in packets] == [(40, 242), (40, 242)]
 
 
+@needs("tshark")
 def test_the_file_is_what_tshark_reads(pair: VethPair, tmp_path: Path) -> None:
-    tshark = shutil.which("tshark")
-    if tshark is None:
-        pytest.skip("tshark is not installed (Debian package tshark)")
     with pair.link.netns.capture("icmp or icmp6") as packets:
         pair.link.netns.ping("10.0.0.2")
         pair.link.netns.ping("127.0.0.1")
     path = tmp_path / "caught.pcapng"
     assert packets.save(path) == len(list(packets))
     done = subprocess.run(
-        [tshark, "-r", path, "-T", "json", "-e", "frame.interface_name", "-e", "ip.src",
+        ["tshark", "-r", path, "-T", "json", "-e", "frame.interface_name", "-e", "ip.src",
          "-e", "frame.time_epoch", "-e", "frame.len"],
         capture_output=True, text=True, check=True, env=os.environ | {"HOME": str(tmp_path)},
     )  # fmt: skip
@@ -246,7 +244,6 @@ def test_the_file_is_what_tshark_reads(pair: VethPair, tmp_path: Path) -> None:
 
 
 def test_scapy_takes_a_packet(pair: VethPair) -> None:
-    pytest.importorskip("scapy", reason="scapy is not installed")
     with pair.link.capture("icmp") as packets:
         pair.link.netns.ping("10.0.0.2")
     first = next(iter(packets)).scapy()

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import pytest
 
 from netkit import Namespace, NotFoundError
 from netkit._system import orphan
 from tests.harness import place
-from tests.harness.outside import PROGRAMS, lacks
+from tests.harness.outside import PROGRAMS
 from tests.harness.patience import LONG
+from tests.harness.tools import IPTABLES, MISSING
 
 # What starts helpers: the guard, or without root the broker; the worker of iptables; the keeper.
 BUILD = """
@@ -38,9 +37,9 @@ def no_children():
         return True
 """
 HAS = {
-    "IPTABLES": shutil.which("iptables-legacy") is not None and find_spec("iptc") is not None,
+    "IPTABLES": IPTABLES,
     # Without root it would be a way to the machine's own network.
-    "OUTSIDE": not place.ROOTLESS and not all(map(lacks, PROGRAMS)),
+    "OUTSIDE": not place.ROOTLESS and not {*PROGRAMS} <= {*MISSING},
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,6 +10,7 @@ import pytest
 
 from netkit import Namespace, NatRule, Scope, SpecError, VethPair
 from tests.harness.packets import bound, tcp, udp
+from tests.harness.tools import needs
 
 
 class World(NamedTuple):
@@ -109,7 +109,7 @@ def test_refusals(world: World) -> None:
         world.host.conntrack.filter(family=5)  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(shutil.which("conntrack") is None, reason="no conntrack(8) to compare with")
+@needs("conntrack")
 def test_conntrack_8_says_the_same(world: World) -> None:
     talk(world)
     lines: list[str] = []

@@ -17,9 +17,9 @@ from netkit import Scope
 from netkit._demo import packets, scenes
 from netkit._demo.source import body
 from tests.harness import machine
-from tests.harness.demo import BACKENDS, COMMAND, NEEDS_IPTABLES, NEEDS_NFT, reading_is_warm
+from tests.harness.demo import COMMAND, reading_is_warm
 from tests.harness.patience import LONG
-from tests.harness.tools import needs
+from tests.harness.tools import BACKENDS, needs, needs_iptables
 
 __all__ = ["reading_is_warm"]  # the fixture
 
@@ -96,7 +96,7 @@ def test_each_scene_and_the_whole_tell_their_milliseconds(backend: str) -> None:
     assert float(total[1]) == pytest.approx(sum(built), abs=0.05)
 
 
-@NEEDS_IPTABLES
+@needs_iptables
 def test_iptables_lists_the_rules_a_person_would_have_typed() -> None:
     text = scene(played("iptables"), 5)
     assert "-A POSTROUTING -s 172.18.0.0/24 -o enp1s0 -j MASQUERADE\n" in text
@@ -104,7 +104,7 @@ def test_iptables_lists_the_rules_a_person_would_have_typed() -> None:
     assert "nft" not in scene(played("iptables"), 4) + text
 
 
-@NEEDS_NFT
+@needs("nft")
 def test_nft_lists_both_rules() -> None:
     text = scene(played("nftables"), 5)
     assert 'ip saddr 172.18.0.0/24 oifname "enp1s0" counter' in text

@@ -12,7 +12,8 @@ import pytest
 from netkit import Namespace, Scope
 from netkit._demo import packets, scenes, twins
 from tests.harness import oracle, place
-from tests.harness.demo import BACKENDS, NEEDS_NFT, reading_is_warm
+from tests.harness.demo import reading_is_warm
+from tests.harness.tools import BACKENDS, needs
 
 __all__ = ["reading_is_warm"]  # the fixture
 
@@ -68,7 +69,7 @@ def test_the_twins_of_scenes_2_and_3_make_the_same(typed: Any, build: Any, twin:
     _close(theirs)
 
 
-@pytest.mark.parametrize("backend", [pytest.param("nftables", marks=NEEDS_NFT), BACKENDS[1]])
+@pytest.mark.parametrize("backend", [pytest.param("nftables", marks=needs("nft")), BACKENDS[1]])
 def test_the_twins_of_scenes_4_and_5_make_the_same(typed: Any, backend: Any) -> None:
     commands = (twins.ROUTE_TABLE, twins.FORWARDING, twins.MASQUERADE[backend], twins.DNAT[backend])
     theirs = typed("".join(commands), "host", "outside", "ns1")

@@ -30,6 +30,7 @@ from netkit.errors import AccessError, UnsupportedError
 from tests.harness import machine, oracle
 from tests.harness.ordinary import PYTHON, Ordinary, cannot_be_one, ordinary_user
 from tests.harness.patience import LONG
+from tests.harness.tools import lacking
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "netkit", "doctor"]
@@ -98,8 +99,8 @@ def test_a_kind_is_there_when_ip_can_make_it(kind: str, host: Namespace) -> None
 )
 def test_a_feature_is_there_when_its_command_works(name: str, command: str, host: Namespace) -> None:
     words = command.split()
-    if shutil.which(words[0]) is None:
-        pytest.skip(f"{words[0]} is not installed")
+    if reason := lacking(words[0]):
+        pytest.skip(reason)
     if name == "nf_tables masquerade":
         rules = "table ip t { chain c { type nat hook postrouting priority 100; masquerade; }; }"
         possible = oracle.run_in(host, "nft", "-c", "-f", "-", input=rules) == ""
@@ -110,9 +111,11 @@ def test_a_feature_is_there_when_its_command_works(name: str, command: str, host
 
 
 def test_the_kernel_s_configuration_agrees() -> None:
-    kernel = Kernel()
-    if kernel.option("CONFIG_NET") is None:
+    kernel, release = Kernel(), os.uname().release
+    told = ("/proc/config.gz", f"/boot/config-{release}", f"/lib/modules/{release}/config")
+    if not any(map(os.path.exists, told)):
         pytest.skip("this kernel does not tell its configuration")
+    assert kernel.option("CONFIG_NET") == "y"
     unset = {each.name for each in FEATURES if each.option and kernel.option(each.option) == "n"}
     missing = {finding["name"] for finding in examined()["features"] if finding["state"] == "no"}
     assert unset - missing == set()
@@ -220,7 +223,7 @@ def test_an_ordinary_user_is_told_what_is_lacking(nobody: Ordinary) -> None:
 
 
 def test_an_ordinary_user_can_play_the_demo(nobody: Ordinary) -> None:
-    if examined()["privileges"][4]["state"] != "yes":
+    if nobody.run(["unshare", "--user", "--net", "true"]).returncode:
         pytest.skip("no user namespaces here")
     done = nobody.run([PYTHON, "-m", "netkit", "demo"])
     assert (done.returncode, done.stderr) == (0, "")
@@ -229,33 +232,36 @@ def test_an_ordinary_user_can_play_the_demo(nobody: Ordinary) -> None:
     assert done.stdout.endswith("Verdict: nothing is left.\n")
 
 
-def _without_anything(*words: str) -> subprocess.CompletedProcess[str]:
+def _without_anything(*argv: str) -> subprocess.CompletedProcess[str]:
     """In a user namespace where this user has no uid, no capability, and so no way to another one."""
     drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
-    command = ["unshare", "-U", *drop, sys.executable, "-m", "netkit", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=LONG)
+    return subprocess.run(["unshare", "-U", *drop, *argv], capture_output=True, text=True, timeout=LONG)
 
 
-def test_without_any_namespace_each_feature_is_untried() -> None:
-    done = _without_anything("doctor", "--json")
+@pytest.fixture
+def no_namespaces() -> None:
+    """Without anything there is none to be had."""
+    if _without_anything("unshare", "-U", "true").returncode == 0:
+        pytest.skip("this kernel lets everybody make user namespaces")
+
+
+def test_without_any_namespace_each_feature_is_untried(no_namespaces: None) -> None:
+    done = _without_anything(*COMMAND, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
-    if found["where"] != "not tried":
-        pytest.skip("this kernel lets everybody make user namespaces")
+    assert found["where"] == "not tried"
     assert [finding["name"] for finding in found["features"]] == [each.name for each in FEATURES]
     assert {finding["state"] for finding in found["features"] + found["backends"]} == {"untried"}
     users = next(each for each in found["privileges"] if each["name"] == "user namespaces")
     assert users["state"] == "no"
     assert "user.max_user_namespaces = " in users["sysctl"]
-    text = _without_anything("doctor")
+    text = _without_anything(*COMMAND)
     assert "no namespace to try it in: Operation not permitted" in text.stdout
     assert [line for line in text.stdout.splitlines() if len(line) > WIDTH] == []
 
 
-def test_without_any_namespace_the_demo_says_why() -> None:
-    done = _without_anything("demo")
-    if done.returncode == 0:
-        pytest.skip("this kernel lets everybody make user namespaces")
+def test_without_any_namespace_the_demo_says_why(no_namespaces: None) -> None:
+    done = _without_anything(sys.executable, "-m", "netkit", "demo")
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("netkit: cannot make a user namespace: Operation not permitted (EPERM)")

@@ -9,7 +9,7 @@ import pytest
 
 from netkit import Bridge, Namespace, Scope
 from tests.harness.oracle import iptables_legacy
-from tests.harness.publishing import BACKENDS
+from tests.harness.tools import BACKENDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "nat.md"
 CHAIN = re.compile(r"\b(NETKIT-\w+)-[0-9a-f]{8}\b")  # the ending is random

@@ -11,7 +11,7 @@ from netkit._system import iptables_command
 from netkit._system.iptables_command import delete_chains
 from netkit.errors import BackendError
 from tests.harness.patience import LONG
-from tests.harness.publishing import BACKENDS
+from tests.harness.tools import BACKENDS
 
 pytestmark = [
     pytest.mark.capable,

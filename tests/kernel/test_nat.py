@@ -16,9 +16,8 @@ import pytest
 from netkit import Namespace, NatRule, NotFoundError, Scope, StateError
 from tests.harness import place
 from tests.harness.oracle import iptables_legacy, nft, nft_text, run_in, succeeds
-from tests.harness.tools import IPTABLES, needs_iptables
+from tests.harness.tools import BACKENDS, IPTABLES, needs_iptables
 
-BACKENDS = ["nftables", pytest.param("iptables", marks=needs_iptables)]
 backends = pytest.mark.parametrize("backend", BACKENDS)
 
 Make = Callable[..., NatRule]
@@ -205,9 +204,8 @@ def test_our_rules_die_with_the_process(host: Namespace) -> None:
     assert nft(host) == []
 
 
+@needs_iptables
 def test_F59_both_backends_side_by_side(host: Namespace) -> None:
-    if not IPTABLES:
-        pytest.skip("needs iptables and python-iptables")
     with (
         NatRule.masquerade(host, oif="eth0") as one,
         NatRule.masquerade(host, oif="eth0", backend="iptables") as other,

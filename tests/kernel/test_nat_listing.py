@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -24,10 +23,9 @@ from netkit import (
 from netkit._spec.nat_entry import NatEntry
 from tests.harness.oracle import iptables_legacy, nft_text, run_in
 from tests.harness.patience import LONG
-from tests.harness.tools import IPTABLES, needs_iptables
-from tests.kernel.test_nat import BACKENDS
+from tests.harness.tools import BACKENDS, IPTABLES, MISSING, needs, needs_iptables
 
-pytestmark = pytest.mark.skipif(shutil.which("nft") is None, reason="needs nft")
+pytestmark = needs("nft")
 backends = pytest.mark.parametrize("backend", BACKENDS)
 OTHERS = """
 table ip other {
@@ -49,7 +47,7 @@ def said(ns: Namespace, commands: str) -> str:
 
 def flush(ns: Namespace) -> None:
     said(ns, "nft flush ruleset")
-    if shutil.which("iptables-legacy"):
+    if "iptables-legacy" not in MISSING:
         said(ns, "for i in iptables ip6tables; do $i-legacy -t nat -F; $i-legacy -t nat -X; done")
 
 
@@ -81,7 +79,7 @@ def test_rules_of_nftables_and_whose_they_are(host: Namespace) -> None:
     assert len(host.nat) == 3
 
 
-@pytest.mark.skipif(shutil.which("iptables-nft") is None, reason="needs iptables-nft")
+@needs("iptables-nft")
 def test_rules_of_iptables_nft(host: Namespace) -> None:
     said(
         host,
@@ -233,7 +231,7 @@ def both(ns: Namespace) -> list[str]:
     """The rule sets, without handles and marks of a second making."""
     nft = [line.partition(" comment ")[0] for line in nft_text(ns).splitlines()]
     legacy: list[str] = []
-    for family in (4, 6) if shutil.which("iptables-legacy") else ():
+    for family in (4, 6) if "iptables-legacy" not in MISSING else ():
         legacy += iptables_legacy(ns, family=family)
     return sorted(nft) + sorted(legacy)
 

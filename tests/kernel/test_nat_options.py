@@ -15,7 +15,8 @@ import pytest
 from netkit import Namespace, NatRule, NotFoundError, SpecError
 from tests.harness.oracle import iptables_legacy, nft_text
 from tests.harness.packets import TIMEOUT, bind_anew, bound, tcp, udp
-from tests.kernel.test_nat_packets import IPTABLES, NET, World, backends, families, world
+from tests.harness.tools import IPTABLES, needs_iptables
+from tests.kernel.test_nat_packets import NET, World, backends, families, world
 
 __all__ = ["world"]  # the fixture
 
@@ -144,7 +145,7 @@ def test_a_client_stays_with_its_target(world: World, family: int) -> None:
         assert rule.counters.packets == 16
 
 
-@pytest.mark.skipif(not IPTABLES, reason="needs iptables and python-iptables")
+@needs_iptables
 def test_what_iptables_cannot_do_is_refused_before_anything_changes(host: Namespace) -> None:
     with pytest.raises(SpecError, match=r"iptables spreads by .*backend='nftables' by 'jhash', too"):
         NatRule.dnat(host, to=["10.0.0.2", "10.0.0.3"], spread="jhash", backend="iptables").create()

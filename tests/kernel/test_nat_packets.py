@@ -7,24 +7,16 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import pytest
 
 from netkit import Namespace, NatRule, Scope, VethPair
 from tests.harness.packets import bound, refused, tcp, tcp_name, udp
+from tests.harness.tools import BACKENDS
 
-IPTABLES = shutil.which("iptables-legacy") is not None and find_spec("iptc") is not None
-BACKENDS = [
-    "nftables",
-    pytest.param(
-        "iptables", marks=pytest.mark.skipif(not IPTABLES, reason="needs iptables and python-iptables")
-    ),
-]
 backends = pytest.mark.parametrize("backend", BACKENDS)
 families = pytest.mark.parametrize("family", [4, 6])
 protocols = pytest.mark.parametrize("proto", ["tcp", "udp"])

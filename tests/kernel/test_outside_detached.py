@@ -14,8 +14,9 @@ from netkit import Namespace, NotFoundError, Outside, PublishedPort, StateError
 from netkit._outside.redirects import redirects
 from netkit._system import broker_frames as frames
 from tests.harness.oracle import addresses
-from tests.harness.outside import backend, echoed, gone, helpers, lacks, server
+from tests.harness.outside import backend, echoed, gone, helpers, server
 from tests.harness.patience import LONG
+from tests.harness.tools import needs
 
 __all__ = ["backend"]  # the fixture
 
@@ -90,9 +91,8 @@ def test_another_process_adopts_it(backend: str, end: str) -> None:
             Outside(box).adopt()
 
 
+@needs("pasta")
 def test_rules_of_its_ports_are_adopted_with_it(box: Namespace) -> None:
-    if reason := lacks("pasta"):
-        pytest.skip(reason)
     lost = [PublishedPort("udp", "127.0.0.1", 5353, 53)]
     outside = box.connect_outside(backend="pasta", publish=["127.0.0.1:5353:53/udp"])
     if not outside._lost:  # a newer pasta; what this one makes good is made here

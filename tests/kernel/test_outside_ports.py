@@ -11,7 +11,8 @@ import pytest
 from netkit import BackendError, CommandError, ExistsError, Namespace, NotFoundError, SpecError, VethPair
 from netkit._outside import outside as module
 from tests.harness.oracle import nft
-from tests.harness.outside import UDP, any_backend, backend, echoed, fake, helpers, lacks, server, v6_outside
+from tests.harness.outside import UDP, any_backend, backend, echoed, fake, helpers, server, v6_outside
+from tests.harness.tools import needs
 
 __all__ = ["any_backend", "backend", "v6_outside"]  # the fixtures
 
@@ -76,14 +77,13 @@ def test_udp_to_a_lower_port_from_another_address(box: Namespace, host: Namespac
             assert echoed(host, "192.0.2.1", 5353, UDP)
 
 
+@needs("pasta")
 @pytest.mark.parametrize(("said", "rules"), [("--mtu", 2), ("--map-host-loopback ADDR", 0)])
 def test_how_old_a_pasta_is(
     box: Namespace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str, rules: int
 ) -> None:
     """By an option that came later: some builds do not know their version."""
     pasta = shutil.which("pasta")
-    if pasta is None:
-        pytest.skip(str(lacks("pasta")))
     fake(tmp_path, monkeypatch, "pasta", f"[ $1 = --help ] && echo '  {said}' && exit 0; exec {pasta} $*")
     outside = box.connect_outside(publish=["5353:53/udp", "5354:5354/udp", "5355:55/tcp"])
     assert len(outside._redirects) == rules
@@ -95,9 +95,8 @@ def test_udp_on_the_loopback_by_slirp4netns(box: Namespace) -> None:
         box.connect_outside(backend="slirp4netns", publish=["53/udp"])
 
 
+@needs("pasta")
 def test_a_published_ipv6_address(box: Namespace, v6_outside: None) -> None:
-    if reason := lacks("pasta"):
-        pytest.skip(reason)
     box.connect_outside(backend="pasta", ipv6=True, publish=["[::1]:8080:80"])
     with server("::", 80, ns=box):
         assert echoed(None, "::1", 8080)

@@ -11,7 +11,8 @@ import pytest
 
 from netkit import BackendError, Namespace
 from tests.harness.oracle import addresses, ip
-from tests.harness.outside import UDP, backend, echoed, helpers, lacks, server, v6_outside
+from tests.harness.outside import UDP, backend, echoed, helpers, server, v6_outside
+from tests.harness.tools import needs
 
 __all__ = ["backend", "v6_outside"]  # the fixtures
 
@@ -68,9 +69,8 @@ def test_an_ipv6_address_outside(box: Namespace, backend: str, kind: int, v6_out
             here.links["lo"].addresses.remove("2001:db8::1/128")
 
 
+@needs("pasta")
 def test_pasta_needs_a_link_local_address(box: Namespace) -> None:
-    if reason := lacks("pasta"):
-        pytest.skip(reason)
     with pytest.raises(BackendError, match='take backend="slirp4netns"'):
         box.connect_outside(backend="pasta", ipv6=True)
     assert helpers() == {}

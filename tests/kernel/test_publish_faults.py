@@ -24,7 +24,6 @@ from netkit._nat.publish_chains import PublishedChains
 from netkit._netlink.socket import NetlinkSocket
 from tests.harness.packets import bound, tcp
 from tests.harness.publishing import (
-    BACKENDS,
     World,
     backend,
     is_detached,
@@ -33,6 +32,7 @@ from tests.harness.publishing import (
     shows,
     world,
 )
+from tests.harness.tools import BACKENDS
 
 __all__ = ["backend", "world"]
 pytestmark = pytest.mark.usefixtures("backend")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import pyroute2
 import pytest
 
 from netkit import Namespace, VethPair
@@ -13,8 +14,6 @@ from tests.harness import place
 from tests.harness.here import HERE, descriptors, identity
 from tests.harness.leaks import tasks_in_time
 from tests.harness.oracle import ip, link, run_in
-
-pyroute2 = pytest.importorskip("pyroute2")
 
 
 def names(ns: Namespace) -> list[str]:

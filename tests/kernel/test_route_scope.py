@@ -15,7 +15,7 @@ from netkit import (
     StateError,
     VethPair,
 )
-from tests.harness.oracle import run_in
+from tests.harness.oracle import lacks, run_in
 from tests.harness.routes import FAMILIES, NET, OURS, VIA, VIA2, said, shown, wired
 
 __all__ = ["wired"]  # the fixture
@@ -120,8 +120,8 @@ def _add_by_ip(host: Namespace, family: int, words: str) -> None:
         "ip nexthop add id 5 via 10.0.0.2 dev eth0 && ip nexthop add id 6 via 10.0.0.3 dev eth0 && "
         f"ip nexthop add id 7 group 5,3/6,2 && ip nexthop add id 9 blackhole; ip -{family} route add {words}"
     )
-    if host.run(["sh", "-c", script], capture_output=True).returncode:
-        pytest.skip(f"this kernel or ip has no such route: {words}")
+    if reason := lacks(host, "sh", "-c", script):
+        pytest.skip(f"this kernel or ip has no such route: {words}: {reason}")
 
 
 @pytest.mark.parametrize("what", _OF_OTHERS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 
@@ -11,6 +10,7 @@ import pytest
 
 from netkit._system import privilege, worker
 from netkit._system.nsfs import open_current
+from tests.harness.tools import needs
 
 pytestmark = pytest.mark.capable
 
@@ -54,16 +54,15 @@ def test_here_nothing_is_missing(fd: int) -> None:
     assert run([], fd) == ["[None, None, None]", "[None, None, None]", "allowed", "allowed"]
 
 
+@needs("capsh")
 def test_the_names_are_those_of_capsh() -> None:
-    if not shutil.which("capsh"):
-        pytest.skip("needs Debian's package libcap2-bin")
     for number, name in enumerate(privilege.CAPABILITIES):
         mask = f"{1 << number:x}"
         decoded = subprocess.run(["capsh", f"--decode={mask}"], capture_output=True, text=True, check=True)
         assert decoded.stdout.strip().endswith(f"={name.lower()}")
 
 
-@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs Debian's package util-linux")
+@needs("setpriv")
 def test_a_dropped_capability_is_missing(fd: int) -> None:
     lost = run(["setpriv", "--bounding-set=-all,+net_admin"], fd)
     assert lost == [

@@ -27,7 +27,7 @@ from netkit import (
 from netkit._spec.nat_tproxy import MARK
 from tests.harness.oracle import Events
 from tests.harness.patience import LONG
-from tests.harness.publishing import BACKENDS
+from tests.harness.tools import BACKENDS
 
 pytestmark = [pytest.mark.parametrize("backend", BACKENDS), pytest.mark.capable]
 PROXY, ASKED = 3128, 80

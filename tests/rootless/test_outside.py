@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
-from collections.abc import Iterable
 
 import pytest
 
 from netkit import wait_for
 from tests.harness import processes
 from tests.harness.ordinary import NOBODY, PYTHON, Ordinary
-from tests.harness.outside import PROGRAMS, echoed, lacks, server
+from tests.harness.outside import backend, echoed, gone, server
 from tests.harness.patience import LONG
 from tests.harness.tools import needs
+
+__all__ = ["backend"]  # the fixture
 
 START = """
 import os, signal, socket, sys
@@ -35,14 +35,6 @@ def ask(ns, address, port, kind=socket.SOCK_STREAM):
 """
 
 
-@pytest.fixture(params=PROGRAMS)
-def backend(request: pytest.FixtureRequest) -> str:
-    program: str = request.param
-    if reason := lacks(program):
-        pytest.skip(reason)
-    return program
-
-
 def program(nobody: Ordinary, backend: str, text: str) -> list[str]:
     return nobody.python(START.format(backend) + text).splitlines()
 
@@ -52,11 +44,6 @@ def started(nobody: Ordinary) -> dict[int, str]:
     roots = {os.getpid(), *processes.running(str(nobody.home))}
     found = roots.union(*map(processes.descendants, roots)) - {os.getpid()}
     return {pid: processes.command(pid) for pid in found}
-
-
-def gone(pids: Iterable[int]) -> list[str]:
-    deadline = time.monotonic() + LONG
-    return [line for pid in pids if (line := processes.wait(pid, deadline))]
 
 
 @pytest.mark.parametrize("kind", ["STREAM", "DGRAM"])

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
-import pytest
-
 from tests.harness.ordinary import Ordinary
 from tests.rootless.programs import program
 
@@ -41,7 +37,6 @@ with Namespace() as host, Namespace() as box, Bridge(host, "br0", address="172.1
 """
 
 
-@pytest.mark.skipif(shutil.which("nft") is None, reason="as an indication that the kernel has nf_tables")
 def test_published_ports(nobody: Ordinary) -> None:
     assert program(nobody, TEXT) == [
         "172.18.0.1 172.18.0.1 172.18.0.1 172.18.0.1",

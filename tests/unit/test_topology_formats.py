@@ -132,7 +132,6 @@ def test_the_dict_is_what_the_documentation_says() -> None:
 
 
 def test_json_toml_and_yaml_say_the_same(tmp_path: Path) -> None:
-    pytest.importorskip("yaml", reason="PyYAML is not installed (extra: test)")
     assert Topology.from_json(json.dumps(AS_DICT).encode()) == OFFICE
     assert Topology.from_toml(AS_TOML) == Topology.from_toml(AS_TOML.encode()) == OFFICE
     assert Topology.from_yaml(AS_YAML) == Topology.from_yaml(AS_YAML.encode()) == OFFICE
@@ -367,8 +366,6 @@ def test_whatever_comes_is_a_plan_or_a_spec_error(data: st.DataObject) -> None:
     ],
 )
 def test_texts_that_are_none(method: str, text: str | bytes, words: str) -> None:
-    if method == "from_yaml":
-        pytest.importorskip("yaml", reason="PyYAML is not installed (extra: test)")
     with pytest.raises(SpecError) as caught:
         getattr(Topology, method)(text)
     assert str(caught.value).startswith(words)

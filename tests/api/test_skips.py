@@ -1,4 +1,4 @@
-"""Skips for missing commands: only what fails for that, and only what scripts/packages installs."""
+"""What is skipped: only for what is missing, and no command that scripts/packages does not install."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import tools
+from netkit._system import broker, user_namespace
+from tests.harness import isolation, tools
 
 SCRIPT = (Path(__file__).parents[2] / "scripts" / "packages").read_text()
 
@@ -75,3 +76,22 @@ def test_libraries_and_programs_that_are_missing(monkeypatch: pytest.MonkeyPatch
 def test_a_command_without_a_package_is_no_reason() -> None:
     with pytest.raises(KeyError):
         tools.needs("tool-of-nobody")
+
+
+@pytest.mark.parametrize("capable", [True, False])
+def test_a_session_without_namespaces(monkeypatch: pytest.MonkeyPatch, capable: bool) -> None:
+    """Its kernel tests are skipped if nobody can make any here; if netkit alone cannot, it fails."""
+    monkeypatch.delenv("NETKIT_ROOTLESS", raising=False)
+
+    def refuse() -> None:
+        raise PermissionError("by whom?")
+
+    monkeypatch.setattr(user_namespace, "may_make_namespaces", lambda: capable)
+    monkeypatch.setattr(user_namespace, "isolate", refuse)
+    monkeypatch.setattr(broker, "broker", refuse)
+    twin = "BY_ROOT" if capable else "BY_OTHERS"
+    monkeypatch.setattr(isolation, twin, ["false"])
+    assert isolation.isolate_session() == "no namespaces of our own for this user: by whom?"
+    monkeypatch.setattr(isolation, twin, ["true"])
+    with pytest.raises(PermissionError, match=r"by whom\?"):
+        isolation.isolate_session()

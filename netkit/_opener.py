@@ -161,8 +161,14 @@ class ThreadOpener(KernelOpener):
         """Make several, on several threads; all or none."""
         from netkit._system.makers import create_namespaces
 
-        set_up = _open_route if detects_duplicates else _set_up
-        return create_namespaces(count, set_up, NetlinkSocket.close, progress)
+        made = create_namespaces(count, _bare if detects_duplicates else _bare_set_up, socket.close, progress)
+        try:
+            return [(fd, NetlinkSocket(opened)) for fd, opened in made]
+        except BaseException:
+            for fd, opened in made:
+                opened.close()
+                os.close(fd)
+            raise
 
     def open_socket(self, fd: int, family: int, kind: int, protocol: int) -> _socket.socket:
         """An ordinary socket that lives in the namespace."""
@@ -239,7 +245,7 @@ def missing_capability_in(fd: int, capability: str) -> str | None:
     return missing_capability(capability, fd)
 
 
-def netlink_transport(protocol: int) -> Transport:
+def netlink_transport(protocol: int) -> socket:
     """A netlink socket in the calling thread's namespace."""
     try:
         return socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
@@ -353,12 +359,16 @@ def _refuse_abandoned(name: str, target: str) -> None:
 
 def _set_up() -> NetlinkSocket:
     """On the thread that has just made a namespace, inside it."""
+    return NetlinkSocket(_bare_set_up())
+
+
+def _bare_set_up() -> socket:
     skip_duplicate_detection()
-    return _open_route()
+    return _bare()
 
 
-def _open_route() -> NetlinkSocket:
-    return NetlinkSocket(netlink_transport(NETLINK_ROUTE))
+def _bare() -> socket:
+    return netlink_transport(NETLINK_ROUTE)
 
 
 _holds: set[int] = set()

@@ -8,12 +8,13 @@ on or raises.
 from __future__ import annotations
 
 from netkit._netlink.batch import LARGEST_BATCH
+from netkit._netlink.many import batch_many
 from netkit._runtime import Runtime
 from netkit._system.signals import admit_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from netkit._netlink.wire import Request
     from netkit.errors import KernelError
@@ -51,8 +52,10 @@ def take_steps_together(
             following += _advance(going[start : start + LARGEST_BATCH], ahead, progress)
         following.sort(key=_was_refused, reverse=True)  # before others go on in vain
         going = following
-    for runtime, requests in ahead.items():
-        raise_first(_send_in_parts(runtime, requests, progress))
+    alone = list(ahead.items())
+    for start in range(0, len(alone), LARGEST_BATCH):
+        for answer in _send_all(dict(alone[start : start + LARGEST_BATCH]), progress).values():
+            raise_first(answer)
 
 
 def _was_refused(going: Going) -> bool:
@@ -78,11 +81,25 @@ def _advance(
         begin = len(queue)
         queue += requests
         shares.append((each, runtime, begin, len(queue)))
-    answers: dict[Runtime, Outcomes] = {}
-    for runtime, queue in queues.items():
-        answers[runtime] = answer = _send_in_parts(runtime, queue, progress)
+    answers = _send_all(queues, progress)
+    for runtime, answer in answers.items():
         raise_first(answer[: leading[runtime]])
     return [(each, answers[runtime][begin:end]) for each, runtime, begin, end in shares]
+
+
+def _send_all(
+    queues: Mapping[Runtime, Sequence[Request]], progress: Callable[[int], object]
+) -> dict[Runtime, Outcomes]:
+    """What each namespace answers. What one of them is sent need not wait for another."""
+    small = [each for each in queues.items() if len(each[1]) <= LARGEST_BATCH]
+    admit_signals()
+    outcomes = batch_many([(runtime.route, queue) for runtime, queue in small])
+    progress(sum([len(queue) for _, queue in small]))
+    answers = dict(zip([runtime for runtime, _ in small], outcomes, strict=True))
+    for runtime, queue in queues.items():
+        if runtime not in answers:
+            answers[runtime] = _send_in_parts(runtime, queue, progress)
+    return answers
 
 
 def _send_in_parts(

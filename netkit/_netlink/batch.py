@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netkit._netlink.wire import HEADER, HEADER_SIZE, NLM_F_ACK, Request
+from netkit._netlink.wire import HEADER, HEADER_SIZE, Request
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,10 +15,9 @@ SEQUENCE_MASK = 0x7FFFFFFF
 _header = HEADER.pack
 
 
-def packed(requests: Sequence[Request], first: int, flags: int, quiet: bool) -> bytes:
-    """The messages of a send; ``quiet``: only the last one asks for an ACK."""
+def packed(requests: Sequence[Request], first: int, flags: int, kept: int = ~0, last: int = -1) -> bytes:
+    """The messages of a send. Of their flags those in ``kept`` stay, and all of the one numbered ``last``."""
     parts: list[bytes] = []
-    kept, last = ~NLM_F_ACK if quiet else ~0, first + len(requests) - 1
     for number, each in enumerate(requests, first):
         if number == last:
             kept = ~0

@@ -124,7 +124,8 @@ ROUTE_POLICY: Policy = {
 _AF = {0: 0, 4: 2, 6: 10}
 # family, destination's and source's prefix lengths, tos, table, protocol, scope, type, flags
 HEADER = Struct("=BBBBBBBBI")
-# An IPv4 network by a device: most routes, in one go. The header, RTA_DST and RTA_OIF.
+# IPv4: a network by a device, or a default route by a gateway: most routes, in one go. The header,
+# RTA_DST or RTA_GATEWAY, and RTA_OIF.
 _PLAIN = Struct("=BBBBBBBBIHH4sHHI")
 _FAMILY = Struct("=H")
 
@@ -266,18 +267,27 @@ def _body(
     prefixlen = 0 if isinstance(route.dst, str) else route.dst.prefixlen
     table = route.table if route.table < 256 else 0  # then RTA_TABLE says it
     flags = RTNH_F_ONLINK if route.onlink else 0
-    if prefixlen and table and index and route.family == 4 and _is_plain(route):
-        packed = route.dst.network_address.packed  # type: ignore[union-attr]  # "default" has no length
-        return _PLAIN.pack(
-            2, prefixlen, 0, 0, table, protocol, scope, kind, flags, 8, RTA_DST, packed, 8, RTA_OIF, index
-        )
+    if table and index and route.family == 4:
+        only = _only_attribute(route, prefixlen)
+        if only is not None:
+            attribute_type, packed = only
+            return _PLAIN.pack(
+                2, prefixlen, 0, 0, table, protocol, scope, kind, flags,
+                8, attribute_type, packed, 8, RTA_OIF, index,
+            )  # fmt: skip
     header = HEADER.pack(_AF[route.family], prefixlen, 0, 0, table, protocol, scope, kind, flags)
     return header + b"".join(_members(route, index, hop_indexes))
 
 
-def _is_plain(route: Route) -> bool:
-    special = route.via is not None or route.src is not None or route.metric is not None
-    return not (special or route.mtu is not None or route.nexthops)
+def _only_attribute(route: Route, prefixlen: int) -> tuple[int, bytes] | None:
+    """The destination of an IPv4 route, or its gateway, if it has one of them and none but its device."""
+    via = route.via
+    if route.src is not None or route.metric is not None or route.mtu is not None or route.nexthops:
+        return None
+    if via is None:
+        # "default" has no prefix length
+        return (RTA_DST, route.dst.network_address.packed) if prefixlen else None  # type: ignore[union-attr]
+    return (RTA_GATEWAY, via.packed) if not prefixlen and via.version == 4 else None
 
 
 def _members(route: Route, index: int | None, nexthop_indexes: Sequence[int | None]) -> list[bytes]:

@@ -9,7 +9,7 @@ in the middle (Ctrl-C) costs nothing but that request.
 from __future__ import annotations
 
 import errno
-from _socket import MSG_TRUNC
+from _socket import MSG_DONTWAIT, MSG_TRUNC
 from _thread import allocate_lock
 from struct import Struct
 from time import monotonic_ns
@@ -34,7 +34,7 @@ from netkit._netlink.wire import (
     parse_acknowledgement,
     parse_done,
 )
-from netkit.errors import KernelError, ProtocolError, StateError, kernel_error
+from netkit.errors import KernelError, ProtocolError, StateError, WaitTimeout, kernel_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -228,7 +228,8 @@ class NetlinkSocket:
                 if len(requests) == 1:
                     data = request.pack(first, flags)
                 else:
-                    data = packed(requests, first, flags, quiet)
+                    kept, last = (~NLM_F_ACK, first + len(requests) - 1) if quiet else (~0, -1)
+                    data = packed(requests, first, flags, kept, last)
                 try:
                     sock.send(data)
                 except OSError as problem:
@@ -239,6 +240,48 @@ class NetlinkSocket:
             finally:
                 _free_buffers.append(self._buffer)
                 self._buffer = _NO_BUFFER
+
+    # -- its part of an exchange with many sockets, whose lock is held: see many.py ---------------
+
+    def _prepared(self, requests: Sequence[Request]) -> tuple[Transport, bytes, int]:
+        """By what to send, what, and the number of the first message; no ACK is asked for."""
+        sock = self._sock
+        if sock is None or self._dirty or self._pid != forks.pid:
+            self._buffer = bytearray(_BUFFER_SIZE)
+            try:
+                sock = self._ready()
+            finally:
+                self._buffer = _NO_BUFFER
+        first = self._sequence
+        self._sequence = (first + len(requests)) & SEQUENCE_MASK
+        self._dirty = True
+        return sock, packed(requests, first, NLM_F_REQUEST, ~NLM_F_ACK), first
+
+    def _accepted(self, requests: Sequence[Request]) -> Sequence[KernelError | None]:
+        """There is no answer, so nothing was refused."""
+        self._dirty = False
+        return [None] * len(requests)
+
+    def _answered(self, requests: Sequence[Request], first: int) -> Sequence[KernelError | None]:
+        """What was refused, of what has been answered already."""
+        refusals: list[Refusal | None] = [None] * len(requests)
+        self._buffer = bytearray(_BUFFER_SIZE)
+        try:
+            while True:
+                data = self._received(self._receive(requests[0], MSG_TRUNC | MSG_DONTWAIT))
+                for kind, flags, sequence, start, end in messages(data):
+                    index = (sequence - first) & SEQUENCE_MASK
+                    if kind == NLMSG_ERROR and index < len(requests):
+                        refusals[index] = parse_acknowledgement(data, flags, start, end)
+        except WaitTimeout:  # that was all
+            self._dirty = False
+            return self._explained(requests, refusals)
+        except LostError as problem:
+            raise _unknown(requests[0], problem) from problem
+        finally:
+            self._buffer = _NO_BUFFER
+
+    # -- what answers ---------------------------------------------------------------
 
     def _collect_answer(self, requests: Sequence[Request], first: int) -> tuple[Refusal | None, list[Reply]]:
         """The outcome of the one message, and what came before it."""
@@ -369,15 +412,15 @@ class NetlinkSocket:
             self._dirty = False
         return sock
 
-    def _receive(self, request: Request) -> int:
+    def _receive(self, request: Request, flags: int = MSG_TRUNC) -> int:
         """The size of the next datagram from the kernel, which is whole in the buffer."""
         sock = self._sock
         if sock is None:
             raise StateError(f"the netlink socket was closed during '{request.operation}'")
         try:
-            size, sender = sock.recvfrom_into(self._buffer, 0, MSG_TRUNC)
+            size, sender = sock.recvfrom_into(self._buffer, 0, flags)
             while sender[0] != 0:  # another process may send to our port; only port id 0 is the kernel
-                size, sender = sock.recvfrom_into(self._buffer, 0, MSG_TRUNC)
+                size, sender = sock.recvfrom_into(self._buffer, 0, flags)
         except OSError as problem:
             not_received(request, problem)
         if size > len(self._buffer):  # it was cut: with MSG_TRUNC its whole size is told

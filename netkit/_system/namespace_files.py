@@ -12,9 +12,18 @@ from netkit._system.privilege import missing_capability
 from netkit._system.syscalls import CLONE_NEWNET
 from netkit.errors import KernelError, NotFoundError, SpecError, kernel_error
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class _HasFileno(Protocol):
+        def fileno(self) -> int: ...
+
+
 NETNS_DIRECTORY = "/run/netns"
 
 _NS_GET_NSTYPE = 0xB703  # linux/nsfs.h
+_SIOCGSKNS = 0x894C  # linux/sockios.h
 _OPEN = os.O_RDONLY | os.O_CLOEXEC
 
 
@@ -45,6 +54,18 @@ def is_namespace(fd: int) -> bool:
 def open_current() -> int:
     """The calling thread's network namespace. (/proc/self would be the main thread's.)"""
     return _open("/proc/thread-self/ns/net", "open the current network namespace")
+
+
+def open_of_socket(sock: int | _HasFileno) -> int:
+    """The network namespace of a socket that the calling thread has just opened in its own.
+
+    Without a path to look up, which after the making of a namespace costs 6 us (SIOCGSKNS in net/socket.c).
+    It takes CAP_NET_ADMIN, which who may make namespaces need not have.
+    """
+    try:
+        return ioctl(sock, _SIOCGSKNS)
+    except OSError:
+        return open_current()
 
 
 def open_pid(pid: int) -> int:

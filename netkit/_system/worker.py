@@ -214,16 +214,21 @@ def create_namespace(setup: Callable[[], T], discard: Callable[[T], object] | No
 
 def make_namespace(setup: Callable[[], T]) -> tuple[int, T]:
     """Move the calling thread into a new namespace and run ``setup`` there."""
-    try:
-        unshare(CLONE_NEWNET)
-    except OSError as error:
-        raise namespace_refused("create a network namespace", error, None) from None
+    enter_new()
     fd = open_current()
     try:
         return fd, setup()
     except BaseException:
         os.close(fd)
         raise
+
+
+def enter_new() -> None:
+    """Move the calling thread into a new network namespace; KernelError if refused."""
+    try:
+        unshare(CLONE_NEWNET)
+    except OSError as error:
+        raise namespace_refused("create a network namespace", error, None) from None
 
 
 def fresh(fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

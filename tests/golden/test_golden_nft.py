@@ -6,7 +6,6 @@ import json
 import re
 import socket
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,11 +16,13 @@ from netkit._nat.nftables_text import rule_words
 from netkit._netlink import nft
 from netkit._netlink.nft import NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
 from netkit._netlink.socket import NetlinkSocket
-from netkit._netlink.transport import NETLINK_NETFILTER
 from netkit._spec.nat import NatSpec, dnat, masquerade, redirect, snat
 from netkit.errors import ProtocolError
+from tests.harness.nftables import netfilter, sockets
 from tests.harness.patience import LONG
 from tests.harness.tools import needs
+
+__all__ = ["netfilter", "sockets"]  # the fixtures
 
 pytestmark = [
     pytest.mark.kernel,
@@ -134,14 +135,6 @@ RULES: list[tuple[NatSpec, str]] = [
     ),
     (redirect(proto="tcp", dport=81, to="82-90", random=True), "tcp dport 81 redirect to :82-90 random"),
 ]
-
-
-@pytest.fixture
-def netfilter() -> Iterator[NetlinkSocket]:
-    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
-    connection = NetlinkSocket(opened)
-    yield connection
-    connection.close()
 
 
 def in_nft_words(text: str) -> str:

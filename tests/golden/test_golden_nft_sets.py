@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import struct
 import time
 from collections.abc import Iterator
@@ -18,12 +17,14 @@ from netkit._netlink import nft_sets as sets
 from netkit._netlink.nft import NFPROTO_IPV4, NFPROTO_IPV6
 from netkit._netlink.nft_sets import concatenated, element, interval
 from netkit._netlink.socket import NetlinkSocket
-from netkit._netlink.transport import NETLINK_NETFILTER
 from netkit._netlink.wire import Request
 from netkit.errors import BusyError, ExistsError, NotFoundError
 from tests.golden.test_golden_nft import assert_same, kernel_expressions, run_nft
+from tests.harness.nftables import netfilter, sockets
 from tests.harness.patience import LONG
 from tests.harness.tools import needs
+
+__all__ = ["netfilter", "sockets"]  # the fixtures
 
 pytestmark = [
     pytest.mark.kernel,
@@ -248,14 +249,6 @@ CASES = {
         NFPROTO_IPV6,
     ),
 }
-
-
-@pytest.fixture
-def netfilter() -> Iterator[NetlinkSocket]:
-    opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
-    connection = NetlinkSocket(opened)
-    yield connection
-    connection.close()
 
 
 def ours(case: Case) -> list[Request]:

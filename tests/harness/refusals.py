@@ -28,6 +28,7 @@ from netkit import (
 )
 from netkit._demo import scenes
 from netkit._lifecycle import ROOT, Resource, undo
+from tests.harness.calls import outcome
 from tests.harness.oracle import whole_state
 from tests.harness.refusing import Refusing
 
@@ -124,14 +125,6 @@ class Findings:
     def check(self, where: str, fine: bool, problem: object) -> None:
         if not fine:
             self.wrong.append(f"{where}: {problem!r}")
-
-
-def outcome(work: Callable[[], object]) -> BaseException | None:
-    try:
-        work()
-    except BaseException as problem:
-        return problem
-    return None
 
 
 def is_of_its_class(problem: BaseException, fault: int | str) -> bool:

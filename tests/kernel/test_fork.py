@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 
 import pytest
 
 from netkit import Bridge, Namespace, NatRule, NotFoundError, RouteTable, Scope, StateError, VethPair
 from tests.harness import place
+from tests.harness.calls import in_child
 from tests.harness.here import HERE, identity
 from tests.harness.leaks import _files
 from tests.harness.oracle import Events, ip, nft, run_in
@@ -23,28 +23,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWa
 
 def names(ns: Namespace) -> list[str]:
     return sorted(item["ifname"] for item in ip(ns, "link", "show"))
-
-
-def in_child(work: Callable[[], object]) -> None:
-    """Run the work in a forked child; what it raises fails the test."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            warnings.simplefilter("error")
-            work()
-            status = 0
-        except BaseException:
-            import traceback
-
-            os.write(writing, traceback.format_exc().encode())
-        finally:
-            os._exit(status)
-    os.close(writing)
-    with open(reading) as output:
-        text = output.read()
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, text
 
 
 def refused(*uses: Callable[[], object]) -> None:

@@ -16,6 +16,7 @@ from netkit._nat.iptables_client import IptablesWorker
 from netkit._nat.iptables_rules import rule_text, rules_for
 from netkit._spec.nat import dnat
 from netkit.errors import BusyError, NotFoundError
+from tests.harness.calls import at_once
 from tests.harness.iptables_worker import DNAT, MARKS, MASQUERADE, Net, make_net, net
 from tests.harness.patience import LONG
 
@@ -99,37 +100,21 @@ def _wait_for_lock_waiter(lock: Path, thread: threading.Thread) -> None:
 
 def test_F55_four_workers_at_once_lose_nothing(net: Net) -> None:
     workers = [IptablesWorker(net.spawn) for _ in range(4)]
-    errors: list[BaseException] = []
 
     def work(number: int) -> None:
-        try:
-            for port in range(1, 11):
-                rule = rules_for(dnat(proto="tcp", dport=number * 100 + port, to="172.18.0.2:80"))[0]
-                workers[number].transaction(add=[rule], deadline=20)
-        except BaseException as error:
-            errors.append(error)
+        for port in range(1, 11):
+            rule = rules_for(dnat(proto="tcp", dport=number * 100 + port, to="172.18.0.2:80"))[0]
+            workers[number].transaction(add=[rule], deadline=20)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert at_once(4, work) == []
     for worker in workers:
         worker.close()
-    assert errors == []
     assert len(set(net.shown())) == 40
 
 
 def test_F58_one_worker_from_many_threads(net: Net) -> None:
     rules = [rules_for(dnat(proto="tcp", dport=port, to="172.18.0.2:80"))[0] for port in range(1, 41)]
-    threads = [
-        threading.Thread(target=lambda part=rules[start::4]: [net.worker.transaction(add=[r]) for r in part])
-        for start in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert at_once(4, lambda start: [net.worker.transaction(add=[r]) for r in rules[start::4]]) == []
     assert len(net.spawned) == 1
     assert sorted(net.shown()) == sorted(rule_text(rule) for rule in rules)
 

@@ -16,11 +16,11 @@ import pytest
 
 from netkit import AccessError, KernelError, Namespace, NotFoundError, SpecError, StateError
 from tests.harness import place
+from tests.harness.calls import outcome
 from tests.harness.here import HERE, descriptors, identity, inode
 from tests.harness.leaks import tasks_in_time
 from tests.harness.oracle import Events, link, names, run_in
 from tests.harness.patience import AT_ONCE, LONG, in_time
-from tests.unit.fake_lab import outcome
 
 IFF_UP = "UP"
 PIPES: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -21,6 +20,7 @@ from netkit import (
     wait_for,
 )
 from netkit._spec.nat_entry import NatEntry
+from tests.harness.calls import at_once
 from tests.harness.oracle import iptables_legacy, nft_text, run_in
 from tests.harness.patience import LONG
 from tests.harness.tools import BACKENDS, IPTABLES, MISSING, needs, needs_iptables
@@ -355,25 +355,16 @@ def test_nothing_to_wait_for(host: Namespace) -> None:
 @needs_iptables
 def test_a_watch_brings_nothing_back_that_is_being_deleted(host: Namespace) -> None:
     """Rules come and go in one thread, and are looked after in another."""
-    problems: list[BaseException] = []
 
     def come_and_go(number: int) -> None:
-        try:
-            for step in range(6):
-                backend: Any = "iptables" if step % 2 else "nftables"
-                with Scope() as lab:
-                    saddr = f"10.{number}.{step}.0/24"
-                    lab.own(NatRule.masquerade(host, saddr=saddr, backend=backend))
-        except BaseException as problem:
-            problems.append(problem)
+        for step in range(6):
+            backend: Any = "iptables" if step % 2 else "nftables"
+            with Scope() as lab:
+                saddr = f"10.{number}.{step}.0/24"
+                lab.own(NatRule.masquerade(host, saddr=saddr, backend=backend))
 
     with host.nat.watch(interval=0.001):
-        threads = [threading.Thread(target=come_and_go, args=(number,)) for number in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert problems == []
+        assert at_once(3, come_and_go) == []
     assert [*host.nat] == []
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -14,8 +13,8 @@ from netkit._netlink.socket import Reply
 from netkit._netlink.wire import Request
 from netkit._spec.nat import dnat
 from netkit.errors import ProtocolError, StateError
+from tests.harness.calls import at_once
 from tests.harness.nftables import LOCAL_WEB, SIX, WEB, Counted, backend, netfilter, ruleset, sockets
-from tests.harness.patience import LONG
 from tests.harness.tools import needs
 
 __all__ = ["backend", "netfilter", "sockets"]  # the fixtures
@@ -95,19 +94,9 @@ def test_a_forked_child_is_refused(backend: NftablesBackend) -> None:
 
 
 def test_threads_share_it(backend: NftablesBackend) -> None:
-    failures: list[BaseException] = []
-
     def work(number: int) -> None:
-        try:
-            for port in range(1, 21):
-                backend.remove(backend.add([dnat(proto="tcp", dport=port, to=("172.18.0.2", number))]))
-        except BaseException as problem:
-            failures.append(problem)
+        for port in range(1, 21):
+            backend.remove(backend.add([dnat(proto="tcp", dport=port, to=("172.18.0.2", 1 + number))]))
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(1, 5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(LONG)
-    assert not failures
+    assert at_once(4, work) == []
     assert ruleset() == ""

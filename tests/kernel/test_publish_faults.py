@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 from subprocess import PIPE
 from typing import Any
 
@@ -22,6 +21,7 @@ from netkit import (
 from netkit._nat.iptables_client import IptablesWorker
 from netkit._nat.publish_chains import PublishedChains
 from netkit._netlink.socket import NetlinkSocket
+from tests.harness.calls import at_once
 from tests.harness.packets import bound, tcp
 from tests.harness.publishing import (
     World,
@@ -136,22 +136,12 @@ def test_a_refusal_changes_nothing(world: World, monkeypatch: pytest.MonkeyPatch
 
 
 def test_many_threads(world: World) -> None:
-    problems: list[BaseException] = []
-
     def work(number: int) -> None:
-        try:
-            for step in range(10):
-                with world.host.publish(8000 + number * 10 + step, to=(world.box, 80), proto=["tcp", "udp"]):
-                    pass
-        except BaseException as problem:
-            problems.append(problem)
+        for step in range(10):
+            with world.host.publish(8000 + number * 10 + step, to=(world.box, 80), proto=["tcp", "udp"]):
+                pass
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert problems == []
+    assert at_once(8, work) == []
     assert ruleset(world.host) == ""
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from netkit import Bridge, Namespace, Scope, StateError
+from tests.harness.calls import at_once
 
 pytestmark = pytest.mark.capable  # without root the broker's process is asked, which is another matter
 FORWARDING = "net.ipv4.ip_forward"
@@ -84,15 +84,15 @@ def test_one_more_costs_the_same_however_many_there_are(host: Namespace) -> None
 
 
 def test_many_at_once_are_no_calls_for_each(host: Namespace) -> None:
-    def at_once(count: int) -> int:
+    def needed(count: int) -> int:
         ports = many(1000, count)
         found = calls(lambda: mapping.append(host.publish_many(ports, reserve=False).create()))
         mapping.pop().delete()
         return found
 
     mapping: list[Any] = []
-    at_once(100)
-    assert at_once(5000) < at_once(100) + 500  # a few for each message, and for each network
+    needed(100)
+    assert needed(5000) < needed(100) + 500  # a few for each message, and for each network
 
 
 def test_what_is_read_through_a_kept_descriptor_is_how_it_is_now(host: Namespace) -> None:
@@ -141,20 +141,8 @@ def test_the_descriptors_go_with_the_namespace_and_not_to_a_child() -> None:
 
 
 def test_threads_that_publish_for_the_first_time(host: Namespace) -> None:
-    begin = threading.Barrier(8)
-    problems: list[BaseException] = []
+    def publish(number: int) -> None:
+        with host.publish(1 + number, to=target(1 + number), reserve=False) as mapping:
+            assert mapping.exists
 
-    def publish(port: int) -> None:
-        begin.wait()
-        try:
-            with host.publish(port, to=target(port), reserve=False) as mapping:
-                assert mapping.exists
-        except BaseException as problem:
-            problems.append(problem)
-
-    threads = [threading.Thread(target=publish, args=(port,)) for port in range(1, 9)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    assert not problems
+    assert at_once(8, publish) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -11,31 +11,11 @@ import pytest
 
 from netkit import Bridge, ExistsError, Namespace, NotFoundError, Scope, StateError, VethPair
 from tests.harness import place
+from tests.harness.calls import at_once
 from tests.harness.here import HERE, descriptors, identity
 from tests.harness.oracle import ip, run_in
 from tests.harness.packets import reached
 from tests.harness.patience import LONG
-
-
-def at_once(count: int, work: Callable[[int], object]) -> list[BaseException]:
-    """Run the work on so many threads, which begin together; their exceptions."""
-    barrier = threading.Barrier(count)
-    problems: list[BaseException] = []
-
-    def body(number: int) -> None:
-        barrier.wait()
-        try:
-            work(number)
-        except BaseException as problem:
-            problems.append(problem)
-
-    threads = [threading.Thread(target=body, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(LONG)
-    assert not any(thread.is_alive() for thread in threads)
-    return problems
 
 
 def names(ns: Namespace) -> list[str]:

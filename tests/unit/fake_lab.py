@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -53,30 +51,6 @@ def connected(lab: Lab) -> None:
             )
     finally:
         bridge.delete()
-
-
-def in_child(function: Callable[[], object]) -> int:
-    """The exit status of a forked child that calls a function: 0 if it returned."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads, from Python 3.12 on
-        pid = os.fork()
-    if not pid:
-        status = 1
-        try:
-            function()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def outcome(work: Callable[[], object]) -> BaseException | None:
-    """The exception that some work ends in, of whatever kind; None if it does not."""
-    try:
-        work()
-    except BaseException as problem:
-        return problem
-    return None
 
 
 EACH = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())

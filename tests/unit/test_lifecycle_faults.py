@@ -18,7 +18,8 @@ from netkit.errors import (
     StateError,
     TeardownError,
 )
-from tests.unit.fake_lab import EACH, MAKERS, Lab, Maker, clean, connected, outcome
+from tests.harness.calls import outcome
+from tests.unit.fake_lab import EACH, MAKERS, Lab, Maker, clean, connected
 
 ERRNOS = [errno.ENOMEM, errno.EPERM, errno.EBUSY, errno.ENOBUFS, errno.EEXIST, errno.ENODEV]
 INTERRUPTS = [KeyboardInterrupt, MemoryError, GeneratorExit, SystemExit]

@@ -12,7 +12,8 @@ import pytest
 from netkit import Bridge, Namespace, RouteTable, Scope, VethPair
 from netkit._lifecycle import ROOT, undo_all
 from netkit.errors import KernelError, SpecError, StateError, TeardownError
-from tests.unit.fake_lab import MAKERS, Lab, Maker, in_child
+from tests.harness.calls import at_once, in_child
+from tests.unit.fake_lab import MAKERS, Lab, Maker
 
 EACH = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 
@@ -260,7 +261,7 @@ def test_a_child_cannot_use_its_parents_objects(lab: Lab, make: Maker) -> None:
             with pytest.raises(StateError):
                 Scope().__enter__().own(resource)
 
-        assert in_child(child) == 0
+        in_child(child)
         assert resource.exists
 
 
@@ -276,7 +277,7 @@ def test_the_end_of_a_child_leaves_the_parents_things_alone(lab: Lab) -> None:
         with VethPair(lab.red, lab.blue, name="a", peer_name="b"):
             state = lab.kernel.state()
             sent = len(lab.kernel.requests)
-            assert in_child(child) == 0
+            in_child(child)
             assert lab.kernel.state() == state
             assert len(lab.kernel.requests) == sent
 
@@ -296,31 +297,13 @@ def test_leaving_the_parents_block_in_a_child_does_nothing(lab: Lab) -> None:
             scope.own(Bridge(lab.red, "br1"))
         assert len(lab.kernel.requests) == sent
 
-    assert in_child(child) == 0
+    in_child(child)
     assert bridge.exists
     table.close()
     scope.__exit__(None, None, None)
 
 
 # -- threads -----------------------------------------------------------------------------------
-
-
-def in_threads(count: int, work: object) -> list[BaseException]:
-    """Call work(number) on so many threads; the exceptions that came out."""
-    problems: list[BaseException] = []
-
-    def run(number: int) -> None:
-        try:
-            work(number)  # type: ignore[operator]
-        except BaseException as problem:
-            problems.append(problem)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return problems
 
 
 def test_threads_build_and_undo_in_the_same_namespaces(lab: Lab) -> None:
@@ -336,7 +319,7 @@ def test_threads_build_and_undo_in_the_same_namespaces(lab: Lab) -> None:
                 scope.own(RouteTable(lab.red, 100 + number)).add("10.9.0.0/16", via=f"10.0.{number}.2")
                 assert veth.peer.peer == veth.link
 
-    assert in_threads(8, work) == []
+    assert at_once(8, work) == []
     assert lab.kernel.state() == before
 
 
@@ -348,7 +331,7 @@ def test_of_two_threads_that_create_or_delete_the_same_one_wins(lab: Lab) -> Non
             if verb == "delete":
                 veth.create()
             act = veth.create if verb == "create" else veth.delete
-            problems = in_threads(4, lambda number, act=act: act())
+            problems = at_once(4, lambda number, act=act: act())
             assert len(problems) == 3
             assert all(isinstance(problem, StateError) for problem in problems)
             if verb == "create":
@@ -360,5 +343,5 @@ def test_a_resource_made_on_one_thread_is_deleted_on_another(lab: Lab) -> None:
     before = lab.kernel.state()
     resources = [make(lab) for name, make in MAKERS.items() if name != "persistent namespace"]
     made = [resource.create() for resource in resources if resource is not None]
-    assert in_threads(len(made), lambda number: made[number].delete()) == []
+    assert at_once(len(made), lambda number: made[number].delete()) == []
     assert lab.kernel.state() == before

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
-import threading
-import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -35,6 +32,7 @@ from netkit.errors import (
     WaitTimeout,
 )
 from netkit.testing import FakeKernel
+from tests.harness.calls import at_once, in_child
 
 NAMES = ["lo", *[f"link{n:03}" for n in range(60)]]
 
@@ -285,44 +283,19 @@ def test_a_child_cannot_use_its_parents_socket(kernel: FakeKernel, route: Netlin
         with pytest.raises(StateError):
             names(route)
 
-    assert in_child(child) == 0
+    in_child(child)
     assert names(route) == NAMES
 
 
-def in_child(function: object) -> int:
-    """The status of a forked child that calls a function."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads, from Python 3.12 on
-        pid = os.fork()
-    if not pid:
-        status = 1
-        try:
-            function()  # type: ignore[operator]
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 def test_threads_share_one_socket(kernel: FakeKernel, route: NetlinkSocket) -> None:
-    problems: list[BaseException] = []
+    def work(number: int) -> None:
+        for mtu in range(1000, 1040):
+            index = parse_link(route.get(get_link(name=NAMES[1 + number]))).index
+            route.request(set_link(index, mtu=mtu))
+            assert parse_link(route.get(get_link(index=index))).mtu == mtu
+            assert names(route) == NAMES
 
-    def work(own: str) -> None:
-        try:
-            for mtu in range(1000, 1040):
-                index = parse_link(route.get(get_link(name=own))).index
-                route.request(set_link(index, mtu=mtu))
-                assert parse_link(route.get(get_link(index=index))).mtu == mtu
-                assert names(route) == NAMES
-        except BaseException as problem:
-            problems.append(problem)
-
-    threads = [threading.Thread(target=work, args=(name,)) for name in NAMES[1:9]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert problems == []
+    assert at_once(8, work) == []
 
 
 # -- hostile bytes ------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from netkit import KernelError, Network, Topology
 from netkit._lifecycle import ROOT
 from netkit.testing import FakeKernel
-from tests.unit.fake_lab import outcome
+from tests.harness.calls import outcome
 
 MOST = 200
 

@@ -20,6 +20,16 @@ from tests.harness.tools import MISSING, lacking, needs
 
 PROGRAMS = ("pasta", "slirp4netns")
 UDP = socket.SOCK_DGRAM
+# A program to kill at any moment: it makes one and ends it, again and again.
+BUSY = """
+import sys
+print("ready", flush=True)
+from netkit import *
+with Namespace() as box:
+    while True:
+        with Outside(box, backend=sys.argv[1], publish=["80"]):
+            pass
+"""
 
 
 @contextmanager

@@ -36,6 +36,14 @@ def no_children():
     except ChildProcessError:
         return True
 """
+ARE_CHILDREN = """
+build()
+assert os.waitpid(-1, os.WNOHANG) == (0, 0)
+stack.close()
+shutdown()
+assert no_children()
+print("done")
+"""
 HAS = {
     "IPTABLES": IPTABLES,
     # Without root it would be a way to the machine's own network.
@@ -146,14 +154,8 @@ def test_who_is_given_orphans_has_the_helpers_until_it_ends_them() -> None:
     program = """
 import ctypes
 assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER
-build()
-assert os.waitpid(-1, os.WNOHANG) == (0, 0)
-stack.close()
-shutdown()
-assert no_children()
-print("done")
 """
-    assert said_by(program) == "done\n"
+    assert said_by(program + ARE_CHILDREN) == "done\n"
 
 
 def test_helpers_hold_nothing_open_that_is_inheritable() -> None:
@@ -174,14 +176,8 @@ def test_without_a_shell_they_are_children() -> None:
     program = """
 from netkit._system import orphan
 orphan._SHELL = "/nowhere/sh"
-build()
-assert os.waitpid(-1, os.WNOHANG) == (0, 0)
-stack.close()
-shutdown()
-assert no_children()
-print("done")
 """
-    assert said_by(program) == "done\n"
+    assert said_by(program + ARE_CHILDREN) == "done\n"
 
 
 def test_without_its_interpreter_a_helper_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from tests.harness import place
 from tests.harness.here import identity
 from tests.harness.killed import doomed
 from tests.harness.oracle import ip, run_in
+from tests.harness.stale_names import dangling, placeholder, reused
 
 DIRECTORY = Path("/run/netns")
 
@@ -241,18 +242,6 @@ def test_it_can_be_created_when_the_name_is_free_again(persistent: bool) -> None
         assert identity(str(DIRECTORY / "red")) == identity(ns.fileno())
 
 
-def _dangling(path: Path) -> None:
-    path.symlink_to("/proc/999999999/fd/400")
-
-
-def _reused(path: Path) -> None:
-    path.symlink_to("/proc/self/fd/0")
-
-
-def _placeholder(path: Path) -> None:
-    path.touch(mode=0)
-
-
 def _killed(path: Path) -> None:
     """What a process leaves that was killed after its guard, which would have taken it away."""
     with doomed(f"own(Namespace({path.name!r}))") as program:
@@ -262,11 +251,11 @@ def _killed(path: Path) -> None:
 
 
 @both
-@pytest.mark.parametrize("leave", [_dangling, _reused, _placeholder, pytest.param(_killed, marks=capable)])
+@pytest.mark.parametrize("leave", [dangling, reused, placeholder, pytest.param(_killed, marks=capable)])
 def test_F24_a_stale_name_is_told_and_repaired(leave: Callable[[Path], None], persistent: bool) -> None:
     leave(DIRECTORY / "red")
     # By path, a placeholder is known for one only in /run/netns itself.
-    by_path = leave is not _placeholder or not place.ROOTLESS
+    by_path = leave is not placeholder or not place.ROOTLESS
     for given in ("red", str(DIRECTORY / "red"), DIRECTORY / "red")[: 3 if by_path else 1]:
         with pytest.raises(NotFoundError, match="stale"):
             Namespace.open(given)

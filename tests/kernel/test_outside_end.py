@@ -12,7 +12,7 @@ import pytest
 
 from netkit import Namespace, Outside, Scope, StateError
 from tests.harness import processes
-from tests.harness.outside import any_backend, backend, gone, helpers, program_of
+from tests.harness.outside import BUSY, any_backend, backend, gone, helpers, program_of
 from tests.harness.patience import LONG
 
 __all__ = ["any_backend", "backend"]  # the fixtures
@@ -149,15 +149,6 @@ def test_it_ends_with_the_process(backend: str, number: int | None) -> None:
         sock.bind(("127.0.0.1", port))
 
 
-BUSY = """
-import sys
-print("ready", flush=True)
-from netkit import *
-with Namespace() as box:
-    while True:
-        with Outside(box, backend=sys.argv[1], publish=["80"]):
-            pass
-"""
 # Orphans become its children (PR_SET_CHILD_SUBREAPER): when it has none any more, nothing is left.
 KILLER = """
 import ctypes, os, select, signal, subprocess, sys

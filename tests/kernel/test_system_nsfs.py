@@ -13,6 +13,7 @@ import pytest
 from netkit._system import nsfs, registration, worker
 from netkit._system.nsfs import Registration, identity, register_mount, register_symlink
 from netkit.errors import ExistsError, KernelError, NotFoundError, SpecError, StateError
+from tests.harness.stale_names import dangling, placeholder, reused
 
 pytestmark = pytest.mark.capable
 
@@ -75,20 +76,8 @@ def test_a_live_name_is_taken(register: Register, fd: int) -> None:
         name.remove()
 
 
-def _dangling(path: Path) -> None:
-    path.symlink_to("/proc/999999999/fd/400")
-
-
-def _reused(path: Path) -> None:
-    path.symlink_to("/proc/self/fd/0")
-
-
-def _placeholder(path: Path) -> None:
-    path.touch(mode=0)
-
-
 @both
-@pytest.mark.parametrize("leave", [_dangling, _reused, _placeholder])
+@pytest.mark.parametrize("leave", [dangling, reused, placeholder])
 def test_a_stale_name_is_told_and_repaired(
     register: Register, leave: Callable[[Path], None], fd: int
 ) -> None:
@@ -226,7 +215,7 @@ def test_a_mount_can_be_taken_over_by_who_holds_the_namespace(fd: int) -> None:
 def test_F23_of_several_processes_exactly_one_gets_a_name(register: Register, stale: bool, fd: int) -> None:
     for _ in range(15):
         if stale:
-            _dangling(DIRECTORY / "red")
+            dangling(DIRECTORY / "red")
         results = _race(4, register, fd)
         assert sorted(results) == ["exists", "exists", "exists", "won"], results
 

@@ -11,7 +11,7 @@ import pytest
 from netkit import wait_for
 from tests.harness import processes
 from tests.harness.ordinary import NOBODY, PYTHON, Ordinary
-from tests.harness.outside import backend, echoed, gone, server
+from tests.harness.outside import BUSY, backend, echoed, gone, server
 from tests.harness.patience import LONG
 from tests.harness.tools import needs
 
@@ -99,15 +99,6 @@ def test_in_and_it_ends_with_the_process(nobody: Ordinary, backend: str, number:
     assert not echoed(None, "127.0.0.1", port, wait=1)
 
 
-BUSY = """
-import sys
-print("ready", flush=True)
-from netkit import *
-with Namespace() as box:
-    while True:
-        with Outside(box, backend=sys.argv[1], publish=["80"]):
-            pass
-"""
 KILLER = """
 import select, subprocess, sys
 for moment in range(int(sys.argv[3])):

@@ -9,7 +9,8 @@ import socket
 import struct
 from errno import EMSGSIZE
 
-from netkit._system.relay import CHUNK, Pair, StreamPort
+from netkit._system.relay_loop import CHUNK
+from netkit._system.relay_tcp import Pair, StreamPort
 
 _SCTP = socket.IPPROTO_SCTP
 # linux/sctp.h

@@ -13,7 +13,8 @@ from time import monotonic
 import pytest
 
 from netkit import wait_for
-from netkit._system.relay import _PATIENCE, StreamPort
+from netkit._system.relay_loop import _PATIENCE
+from netkit._system.relay_tcp import StreamPort
 from tests.harness.packets import TIMEOUT, bound, refused
 from tests.harness.publishing import backend, ended
 from tests.harness.two_boxes import World, world

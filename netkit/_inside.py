@@ -8,7 +8,7 @@ from netkit._runtime import Runtime
 from netkit._spec import numbers
 from netkit._spec.value import shown
 from netkit._system.signals import undisturbed
-from netkit.errors import SpecError, naming_limits
+from netkit.errors import SpecError, naming_limits, raise_limit
 
 _RUNS_LATER = (
     0x20 | 0x80 | 0x200
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from netkit._spec.addresses import AddressLike
     from netkit._sysctl import Sysctls
     from netkit._system.icmp import PingResult
-    from netkit._system.process import Argument, Command, Directory, Environment, Fresh, Processes, Stream
+    from netkit._system.process import Argument, Command, Directory, Environment, Processes, Stream
     from netkit._system.started import Process
+    from netkit._system.starting import Fresh
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -99,13 +100,11 @@ class Inside:
             pass_fds, restore_signals, start_new_session, process_group, user, group, extra_groups, umask,
             pipesize,
         )  # fmt: skip
-        with naming_limits("run a program"):
-            from netkit._system.process import run, unusual
-
-            return run(
-                self._starter(), argv, self._processes(), input=input, capture_output=capture_output,
-                timeout=timeout, check=check, **unusual(given),
-            )  # fmt: skip
+        try:
+            return self._programs().run(argv, given, input, capture_output, timeout, check)
+        except BaseException as problem:  # as naming_limits(), in no time
+            raise_limit("run a program", problem)
+            raise
 
     def popen(
         self,
@@ -150,9 +149,7 @@ class Inside:
             pipesize,
         )  # fmt: skip
         with naming_limits("start a program"):
-            from netkit._system.process import popen, unusual
-
-            return popen(self._starter(), argv, self._processes(), **unusual(given))
+            return self._programs().popen(argv, given)
 
     def call(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function on a thread of its own inside; its result or exception comes back.
@@ -259,15 +256,22 @@ class Inside:
         runtime.note_members()
         return runtime.starter()
 
+    def _programs(self) -> Processes:
+        """Who starts programs here, and knows of them; that there may be some is noted first."""
+        runtime = self._live_runtime()
+        if runtime.ours:
+            runtime.note_members()
+        known: Processes | None = runtime.kept("processes")  # type: ignore[assignment]
+        return known or self._processes()
+
     def _processes(self) -> Processes:
         runtime = self._live_runtime()
-        known: Processes | None = runtime.kept("processes")  # type: ignore[assignment]
-        if known is not None:
-            return known
         from netkit._sockets import listened
         from netkit._system.process import Processes
 
-        return runtime.once("processes", lambda: Processes(lambda proto: listened(runtime, proto)))
+        return runtime.once(
+            "processes", lambda: Processes(lambda proto: listened(runtime, proto), runtime.starter())
+        )
 
     def _end_processes(self, runtime: Runtime) -> None:
         """Kill what still runs in a namespace that ends; what it would keep alive would stay."""

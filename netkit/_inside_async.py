@@ -64,18 +64,18 @@ class InsideAsync(Inside):
             ...     asyncio.run(box.run_async(["true"])).returncode
             0
         """
-        from netkit._system import process
-
         program = _Program()
         given = (
             stdin, stdout, stderr, cwd, env, text, encoding, errors, bufsize, executable, shell, close_fds,
             pass_fds, restore_signals, start_new_session, process_group, user, group, extra_groups, umask,
             pipesize,
         )  # fmt: skip
-        work = lambda: process.run(  # noqa: E731
-                self._starter(), argv, self._processes(), input=input, capture_output=capture_output,
-                timeout=timeout, check=check, started=program.begin, **process.unusual(given),
-        )  # fmt: skip
+
+        def work() -> subprocess.CompletedProcess[Any]:
+            return self._programs().run(
+                argv, given, input, capture_output, timeout, check, started=program.begin
+            )
+
         return await on_a_thread(work, program.give_up)
 
     async def call_async(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

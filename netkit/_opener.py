@@ -17,7 +17,7 @@ from netkit._system.mode import is_rootless
 from netkit._system.privilege import effective_capabilities, missing_capability
 from netkit._system.signals import held_signals
 from netkit._system.sysctl_files import skip_duplicate_detection
-from netkit._system.worker import create_namespace, entered, fresh, inside, run_fresh
+from netkit._system.worker import create_namespace, entered, fresh, inside, run_at
 from netkit.errors import kernel_error
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from netkit._netlink.transport import Transport
     from netkit._runtime import Runtime
-    from netkit._system.process import Fresh
+    from netkit._system.starting import Fresh
 
     P = ParamSpec("P")
     T = TypeVar("T")
@@ -213,12 +213,7 @@ class ThreadOpener(KernelOpener):
 
     def starter(self, runtime: Runtime) -> Fresh:
         """What programs are started with."""
-
-        def start(function: Callable[[], T]) -> T:
-            hold = runtime.hold()
-            return run_fresh(hold.fd, lambda: hold(function))
-
-        return start
+        return lambda function: run_at(runtime, function)
 
     def end_members(self, fd: int, identity: tuple[int, int]) -> None:
         """Kill what runs in the namespace."""

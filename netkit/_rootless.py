@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from netkit._netlink.transport import Transport
     from netkit._opener import Hold, Registered
     from netkit._runtime import Runtime
-    from netkit._system.process import Fresh
+    from netkit._system.starting import Fresh
 
     P = ParamSpec("P")
     T = TypeVar("T")

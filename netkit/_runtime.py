@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import ParamSpec, Protocol, TypeVar
 
     from netkit._opener import AskedNetlink, Opener
-    from netkit._system.process import Fresh
+    from netkit._system.starting import Fresh
 
     P = ParamSpec("P")
     T = TypeVar("T")

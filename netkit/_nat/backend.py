@@ -103,7 +103,7 @@ class Iptables:
 
     def __init__(self, runtime: Runtime) -> None:
         from netkit._nat.iptables_client import IptablesWorker  # slow to import: 17 ms
-        from netkit._system.process import spawn_helper
+        from netkit._system.piped_helper import spawn_helper
 
         def spawn(argv: list[str], env: dict[str, str]) -> Any:
             with naming_limits("start it"):

@@ -13,8 +13,7 @@ import socket
 import sys
 import weakref
 
-from netkit._system.piped_helper import PipedHelper
-from netkit._system.process import spawn_helper
+from netkit._system.piped_helper import PipedHelper, spawn_helper
 from netkit.errors import BackendError, StateError
 
 TYPE_CHECKING = False

@@ -6,10 +6,15 @@ import os
 from io import FileIO
 
 from netkit._system.orphan import start
+from netkit._system.signals import held_signals
+from netkit._system.starting import start_with
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from netkit._system.started import Process
+    from netkit._system.starting import Fresh
 
 
 class PipedHelper:
@@ -47,3 +52,19 @@ class PipedHelper:
         for pipe in (self.stdin, self.stdout, self.stderr):
             pipe.close()
         self.wait()
+
+
+def spawn_helper(fresh: Fresh, argv: Sequence[str], env: Mapping[str, str]) -> Process | PipedHelper:
+    """A worker process of netkit's own, in its own session, with pipes on all three streams.
+
+    It is no child of this process.
+    """
+    if hasattr(fresh, "popen"):  # without root the broker starts it
+        from subprocess import PIPE
+
+        from netkit._system.process import popen
+
+        return popen(fresh, argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=env, start_new_session=True)
+    with held_signals():
+        started: PipedHelper = start_with(fresh, PipedHelper, (argv, env), {})
+    return started

@@ -1,8 +1,8 @@
 """Programs started inside a network namespace, and the end of all that run there.
 
 The child is forked by a thread that is already inside (``fresh``, as `worker.fresh` for one namespace):
-no ``preexec_fn``, which is twice as slow and unsafe beside other threads. subprocess is imported on
-first use.
+no ``preexec_fn``, which is twice as slow and unsafe beside other threads. On the way of each program there
+are few functions: between two of them the caches are cold, and a call takes half a microsecond.
 """
 
 from __future__ import annotations
@@ -10,32 +10,29 @@ from __future__ import annotations
 import os
 from _operator import is_
 from collections.abc import Mapping, Sequence
+from subprocess import PIPE, CompletedProcess
 from threading import Lock
 
 from netkit._spec.value import shown
 from netkit._system.signals import admitted_signals, held_signals
+from netkit._system.started import Process
+from netkit._system.starting import end, start_with
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from subprocess import CompletedProcess, Popen
-    from typing import IO, Any, Protocol
+    from typing import IO, Any
 
     from netkit._system.members import Waitable
-    from netkit._system.piped_helper import PipedHelper
-    from netkit._system.started import Listened, Process
+    from netkit._system.started import Listened
+    from netkit._system.starting import Fresh
 
     Argument = str | bytes | os.PathLike[str] | os.PathLike[bytes]
     Command = Argument | Sequence[Argument]
     Stream = int | IO[Any] | None
     Directory = Argument | None
     Environment = Mapping[str, Argument] | Mapping[bytes, Argument] | None
-
-    class Fresh(Protocol):
-        """Runs a function on a new thread inside the namespace; its result comes back."""
-
-        def __call__(self, function: Callable[[], Any], /) -> Any: ...
 
 
 # The keywords of subprocess.Popen that `Namespace.run` and `popen` list, and what they are if not given.
@@ -68,16 +65,10 @@ def popen(fresh: Fresh, argv: Command, processes: Processes | None = None, **key
 
 
 def _started(fresh: Fresh, argv: Command, processes: Processes | None, keywords: dict[str, Any]) -> Process:
-    from netkit._system.started import Process
-
     launch: Any = getattr(fresh, "popen", Process)  # without root the broker starts it
-
-    def start() -> Process:
-        process = launch(argv, **keywords)
-        # Here, on a thread that no KeyboardInterrupt reaches.
-        return process if processes is None else processes.add(process)
-
-    started: Process = _Start(start).on(fresh)
+    started: Process = start_with(
+        fresh, launch, (argv,), keywords, None if processes is None else processes.add
+    )
     return started
 
 
@@ -98,16 +89,14 @@ def run(
     ``check=True`` raises CommandError, which has the command, its status and its last error output;
     ``timeout`` (seconds) kills it and raises subprocess.TimeoutExpired; ``started`` is told of it.
     """
-    import subprocess
-
     if capture_output:
         if keywords.get("stdout") is not None or keywords.get("stderr") is not None:
             raise SpecError("capture_output=True already says where stdout and stderr go")
-        keywords["stdout"] = keywords["stderr"] = subprocess.PIPE
+        keywords["stdout"] = keywords["stderr"] = PIPE
     if input is not None:
         if keywords.get("stdin") is not None:
             raise SpecError("input= already says what stdin is")
-        keywords["stdin"] = subprocess.PIPE
+        keywords["stdin"] = PIPE
     checked_argv(argv, keywords.get("shell", False))
     with held_signals():
         process = _started(fresh, argv, processes, keywords)
@@ -115,52 +104,39 @@ def run(
             try:
                 started(process)
             except BaseException:
-                _end(process)
+                end(process)
                 raise
         output, error_output = _communicated(process, input, timeout)
     if check and process.returncode:
         from netkit.errors import CommandError
 
         raise CommandError(process.returncode, argv, output, error_output)
-    return subprocess.CompletedProcess(argv, process.returncode, output, error_output)
+    return CompletedProcess(argv, process.returncode, output, error_output)
 
 
-def _communicated(process: Popen[Any], input: str | bytes | None, timeout: float | None) -> tuple[Any, Any]:
-    """Wait for a started program as ``subprocess.run`` does; what it said."""
-    if timeout is None and process.stdout is process.stderr is process.stdin is None:
-        # At once: until here the program may have run on this thread's processor, and be through.
-        _finished(process, process.wait)
-        return None, None
-    with process:
-        said: tuple[Any, Any] = _finished(process, lambda: process.communicate(input, timeout=timeout))
-        return said
-
-
-def _finished(process: Popen[Any], wait: Callable[[], Any]) -> Any:
-    """What `wait` returns; the program never outlives this call."""
+def _communicated(process: Process, input: str | bytes | None, timeout: float | None) -> tuple[Any, Any]:
+    """Wait for a started program as ``subprocess.run`` does; what it said. It never outlives this call."""
+    piped = not (process.stdout is process.stderr is process.stdin is None)
+    if piped or timeout is not None:
+        with process:
+            try:
+                with admitted_signals():
+                    return process.communicate(input, timeout=timeout)
+            except BaseException:  # a timeout, a KeyboardInterrupt
+                _kill(process)
+                raise
     try:
         with admitted_signals():
-            return wait()
-    except BaseException:  # a timeout, a KeyboardInterrupt
-        process.kill()
-        process.wait()  # after a KeyboardInterrupt its __exit__ does not
+            process.wait()  # at once: until here it may have run on this thread's processor, and be through
+    except BaseException:
+        _kill(process)
         raise
+    return None, None
 
 
-def spawn_helper(fresh: Fresh, argv: Sequence[str], env: Mapping[str, str]) -> Process | PipedHelper:
-    """A worker process of netkit's own, in its own session, with pipes on all three streams.
-
-    It is no child of this process.
-    """
-    from netkit._system.piped_helper import PipedHelper
-
-    if hasattr(fresh, "popen"):
-        from subprocess import PIPE
-
-        return popen(fresh, argv, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=env, start_new_session=True)
-    with held_signals():
-        started: PipedHelper = _Start(lambda: PipedHelper(argv, env)).on(fresh)
-    return started
+def _kill(process: Process) -> None:
+    process.kill()
+    process.wait()  # after a KeyboardInterrupt its __exit__ does not
 
 
 def checked_argv(argv: Command, shell: bool = False) -> Command:
@@ -199,46 +175,38 @@ def _split(command: str) -> list[str]:
         return command.split()
 
 
-class _Start:
-    """One start of a program, which ends it if the starter is interrupted and nobody holds it."""
-
-    def __init__(self, start: Callable[[], Any]) -> None:
-        self._start = start
-        self._claim: dict[str, Any] = {}
-
-    def on(self, fresh: Fresh) -> Any:
-        try:
-            return fresh(self._run)
-        except BaseException:  # the start failed, or a KeyboardInterrupt ended the wait for it
-            started = self._claim.setdefault("process", None)
-            if started is not None:
-                _end(started)
-            raise
-
-    def _run(self) -> Any:
-        process = self._start()
-        # setdefault is atomic: whoever comes second sees what the first one put there.
-        if self._claim.setdefault("process", process) is None:
-            _end(process)
-        return process
-
-
-def _end(process: Process | PipedHelper) -> None:
-    process.kill()
-    process.communicate()
-
-
 class Processes:
     """The programs started in one namespace that may still run.
 
-    ``listened`` is asked for `Process.wait_listening`.
+    ``listened`` is asked for `Process.wait_listening`; ``fresh`` is what they are started with.
     """
 
-    def __init__(self, listened: Listened | None = None) -> None:
+    def __init__(self, listened: Listened | None = None, fresh: Fresh | None = None) -> None:
+        self.fresh: Any = fresh
         self._listened = listened
         self._lock = Lock()
         self._started: list[Process] = []
         self._next_look = 16
+
+    def run(
+        self,
+        argv: Command,
+        given: tuple[object, ...],
+        input: str | bytes | None,
+        capture_output: bool,
+        timeout: float | None,
+        check: bool,
+        started: Callable[[Process], object] | None = None,
+    ) -> CompletedProcess[Any]:
+        """`run`; ``given`` are the values of subprocess's keywords, in the order of `unusual`."""
+        return run(
+            self.fresh, argv, self, input=input, capture_output=capture_output, timeout=timeout, check=check,
+            started=started, **unusual(given),
+        )  # fmt: skip
+
+    def popen(self, argv: Command, given: tuple[object, ...]) -> Process:
+        """`popen`, likewise."""
+        return popen(self.fresh, argv, self, **unusual(given))
 
     def add(self, process: Process) -> Process:
         """Remember a program until it has ended; returns it."""

@@ -41,7 +41,9 @@ class _Holding:
     Handlers are exchanged, not the signal mask: any thread may take a masked signal.
     """
 
-    __slots__ = ("admitted", "arrived", "depth", "firm", "handlers", "settled", "spent", "thread")
+    __slots__ = (
+        "admitted", "arrived", "depth", "firm", "found", "handlers", "notes", "settled", "spent", "thread",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.thread = get_ident()
@@ -49,12 +51,35 @@ class _Holding:
         self.spent = self.settled = False
         self.handlers: dict[int, _Handler] = {}
         self.arrived: list[int] = []
+        self.found: list[_Handler] = []
+        self.notes: list[_Handler] = []
 
-    def take_over(self) -> None:
-        """Handlers of the program's wait; in an undo, what would end the process does, too."""
+    def begin(self, firm: bool) -> None:
+        """The first block: `take_over`, and what `begin_again` needs."""
+        self.firm = int(firm)
+        self.found = self.take_over()
+        self.notes = [self.note] * len(self.handlers)
+
+    def begin_again(self) -> bool:
+        """The first block once more, if the program has the handlers that it had then."""
+        global _idle, _now
+        if [*map(_get_handler, _HELD)] != self.found:
+            return False
+        try:
+            _ = [*map(_set_handler, self.handlers, self.notes)]  # see give_back
+            _now, _idle = self, None
+        except BaseException:  # one came before it was held back
+            self.give_back()
+            raise
+        return True
+
+    def take_over(self) -> list[_Handler]:
+        """Handlers of the program's wait; in an undo, what would end the process does, too. Returns all."""
         global _now
+        found: list[_Handler] = []
         for number in _HELD:
             handler: _Handler = _get_handler(number)
+            found.append(handler)
             if isinstance(handler, int):
                 wanted = self.firm and handler == _DEFAULT
             else:
@@ -66,6 +91,7 @@ class _Holding:
                 self.handlers[number] = handler
                 _ = [*map(_set_handler, [number], [self.note])]  # see give_back
                 _now = self
+        return found
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """The handler meanwhile."""
@@ -121,7 +147,7 @@ class _Holding:
         Python looks for signals after each call that a bytecode makes, not within a function of C:
         `[*map(...)]` restores all at once, and from there to the caller's next call no handler runs.
         """
-        global _now
+        global _idle, _now
         numbers, handlers = [*self.handlers], [*self.handlers.values()]
         restoring, again = map(_set_handler, numbers, handlers), map(_set_handler, numbers, handlers)
         late = map(_handle_next, self.arrived)
@@ -133,9 +159,13 @@ class _Holding:
         finally:
             _now = None
             _ = [*late]
+        if not (self.spent or self.settled or self.arrived) and len(numbers) == len(self.notes):
+            _idle = self
 
 
 _now: _Holding | None = None
+# The last one, as long as nothing is left of its block: to take over once more takes half the time.
+_idle: _Holding | None = None
 _main = 0  # the main thread, as soon as that is known
 
 
@@ -188,10 +218,11 @@ def _begin(firm: bool) -> _Holding | None:
     global _main
     if _main and _main != get_ident():
         return None
+    if not firm and _idle is not None and _idle.begin_again():
+        return _now
     holding = _Holding()
-    holding.firm = int(firm)
     try:
-        holding.take_over()
+        holding.begin(firm)
     except ValueError:  # this is not the main thread
         return None
     except BaseException:  # one came before it was held back
@@ -298,8 +329,9 @@ def restore_ignored() -> None:
 
 def _after_fork() -> None:
     """In a child of another thread than the one that holds signals back, nobody would give them back."""
-    global _main, _now
+    global _idle, _main, _now
     _main = 0  # it is the thread that forked
+    _idle = None
     holding, _now = _now, None
     if holding is not None:
         if holding.thread == get_ident():

@@ -26,10 +26,18 @@ from netkit.errors import KernelError, StateError, kernel_error, naming_limits
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, ParamSpec, TypeVar
+    from typing import Any, ParamSpec, Protocol, TypeVar
 
     P = ParamSpec("P")
     T = TypeVar("T")
+
+    class Place(Protocol):
+        """Who holds a namespace by a descriptor, which another thread may close or exchange."""
+
+        fd: int  # -1 before it is closed
+
+        def check(self) -> int: ...
+
 
 _LAST_PREPARED_FD = 1023
 _ONE_TASK = 3  # links of /proc/self/task: itself, its name, and one directory per thread
@@ -61,8 +69,12 @@ class Job:
             self.error = error
 
     def serve(self) -> None:
-        """On a thread of its own: both."""
-        self.perform()
+        """On a thread of its own: `perform` and `finish`, in one function less."""
+        self.served = True
+        try:
+            self.result = self.call()
+        except BaseException as error:
+            self.error = error
         self.finish()
 
     def finish(self) -> None:
@@ -163,7 +175,7 @@ class Worker:
             job = jobs.get()
             job.perform()
             try:
-                _go(home)
+                enter(home)
             except Exception:  # an ImportError, too: setns() is loaded on first use; who called must not wait
                 at_home = False
                 self._give_up(jobs, home)
@@ -241,11 +253,12 @@ def fresh(fd: int, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwarg
     with naming_limits("start a thread"):
         import threading as threading  # now: what the function raises is its own
     context = copy_context()
-    return _on_new_thread(
-        fd,
-        lambda: context.run(function, *args, **kwargs),
-        _start_known,
-    )
+
+    def there() -> T:
+        enter(fd)
+        return context.run(function, *args, **kwargs)
+
+    return _on_new_thread(there, _start_known)
 
 
 def run_fresh(fd: int, call: Callable[[], T], discard: Callable[[T], object] | None = None) -> T:
@@ -254,36 +267,42 @@ def run_fresh(fd: int, call: Callable[[], T], discard: Callable[[T], object] | N
     It has the caller's signal mask, priority, processors and capabilities, but no context variables.
     ``discard`` disposes of a result that nobody waits for.
     """
-    return _on_new_thread(fd, call, _start_bare, discard)
+
+    def there() -> T:
+        enter(fd)
+        return call()
+
+    return _on_new_thread(there, start_new_thread, discard)
 
 
-def _start_bare(serve: Callable[[], None]) -> None:
-    start_new_thread(serve, ())
+def run_at(place: Place, call: Callable[[], T]) -> T:
+    """`run_fresh` in a namespace that another thread may close meanwhile: StateError, and no call, then."""
+
+    def there() -> T:
+        enter_place(place)
+        return call()
+
+    return _on_new_thread(there, start_new_thread)
 
 
-def _start_known(serve: Callable[[], None]) -> None:
+def _start_known(serve: Callable[[], None], arguments: tuple[()]) -> None:
     """A thread that other libraries can know, by its name and as a daemon."""
     import threading
 
     for name in ("_start_new_thread", "_start_joinable_thread"):  # until 3.12, and from 3.13
         refuse_greenlets(getattr(threading, name, None))
     with held_signals():  # interrupted half-way, threading would keep it for ever
-        threading.Thread(target=serve, name="netkit-call", daemon=True).start()
+        threading.Thread(target=serve, args=arguments, name="netkit-call", daemon=True).start()
 
 
 def _on_new_thread(
-    fd: int,
-    call: Callable[[], T],
-    start: Callable[[Callable[[], None]], None],
+    there: Callable[[], T],
+    start: Callable[[Callable[[], None], tuple[()]], object],
     discard: Callable[[T], object] | None = None,
 ) -> T:
-    def there() -> T:
-        enter(fd)
-        return call()
-
     job = Job(there, discard)
     try:
-        start(job.serve)
+        start(job.serve, ())
         job.done.acquire()
     except BaseException as error:
         job.abandon()
@@ -297,18 +316,32 @@ def _on_new_thread(
 def enter(fd: int) -> None:
     """Move the calling thread into the network namespace ``fd``; KernelError if refused."""
     try:
-        _go(fd)
-    except OSError as error:
-        raise namespace_refused("enter the network namespace", error, fd) from None
-
-
-def _go(fd: int) -> None:
-    try:
         setns(fd, CLONE_NEWNET)
-    except PermissionError:
-        # An ordinary user may not even enter the namespace the thread is in: there is no need to.
-        if identity(fd) != path_identity("/proc/thread-self/ns/net"):
-            raise
+    except OSError as error:
+        _bear(error, fd)
+
+
+def enter_place(place: Place) -> None:
+    """`enter`, though the descriptor may be closed meanwhile, and its number be another namespace's.
+
+    That it still is the place's one when the thread is inside tells that it was until then.
+    """
+    entered = False
+    while not entered:
+        fd = place.fd
+        try:
+            setns(fd, CLONE_NEWNET)
+        except OSError as error:
+            place.check()
+            if place.fd == fd:
+                _bear(error, fd)
+        entered = place.fd == fd
+
+
+def _bear(error: OSError, fd: int) -> None:
+    # An ordinary user may not even enter the namespace the thread is in: there is no need to.
+    if not isinstance(error, PermissionError) or identity(fd) != path_identity("/proc/thread-self/ns/net"):
+        raise namespace_refused("enter the network namespace", error, fd) from None
 
 
 class entered:  # noqa: N801

@@ -20,9 +20,14 @@ from netkit import Namespace
 from netkit._system import process, worker
 from netkit._system.members import kill_members
 from netkit._system.nsfs import identity, open_current, path_identity
+from netkit._system.piped_helper import spawn_helper
 from netkit._system.process import Processes
 from netkit.errors import CommandError, SpecError, StateError
 from tests.harness.patience import LONG
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from netkit._system.starting import Fresh
 
 pytestmark = pytest.mark.capable
 
@@ -42,13 +47,13 @@ def fresh(fd: int) -> Callable[[Start], subprocess.Popen[Any]]:
     return lambda start: worker.fresh(fd, start)
 
 
-def test_a_program_runs_inside(fd: int, fresh: process.Fresh) -> None:
+def test_a_program_runs_inside(fd: int, fresh: Fresh) -> None:
     done = process.run(fresh, LINK, capture_output=True, text=True, check=True)
     assert done.stdout == f"net:[{identity(fd)[1]}]\n"
     assert (done.args, done.returncode, done.stderr) == (LINK, 0, "")
 
 
-def test_the_keywords_are_those_of_subprocess(fresh: process.Fresh, tmp_path: Path) -> None:
+def test_the_keywords_are_those_of_subprocess(fresh: Fresh, tmp_path: Path) -> None:
     code = "import os,sys; print(os.getcwd(), os.environ['A'], os.umask(0), os.getsid(0) == os.getpid())"
     options: dict[str, Any] = {"cwd": tmp_path, "env": {"A": "é"}, "umask": 0o27, "start_new_session": True}
     done = process.run(fresh, [sys.executable, "-c", code], capture_output=True, encoding="utf-8", **options)
@@ -101,7 +106,7 @@ def test_what_is_not_given_is_what_subprocess_has() -> None:
     assert process.unusual((*process._USUAL[:-1], 4096)) == {"pipesize": 4096}
 
 
-def test_a_failure_has_the_command_and_its_last_words(fresh: process.Fresh) -> None:
+def test_a_failure_has_the_command_and_its_last_words(fresh: Fresh) -> None:
     argv = ["sh", "-c", "echo why >&2; exit 3"]
     with pytest.raises(CommandError, match=r"exit 3.*status 3.*why") as caught:
         process.run(fresh, argv, capture_output=True, check=True)
@@ -110,12 +115,12 @@ def test_a_failure_has_the_command_and_its_last_words(fresh: process.Fresh) -> N
     assert process.run(fresh, argv, stderr=subprocess.DEVNULL).returncode == 3
 
 
-def test_a_missing_program_is_what_subprocess_says(fresh: process.Fresh) -> None:
+def test_a_missing_program_is_what_subprocess_says(fresh: Fresh) -> None:
     with pytest.raises(FileNotFoundError, match="no-such-program"):
         process.run(fresh, ["no-such-program"])
 
 
-def test_a_timeout_ends_the_program(fresh: process.Fresh) -> None:
+def test_a_timeout_ends_the_program(fresh: Fresh) -> None:
     processes = Processes()
     with pytest.raises(subprocess.TimeoutExpired):
         process.run(fresh, ["sleep", "100"], processes, timeout=0.05)
@@ -139,14 +144,14 @@ def test_a_bad_command_is_refused_before_anything_starts(argv: Any, words: str) 
         process.run(lambda start: pytest.fail("started"), argv)
 
 
-def test_streams_named_twice_are_refused(fresh: process.Fresh) -> None:
+def test_streams_named_twice_are_refused(fresh: Fresh) -> None:
     with pytest.raises(SpecError, match="capture_output"):
         process.run(fresh, ["true"], capture_output=True, stdout=subprocess.PIPE)
     with pytest.raises(SpecError, match="input="):
         process.run(fresh, ["true"], input=b"", stdin=subprocess.PIPE)
 
 
-def test_a_program_gets_the_callers_signal_mask(fresh: process.Fresh) -> None:
+def test_a_program_gets_the_callers_signal_mask(fresh: Fresh) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
     try:
         code = "import signal; print(sorted(int(s) for s in signal.pthread_sigmask(signal.SIG_BLOCK, [])))"
@@ -178,7 +183,7 @@ def test_an_interrupted_start_ends_the_program() -> None:
     assert later[0]().returncode == -signal.SIGKILL
 
 
-def test_what_runs_is_remembered_and_killed(fresh: process.Fresh) -> None:
+def test_what_runs_is_remembered_and_killed(fresh: Fresh) -> None:
     processes = Processes()
     ended = process.popen(fresh, ["true"], processes)
     ended.wait()
@@ -190,14 +195,14 @@ def test_what_runs_is_remembered_and_killed(fresh: process.Fresh) -> None:
     processes.kill_all()
 
 
-def test_a_long_row_of_programs_is_not_kept(fresh: process.Fresh) -> None:
+def test_a_long_row_of_programs_is_not_kept(fresh: Fresh) -> None:
     processes = Processes()
     for _ in range(40):
         process.run(fresh, ["true"], processes)
     assert len(processes._started) < 30
 
 
-def test_killing_works_without_a_free_descriptor(fresh: process.Fresh) -> None:
+def test_killing_works_without_a_free_descriptor(fresh: Fresh) -> None:
     processes = Processes()
     running = process.popen(fresh, ["sleep", "100"], processes)
     processes.kill_all  # noqa: B018  (imports happen here, before the limit)
@@ -211,7 +216,7 @@ def test_killing_works_without_a_free_descriptor(fresh: process.Fresh) -> None:
     assert running.returncode == -signal.SIGKILL
 
 
-def test_a_wait_elsewhere_does_not_disturb_the_end(fresh: process.Fresh) -> None:
+def test_a_wait_elsewhere_does_not_disturb_the_end(fresh: Fresh) -> None:
     processes = Processes()
     running = process.popen(fresh, ["sleep", "100"], processes)
     waiter = threading.Thread(target=running.wait)
@@ -221,7 +226,7 @@ def test_a_wait_elsewhere_does_not_disturb_the_end(fresh: process.Fresh) -> None
     assert running.returncode == -signal.SIGKILL
 
 
-def test_grandchildren_are_members_too(fd: int, fresh: process.Fresh) -> None:
+def test_grandchildren_are_members_too(fd: int, fresh: Fresh) -> None:
     script = "trap '' TERM; setsid sleep 100 & (sleep 100 &) ; echo ready; wait"
     parent = process.popen(fresh, ["sh", "-c", script], stdout=subprocess.PIPE)
     assert parent.stdout is not None
@@ -243,7 +248,7 @@ def test_grandchildren_are_members_too(fd: int, fresh: process.Fresh) -> None:
         parent.stdout.close()
 
 
-def test_a_process_that_moves_in_while_others_end_is_met_again(fd: int, fresh: process.Fresh) -> None:
+def test_a_process_that_moves_in_while_others_end_is_met_again(fd: int, fresh: Fresh) -> None:
     # A moving target: each sleep has ended, and another one has begun, when its turn comes.
     script = "(while :; do sleep 0.001; done) & for i in 1 2 3 4 5 6 7 8; do sleep 100 & done; wait"
     parent = process.popen(fresh, ["sh", "-c", script])
@@ -265,9 +270,9 @@ def test_our_own_namespace_is_never_cleared() -> None:
             kill_members(first)
 
 
-def test_a_helper_has_pipes_and_a_session_of_its_own(fd: int, fresh: process.Fresh) -> None:
+def test_a_helper_has_pipes_and_a_session_of_its_own(fd: int, fresh: Fresh) -> None:
     code = "import os; print(os.getsid(0) != int(input()), os.readlink('/proc/self/ns/net'))"
-    helper = process.spawn_helper(fresh, [sys.executable, "-c", code], {})
+    helper = spawn_helper(fresh, [sys.executable, "-c", code], {})
     assert helper.stdin is not None
     assert helper.stdout is not None
     helper.stdin.write(b"%d\n" % os.getsid(0))
@@ -276,7 +281,7 @@ def test_a_helper_has_pipes_and_a_session_of_its_own(fd: int, fresh: process.Fre
     assert (own, namespace) == ("True", f"net:[{identity(fd)[1]}]")
 
 
-def test_ends_are_waited_for_not_polled(fresh: process.Fresh) -> None:
+def test_ends_are_waited_for_not_polled(fresh: Fresh) -> None:
     running = process.popen(fresh, ["sleep", "100"])
     pidfd = os.pidfd_open(running.pid)
     running.kill()

@@ -110,6 +110,62 @@ def test_something_that_is_no_namespace_is_refused(fd: int) -> None:
         worker.fresh(10**6, here)
 
 
+class Held:
+    """A place whose descriptor is exchanged or closed as it is entered, and its number a stranger's."""
+
+    def __init__(self, fd: int, later: int, stranger: int) -> None:
+        self.fd, self.later, self.stranger = fd, later, stranger
+
+    def check(self) -> int:
+        if self.fd < 0:
+            raise StateError("it is closed")
+        return self.fd
+
+    def overtake(self) -> None:
+        before, self.fd = self.fd, self.later
+        os.dup2(self.stranger, before)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_place_that_changes_meanwhile_is_no_other_one(
+    fd: int, monkeypatch: pytest.MonkeyPatch, closed: bool, gone: bool
+) -> None:
+    stranger, _ = worker.create_namespace(int)
+    if gone:  # the number is no namespace's
+        os.close(stranger)
+        stranger = os.open("/dev/null", os.O_RDONLY)
+    number = os.dup(fd)
+    place = Held(number, -1 if closed else fd, stranger)
+    called: list[object] = []
+    real = worker.setns
+
+    def overtaken(target: int, kind: int) -> None:
+        if target == number:
+            place.overtake()
+        real(target, kind)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(worker, "setns", overtaken)
+            if closed:
+                with pytest.raises(StateError, match="it is closed"):
+                    worker.run_at(place, lambda: called.append(here()))
+            else:
+                worker.run_at(place, lambda: called.append(here()))
+        assert called == ([] if closed else [identity(fd)])
+    finally:
+        os.close(number)
+        os.close(stranger)
+
+
+def test_a_place_that_is_no_namespace_is_refused() -> None:
+    with open("/dev/null") as null:
+        place = Held(null.fileno(), -1, -1)
+        with pytest.raises(KernelError, match="enter the network namespace"):
+            worker.run_at(place, here)
+
+
 def test_many_threads_share_the_worker(fd: int) -> None:
     found: list[object] = []
 

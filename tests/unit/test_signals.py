@@ -3,6 +3,7 @@
 # ruff: noqa: PT012  what is raised comes at the end of a block
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from types import FrameType
 import pytest
 
 from netkit._lifecycle import Leaves
+from netkit._system import signals
 from netkit._system.signals import (
     acquire,
     admit_signals,
@@ -68,6 +70,82 @@ def test_the_outermost_block_counts(came: Here) -> None:
             come()
         assert came == []
     assert came == [signal.SIGINT]
+
+
+def test_block_after_block(came: Here) -> None:
+    """What one has taken over is used again by the next, whatever has come in between."""
+    for _ in range(3):
+        with held_signals():
+            pass
+        with pytest.raises(Arrived), held_signals():
+            come()
+        with deferred_signals(), held_signals():
+            pass
+        with held_signals(), pytest.raises(Arrived), admitted_signals():
+            come()
+        with pytest.raises(Arrived), held_signals() as held:
+            held.settle()
+            come()
+    assert came == [signal.SIGINT] * 9
+
+
+def test_handlers_that_change_between_blocks(came: Here) -> None:
+    theirs = signal.getsignal(signal.SIGINT)
+    others: list[int] = []
+
+    def other(number: int, frame: FrameType | None) -> None:
+        others.append(number)
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            before = signal.signal(number, other)
+            for _ in range(2):
+                with held_signals():
+                    come(number)
+                    assert others == []
+                assert signal.getsignal(number) is other
+                assert others.pop() == number
+            signal.signal(number, before)
+            with pytest.raises(Arrived), held_signals():
+                come()
+            assert signal.getsignal(number) is before
+    finally:
+        signal.signal(signal.SIGINT, theirs)
+    assert len(came) == 3
+
+
+@pytest.mark.parametrize("at", ["_get_handler", "_set_handler"])
+def test_one_that_comes_as_a_block_begins(came: Here, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    """As handlers are asked for, or when that of SIGINT is exchanged and that of SIGTERM is not."""
+    function: Callable[..., object] = getattr(signals, at)
+    last = signal.SIGTERM if at == "_set_handler" else signals._HELD[-1]
+
+    def last_moment(number: int, *handler: object) -> object:
+        if number == last and coming:  # and not as it is restored
+            coming.clear()
+            _ = [*map(_thread.interrupt_main, [signal.SIGINT])]
+        return function(number, *handler)
+
+    theirs, before = (
+        signal.getsignal(signal.SIGINT),
+        signal.signal(signal.SIGTERM, lambda number, frame: None),
+    )
+    try:
+        for turn in range(0, 6, 2):
+            if turn:
+                with held_signals():
+                    pass  # what this has taken over is used again
+            coming = [signal.SIGINT]
+            with monkeypatch.context() as patch, pytest.raises(Arrived):
+                patch.setattr(signals, at, last_moment)
+                with held_signals():
+                    pass
+            assert (len(came), signal.getsignal(signal.SIGINT)) == (turn + 1, theirs)
+            with pytest.raises(Arrived), held_signals():  # as if there had been none before
+                come()
+                assert len(came) == turn + 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_where_it_is_admitted(came: Here) -> None:
@@ -313,6 +391,4 @@ def test_one_that_comes_as_it_begins_to_be_left(came: Here) -> None:
 
 def pending() -> None:
     """SIGINT is to be handled at the next look for signals, which is not before the caller's next call."""
-    import _thread
-
     _ = [*map(_thread.interrupt_main, [signal.SIGINT])]

@@ -19,11 +19,12 @@ from netkit._spec.forward import (
     forward_outward,
     forward_published,
 )
-from tests.golden.test_golden_nft import assert_same, kernel_expressions, netfilter, run_nft
+from tests.golden.test_golden_nft import assert_same, kernel_expressions, run_nft
+from tests.harness.nftables import netfilter, sockets
 from tests.harness.patience import LONG
 from tests.harness.tools import needs
 
-__all__ = ["netfilter"]  # the fixture
+__all__ = ["netfilter", "sockets"]  # the fixture
 
 pytestmark = [
     pytest.mark.kernel,

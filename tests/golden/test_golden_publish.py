@@ -15,7 +15,8 @@ from netkit._netlink.nft import NFPROTO_IPV4, NFPROTO_IPV6
 from netkit._netlink.socket import NetlinkSocket
 from netkit._spec.port_mapping import PublishSpec
 from tests.golden.test_golden_nft import assert_same, kernel_expressions, run_nft
-from tests.golden.test_golden_nft_sets import WORDS, described, elements_of, in_json, netfilter
+from tests.golden.test_golden_nft_sets import WORDS, described, elements_of, in_json
+from tests.harness.nftables import netfilter, sockets
 from tests.harness.tools import needs
 
 pytestmark = [
@@ -23,7 +24,7 @@ pytestmark = [
     pytest.mark.capable,
     needs("nft"),
 ]
-__all__ = ["netfilter"]
+__all__ = ["netfilter", "sockets"]
 
 PARTS = {
     NFPROTO_IPV4: Part(

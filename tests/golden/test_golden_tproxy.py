@@ -16,11 +16,12 @@ from netkit._netlink import nft
 from netkit._netlink.nft import NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6
 from netkit._netlink.socket import NetlinkSocket
 from netkit._spec.nat_tproxy import tproxy
-from tests.golden.test_golden_nft import assert_same, kernel_expressions, netfilter, run_nft
+from tests.golden.test_golden_nft import assert_same, kernel_expressions, run_nft
+from tests.harness.nftables import netfilter, sockets
 from tests.harness.patience import LONG
 from tests.harness.tools import needs
 
-__all__ = ["netfilter"]
+__all__ = ["netfilter", "sockets"]
 pytestmark = [pytest.mark.kernel, pytest.mark.capable]
 WORDS = {NFPROTO_INET: "inet", NFPROTO_IPV4: "ip", NFPROTO_IPV6: "ip6"}
 TRANSPARENT = "socket transparent 1 socket wildcard 0"

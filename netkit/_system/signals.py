@@ -42,7 +42,7 @@ class _Holding:
     """
 
     __slots__ = (
-        "admitted", "arrived", "depth", "firm", "found", "handlers", "notes", "settled", "spent", "thread",
+        "admitted", "arrived", "depth", "firm", "found", "handlers", "settled", "spent", "taken", "thread",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -52,13 +52,13 @@ class _Holding:
         self.handlers: dict[int, _Handler] = {}
         self.arrived: list[int] = []
         self.found: list[_Handler] = []
-        self.notes: list[_Handler] = []
+        self.taken = 0
 
     def begin(self, firm: bool) -> None:
         """The first block: `take_over`, and what `begin_again` needs."""
         self.firm = int(firm)
         self.found = self.take_over()
-        self.notes = [self.note] * len(self.handlers)
+        self.taken = len(self.handlers)
 
     def begin_again(self) -> bool:
         """The first block once more, if the program has the handlers that it had then."""
@@ -66,7 +66,7 @@ class _Holding:
         if [*map(_get_handler, _HELD)] != self.found:
             return False
         try:
-            _ = [*map(_set_handler, self.handlers, self.notes)]  # see give_back
+            _ = [*map(_set_handler, self.handlers, [self.note] * self.taken)]  # see give_back
             _now, _idle = self, None
         except BaseException:  # one came before it was held back
             self.give_back()
@@ -159,7 +159,7 @@ class _Holding:
         finally:
             _now = None
             _ = [*late]
-        if not (self.spent or self.settled or self.arrived) and len(numbers) == len(self.notes):
+        if not (self.spent or self.settled or self.arrived) and len(numbers) == self.taken:
             _idle = self
 
 

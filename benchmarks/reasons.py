@@ -13,10 +13,10 @@ REASONS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"in processor time",
-        "two threads make namespaces, and spin for the kernel's locks (5 to 6 % of perf's samples, under 1 % "
-        "with one), and Python's own part is 10 %: 1.17 to 1.37 for a Topology, 1.08 to 1.15 for objects in "
-        "eight runs of 16 to 40 rounds. With one thread 1.08 to 1.17 and 1.04 to 1.11, but 4 to 10 % more by "
-        "the clock; at 1000 what the quiet bridge saves is more than that",
+        "at its border for a Topology: 1.06 to 1.09 in nine runs beside the floor alone, 1.11 among all "
+        "peers; 1.00 to 1.05 for objects. Python's own part is 8 %, the kernel's is the floor's, for one "
+        "thread makes a hundred: two spin for the lock of all sysctl tables, and have 1.15 to 1.20 and 1.11 "
+        "to 1.14",
     ),
     (
         r"one address added",

@@ -112,12 +112,15 @@ def random_mac() -> str:
     (MACAddressPolicy= changes one that the kernel chose).
     """
     if not _randomness:
-        block = os.urandom(_EACH * _BLOCK)  # one system call for many
-        _randomness.extend([block[start : start + _EACH] for start in range(0, len(block), _EACH)])
-    octets = _randomness.pop()
-    return f"{octets[0] & 0xFC | 0x02:02x}:{octets[1:].hex(':')}"
+        drawn = int.from_bytes(os.urandom(_EACH * _BLOCK), "big")  # one system call for many
+        block = (drawn & _ANY | _LOCAL).to_bytes(_EACH * _BLOCK, "big").hex(":")
+        _randomness.extend([block[start : start + _WIDTH] for start in range(0, len(block), _WIDTH + 1)])
+    return _randomness.pop()
 
 
-_EACH, _BLOCK = 6, 64
-_randomness: list[bytes] = []
+_EACH, _BLOCK, _WIDTH = 6, 64, 17  # bytes of one, how many, characters of one
+# The two lowest bits of the first octet: unicast, and locally administered (IEEE 802, section 8.4).
+_ANY = int.from_bytes(b"\xfc\xff\xff\xff\xff\xff" * _BLOCK, "big")
+_LOCAL = int.from_bytes(b"\x02\0\0\0\0\0" * _BLOCK, "big")
+_randomness: list[str] = []
 os.register_at_fork(after_in_child=_randomness.clear)  # the parent goes on with the same

@@ -43,16 +43,21 @@ def sync_carrier(descriptor: int, name: str) -> None:
     once a deferred job has run (net/core/link_watch.c). ETHTOOL_GLINK runs that job for the
     one device (ethtool_op_get_link calls linkwatch_sync_dev), so no event need be waited for.
     """
-    if not _command:
-        _command.append(_new_command())
-    ioctl(descriptor, _SIOCETHTOOL, _IFREQ.pack(name.encode(), _command[0].buffer_info()[0]))
+    ioctl(descriptor, _SIOCETHTOOL, _IFREQ.pack(name.encode(), _command[0] if _command else _new_command()))
 
 
-def _new_command() -> array[int]:
-    """A struct ethtool_value: the number of the command, and the answer, which nobody asks for."""
+def _new_command() -> int:
+    """The address of a struct ethtool_value: the number of the command, and the answer.
+
+    It is one for all, for nobody reads the answer.
+    """
     from array import array  # it imports collections
 
-    return array("I", [_ETHTOOL_GLINK, 0])
+    value = array("I", [_ETHTOOL_GLINK, 0])
+    _kept.append(value)
+    _command.append(value.buffer_info()[0])
+    return _command[0]
 
 
-_command: list[array[int]] = []  # one for all: no thread reads what the kernel writes there for another
+_command: list[int] = []
+_kept: list[array[int]] = []

@@ -260,7 +260,8 @@ def set_link(
 
 def set_link_up(index: int, operation: Words) -> Request:
     """Set it up, and nothing else. Twin: ``ip link set dev NAME up``."""
-    return link_request(RTM_NEWLINK, NLM_F_ACK, operation, index=index, up=True)
+    body = IFINFOMSG.pack(0, 0, index, IFF_UP, IFF_UP)
+    return Request(RTM_NEWLINK, NLM_F_ACK, body, operation, LINK_POLICY, IFINFOMSG.size)
 
 
 def touch_link(index: int) -> Request:

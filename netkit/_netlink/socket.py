@@ -68,6 +68,17 @@ class NetlinkSocket:
     tells which one the caller lacks when the kernel answers EPERM.
     """
 
+    __slots__ = (
+        "_buffer",
+        "_dirty",
+        "_lock",
+        "_pid",
+        "_sequence",
+        "_sock",
+        "label",
+        "missing_capability",
+    )
+
     def __init__(
         self,
         sock: Transport,

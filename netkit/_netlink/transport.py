@@ -37,6 +37,7 @@ _NETLINK_GET_STRICT_CHK = 12
 
 _SO_SNDBUFFORCE = 32
 _PATIENCE = 60  # seconds; deleting 10 000 links holds the kernel's lock for most of one
+_RECEIVE_TIMEOUT = pack("=qq", _PATIENCE, 0)  # struct timeval
 
 
 class LostError(Exception):
@@ -55,7 +56,7 @@ def set_options(sock: Transport) -> None:
     # A timeout of the kernel's, since Python's own would cost a poll() per receive.
     if sock.gettimeout() is not None:  # socket.setdefaulttimeout
         sock.setblocking(True)
-    sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, pack("=qq", _PATIENCE, 0))
+    sock.setsockopt(SOL_SOCKET, SO_RCVTIMEO, _RECEIVE_TIMEOUT)
 
 
 def subscribe(sock: Transport, groups: Iterable[int]) -> None:

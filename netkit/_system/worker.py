@@ -331,6 +331,8 @@ def enter_place(place: Place) -> None:
         fd = place.fd
         try:
             setns(fd, CLONE_NEWNET)
+        except ValueError:
+            place.check()  # it is closed: Python's own, since 3.12, hands the kernel no -1
         except OSError as error:
             place.check()
             if place.fd == fd:

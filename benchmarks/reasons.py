@@ -36,7 +36,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     ),
     (
         r"runs a command inside",
-        "0.13 to 0.16 in three runs: a thread of its own, which the kernel makes and ends and which begins "
+        "0.09 to 0.11 in four runs: a thread of its own, which the kernel makes and ends and which begins "
         "with the cold caches of another processor, takes 0.07 to 0.09 by itself, with nothing of netkit's "
         "around it",
     ),

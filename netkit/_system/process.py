@@ -141,7 +141,7 @@ def _kill(process: Process) -> None:
 
 def checked_argv(argv: Command, shell: bool = False) -> Command:
     """The command, checked before anything starts: SpecError says what was meant instead."""
-    if isinstance(argv, list) and argv and all(map(_is_plain, argv)):
+    if isinstance(argv, list) and argv and _are_plain(argv):
         return argv
     if not isinstance(argv, str | bytes | os.PathLike | Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise SpecError(f"the command {shown(argv)} is a {type(argv).__name__}: give a list of str")
@@ -162,8 +162,12 @@ def checked_argv(argv: Command, shell: bool = False) -> Command:
     return argv
 
 
-def _is_plain(word: object) -> bool:
-    return type(word) is str and word.isascii() and "\0" not in word
+def _are_plain(words: list[Any]) -> bool:
+    try:
+        text = "".join(words)
+    except TypeError:  # not all of them are str
+        return False
+    return text.isascii() and "\0" not in text
 
 
 def _split(command: str) -> list[str]:

@@ -26,7 +26,7 @@ else:
 
     _loaded: dict[str, Callable[..., int]] = {}
 
-    def _load() -> None:
+    def _load(name: str) -> Callable[..., int]:
         import _ctypes
 
         class Int(_ctypes._SimpleCData):  # type: ignore[type-arg]  # pyright: ignore
@@ -38,23 +38,23 @@ else:
 
         program = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # pyright: ignore
         _loaded["get_errno"] = _ctypes.get_errno
-        for name in ("setns", "unshare"):
-            _loaded[name] = Function(_ctypes.dlsym(program, name))
+        for each in ("setns", "unshare"):
+            _loaded[each] = Function(_ctypes.dlsym(program, each))
+        return _loaded[name]
 
-    def _checked(name: str, *arguments: int) -> None:
-        if name not in _loaded:
-            _load()
-        if _loaded[name](*arguments) != 0:
-            number = _loaded["get_errno"]()
-            raise OSError(number, os.strerror(number))
+    def _refused() -> OSError:
+        number = _loaded["get_errno"]()
+        return OSError(number, os.strerror(number))
 
     def setns(fd: int, nstype: int = 0) -> None:
         """Move the calling thread into the namespace of ``fd`` (setns(2))."""
-        _checked("setns", fd, nstype)
+        if (_loaded.get("setns") or _load("setns"))(fd, nstype) != 0:
+            raise _refused()
 
     def unshare(flags: int) -> None:
         """Give the calling thread namespaces of its own (unshare(2))."""
-        _checked("unshare", flags)
+        if (_loaded.get("unshare") or _load("unshare"))(flags) != 0:
+            raise _refused()
 
 
 def mount(source: str, target: str, flags: int, kind: str = "none", options: str | None = None) -> None:
@@ -74,7 +74,7 @@ def load() -> None:
 
     ctypes.CDLL(None, use_errno=True)
     if sys.version_info < (3, 12):
-        _load()
+        _load("setns")
 
 
 _functions: dict[str, Any] = {}

@@ -83,9 +83,11 @@ def test_block_after_block(came: Here) -> None:
             pass
         with held_signals(), pytest.raises(Arrived), admitted_signals():
             come()
-        with pytest.raises(Arrived), held_signals() as held:
-            held.settle()
-            come()
+        with pytest.raises(Arrived):
+            with held_signals() as held:
+                held.settle()
+                come()
+            os.getpid()  # Python 3.14 looks for signals at the next call, and the end of `with` is one, too
     assert came == [signal.SIGINT] * 9
 
 
@@ -267,6 +269,7 @@ def test_another_thread_holds_nothing_back(came: Here) -> None:
     assert handlers[0] is expected
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_fork_of_another_thread_has_the_programs_handlers(came: Here) -> None:
     def work() -> None:
         pid = os.fork()

@@ -126,11 +126,10 @@ def helpers() -> dict[int, str]:
     """Keepers, and the programs they keep, of this process."""
     found = processes.family("no such mark") - {os.getpid()}
     lines = {pid: processes.command(pid) for pid in found}
-    return {
-        pid: line
-        for pid, line in lines.items()
-        if "keeper_server" in line or line.split(" ")[0].endswith(("pasta", "slirp4netns"))
-    }
+    programs = {pid for pid, line in lines.items() if line.split(" ")[0].endswith(("pasta", "slirp4netns"))}
+    # What pasta does in its namespace it does in a child of the same name, each time for a moment.
+    programs = {pid for pid in programs if processes.parent_of(pid) not in {None, *programs}}
+    return {pid: line for pid, line in lines.items() if "keeper_server" in line or pid in programs}
 
 
 def program_of(outside: Outside) -> int:

@@ -29,13 +29,13 @@ def leftovers(mark: str, *, except_for: set[int], grace: float) -> list[str]:
 
 def family(mark: str) -> set[int]:
     """Descendants by parent, and orphans (a daemon's parent is init) by environment."""
-    living = [pid for pid in _pids() if _parent(pid) is not None]
+    living = [pid for pid in _pids() if parent_of(pid) is not None]
     return {pid for pid in living if _has_mark(pid, mark)} | descendants(os.getpid()) | _of_this_place()
 
 
 def descendants(*ancestors: int) -> set[int]:
     """Their living children, theirs, and so on."""
-    parents = {pid: parent for pid in _pids() if (parent := _parent(pid)) is not None}
+    parents = {pid: parent for pid in _pids() if (parent := parent_of(pid)) is not None}
     found: set[int] = set()
     wanted = {*ancestors}
     while wanted:
@@ -99,14 +99,14 @@ def be_subreaper() -> None:
 
 def children_of(parent: int) -> set[int]:
     """The living children of a process."""
-    return {pid for pid in _pids() if _parent(pid) == parent}
+    return {pid for pid in _pids() if parent_of(pid) == parent}
 
 
 def children() -> dict[int, str]:
     """The living children of this process and of its broker, and its helpers, with their command lines."""
     running = broker.running()
     parents = {os.getpid(), running.pid} if running else {os.getpid()}
-    born = {pid for pid in _pids() if _parent(pid) in parents}
+    born = {pid for pid in _pids() if parent_of(pid) in parents}
     return {pid: command(pid) for pid in born | _of_this_place() | {*broker.processes()}}
 
 
@@ -116,7 +116,7 @@ def _of_this_place() -> set[int]:
     if not isolation.isolated:
         return set()
     own = _place("self")
-    here = {pid for pid in _pids() if _parent(pid) is not None and _is_at(pid, own)}
+    here = {pid for pid in _pids() if parent_of(pid) is not None and _is_at(pid, own)}
     return (here | descendants(*here)) - {os.getpid()}
 
 
@@ -154,8 +154,8 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def _parent(pid: int) -> int | None:
-    """None for one that is gone or a zombie, which holds nothing any more."""
+def parent_of(pid: int) -> int | None:
+    """Its pid; None for one that is gone or a zombie, which holds nothing any more."""
     try:
         state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
     except (OSError, ValueError):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from errno import EINVAL
 
 from netkit._additions import Additions
+from netkit._leftovers import message_collected
 from netkit._netlink.address import (
     add_address,
+    add_plain,
     delete_address,
     get_address,
     list_addresses,
@@ -18,7 +20,7 @@ from netkit._shown import Shown
 from netkit._spec import names, numbers
 from netkit._spec.address import Address, plain
 from netkit._system.signals import held_signals
-from netkit.errors import KernelError, SpecError
+from netkit.errors import ExistsError, KernelError, SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,17 +162,27 @@ class Addresses(Additions, Shown):
         if nodad is not True:
             numbers.boolean(nodad, "nodad")
         link = self._link
-        verb = "replace address " if replace else "add address "
-        request = add_address(
-            link._ifindex, value, replace=replace, nodad=nodad,
-            label=None if label is None else names.label(label), scope=scope,
-            operation=(verb, value, " on link '", link._last_name, "'"),
-        )  # fmt: skip
+        what = ("replace address " if replace else "add address ", value, " on link '", link._last_name, "'")
+        if label is scope is None and len(value.packed) == 4:
+            request = add_plain(link._ifindex, value.packed, value.prefixlen, what, replace)
+        else:
+            request = add_address(
+                link._ifindex, value, replace=replace, nodad=nodad,
+                label=None if label is None else names.label(label), scope=scope, operation=what,
+            )  # fmt: skip
         if replace:
             return self._sent(request, value)
-        return self._adding(
-            value, lambda: delete_address(link.ifindex, value), lambda: self._sent(request, value)
-        )
+        if self._state != "new":
+            return self._adding(value, lambda: self._deletion(value), lambda: self._sent(request, value))
+        try:  # as _adding does, by fewer calls
+            return self._sent(request, value)
+        except ExistsError:
+            if not message_collected(link._runtime, lambda: self._deletion(value)):
+                raise
+        return self._sent(request, value)
+
+    def _deletion(self, value: Address) -> Request:
+        return delete_address(self._link.ifindex, value)
 
     def _sent(self, request: Request, value: Address) -> Address:
         link, runtime = self._link, self._link._runtime

@@ -40,13 +40,20 @@ def past_leftovers(runtime: Runtime, deletion: Callable[[], Request], send: Call
     try:
         return send()
     except ExistsError:
-        if not _others_come(runtime):
+        if not message_collected(runtime, deletion):
             raise
+    return send()
+
+
+def message_collected(runtime: Runtime, deletion: Callable[[], Request]) -> bool:
+    """Whether an addition that was refused so is to be sent once more, for the dead have none now."""
+    if not _others_come(runtime):
+        return False
     from netkit._lifecycle.collect import collect_message
 
     request = deletion()
     collect_message(runtime.place, request.kind, request.body)
-    return send()
+    return True
 
 
 def _others_come(runtime: Runtime) -> bool:

@@ -80,10 +80,21 @@ _FLAG_NAMES = (
 )
 
 _HEADER = Struct("=BBBBI")  # family, prefix length, flags, scope, index of the link
-# An IPv4 address and nothing else, which most are, in one go: IFA_LOCAL, IFA_ADDRESS and IFA_PROTO.
+_NEW = NLM_F_CREATE | NLM_F_ACK | NLM_F_EXCL
+_CHANGE = NLM_F_CREATE | NLM_F_ACK | NLM_F_REPLACE
+# In one go: IFA_LOCAL, IFA_ADDRESS and IFA_PROTO.
 _PLAIN = Struct("=BBBBIHH4sHH4sHHBxxx")
 _CACHEINFO = Struct("=IIII")  # preferred, valid, created, updated
 _FOREVER = 0xFFFFFFFF
+
+
+def add_plain(index: int, packed: bytes, prefixlen: int, operation: Words, replace: bool = False) -> Request:
+    """`add_address` of an IPv4 address and nothing else, which most are."""
+    body = _PLAIN.pack(
+        AF_INET, prefixlen, 0, 254 if packed[0] == 127 else 0, index,  # the scope: see _scope
+        8, IFA_LOCAL, packed, 8, IFA_ADDRESS, packed, 5, IFA_PROTO, NETKIT_PROTOCOL,
+    )  # fmt: skip
+    return Request(RTM_NEWADDR, _CHANGE if replace else _NEW, body, operation, ADDRESS_POLICY, _HEADER.size)
 
 
 def add_address(
@@ -109,14 +120,9 @@ def add_address(
     """
     packed, prefixlen = _packed(address)
     what = operation or ("add address ", address, " to link ", index)
-    how = NLM_F_CREATE | NLM_F_ACK | (NLM_F_REPLACE if replace else NLM_F_EXCL)
-    more = noprefixroute or label or broadcast or peer or metric is not None
+    more = noprefixroute or label or broadcast or peer or scope is not None or metric is not None
     if len(packed) == 4 and not more and valid_lifetime is None and preferred_lifetime is None:
-        body = _PLAIN.pack(
-            AF_INET, prefixlen, 0, _scope(scope, packed), index,
-            8, IFA_LOCAL, packed, 8, IFA_ADDRESS, packed, 5, IFA_PROTO, NETKIT_PROTOCOL,
-        )  # fmt: skip
-        return Request(RTM_NEWADDR, how, body, what, ADDRESS_POLICY, _HEADER.size)
+        return add_plain(index, packed, prefixlen, what, replace)
     flags = (IFA_F_NODAD if nodad and len(packed) == 16 else 0) | (
         IFA_F_NOPREFIXROUTE if noprefixroute else 0
     )
@@ -139,6 +145,7 @@ def add_address(
         parts.append(_lifetimes(valid_lifetime, preferred_lifetime))
     family = AF_INET if len(packed) == 4 else AF_INET6
     header = _HEADER.pack(family, prefixlen, flags & 0xFF, _scope(scope, packed), index)
+    how = _CHANGE if replace else _NEW
     return Request(RTM_NEWADDR, how, header + b"".join(parts), what, ADDRESS_POLICY, _HEADER.size)
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 MAIN = "__main__"
 _AT_FIRST = ("__module__", "__qualname__", "__doc__", "__slots__")
-_MADE_AGAIN = ("__dict__", "__weakref__", "_abc_impl", "__abstractmethods__")
+_MADE_AGAIN = ("__dict__", "__weakref__", "_abc_impl", "__abstractmethods__", "__classdictcell__")
+# Since Python 3.14 a function makes them, which refers to all that the class was made from.
+_ANNOTATIONS = ("__annotate_func__", "__annotations_cache__")
 _CACHED = type(lru_cache(len))
 
 
@@ -55,6 +57,8 @@ class Classes:
         own = vars(going)
         first = {name: own[name] for name in _AT_FIRST if name in own}
         rest = {name: value for name, value in own.items() if not _is_made_again(name, value)}
+        if "__annotate_func__" in own:
+            rest["__annotations__"] = _annotations(going)
         made = (type(going), going.__name__, going.__bases__, first, number)
         return new_class, made, rest, None, None, fill_class
 
@@ -82,9 +86,17 @@ def cannot_go(going: type) -> str | None:
 
 
 def _is_made_again(name: str, value: object) -> bool:
-    return name in (*_AT_FIRST, *_MADE_AGAIN) or isinstance(
+    return name in (*_AT_FIRST, *_MADE_AGAIN, *_ANNOTATIONS) or isinstance(
         value, (GetSetDescriptorType, MemberDescriptorType)
     )
+
+
+def _annotations(going: type) -> dict[str, Any]:
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return annotationlib.get_annotations(going, format=annotationlib.Format.FORWARDREF)
+    return {}
 
 
 def new_class(*made: Any) -> type:

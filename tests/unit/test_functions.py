@@ -237,6 +237,31 @@ def test_named_tuples_and_exceptions() -> None:
     assert type(back[1]) is Fault
 
 
+PROGRAM = """
+from dataclasses import dataclass
+from typing import NamedTuple
+@dataclass
+class Result:
+    names: list[str]
+    before: "Result | None" = None
+class Pair(NamedTuple):
+    first: int
+    others: list[int]
+"""
+
+
+def test_annotations_that_are_no_strings() -> None:
+    """Of a program without the import from ``__future__``: since Python 3.14 a function makes them."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(PROGRAM, "program", "exec", dont_inherit=True), names)
+    result = there_and_back(names["Result"](["lo"]))
+    assert asdict(result) == {"names": ["lo"], "before": None}
+    assert type(result).__annotations__ == {"names": list[str], "before": "Result | None"}
+    pair = there_and_back(names["Pair"](1, [2]))
+    assert pair == (1, [2])
+    assert type(pair).__annotations__ == {"first": int, "others": list[int]}
+
+
 def test_a_class_that_is_made_there_comes_too() -> None:
     def make() -> Any:
         class Inner:

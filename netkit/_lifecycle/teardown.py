@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EMFILE
+from errno import EMFILE, ETOOMANYREFS
 
 from netkit._lifecycle.groups import common_group, large_bridges
 from netkit._lifecycle.owned import LINKS, NAMESPACES, ROOT, Owned
@@ -161,7 +161,7 @@ class Teardown:
             try:
                 _uninterrupted(member._remove, self)
             except OSError as problem:
-                if problem.errno != EMFILE or not self._limits.lift():
+                if problem.errno not in (EMFILE, ETOOMANYREFS) or not self._limits.lift():
                     raise
                 _uninterrupted(member._remove, self)
         except NotFoundError:

@@ -13,6 +13,7 @@ import socket
 import sys
 import weakref
 
+from netkit._system.passing import pass_descriptors
 from netkit._system.piped_helper import PipedHelper, spawn_helper
 from netkit.errors import BackendError, StateError
 
@@ -61,7 +62,7 @@ class RelayHelper:
             for at in range(0, len(held), _AT_ONCE):
                 some = [each.fileno() for each in held[at : at + _AT_ONCE]]
                 words = json.dumps([targets.get(fd) for fd in some]).encode()
-                socket.send_fds(control, [words], some)
+                pass_descriptors(control, words, some)
                 if control.recv(16) != b"held":
                     raise self._failure("hold the ports")
 

@@ -11,7 +11,6 @@ from _socket import (
     CMSG_SPACE,
     MSG_CMSG_CLOEXEC,
     MSG_CTRUNC,
-    MSG_NOSIGNAL,
     MSG_TRUNC,
     SCM_RIGHTS,
     SOL_SOCKET,
@@ -21,6 +20,7 @@ from errno import EMFILE
 from struct import Struct
 
 from netkit._system.broker_values import decode, encode
+from netkit._system.passing import pass_descriptors
 from netkit.errors import (
     AccessError,
     BackendError,
@@ -86,9 +86,7 @@ def send(sock: socket, kind: int, serial: int, value: Value, fds: Sequence[int] 
             _write_all(memfd, body)
             passed.insert(0, memfd)
         header = _HEADER.pack(_MAGIC, VERSION, kind, where, serial & 0xFFFFFFFF, len(body))
-        rights = b"".join([fd.to_bytes(4, "little") for fd in passed])
-        ancillary = [(SOL_SOCKET, SCM_RIGHTS, rights)] if passed else []
-        sock.sendmsg([header if where else header + body], ancillary, MSG_NOSIGNAL)
+        pass_descriptors(sock, header if where else header + body, passed)
     finally:
         if memfd >= 0:
             os.close(memfd)

@@ -17,10 +17,11 @@ from _socket import (
     SCM_RIGHTS,
     SOCK_CLOEXEC,
     SOCK_SEQPACKET,
-    SOL_SOCKET,
     socket,
     socketpair,
 )
+
+from netkit._system.passing import beside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +91,6 @@ def held_in(reader: socket) -> Iterator[tuple[str, int]]:
 
 def _sent(writer: socket, place: str, fd: int) -> bool:
     try:
-        attached = [(SOL_SOCKET, SCM_RIGHTS, fd.to_bytes(4, "little"))]
-        return bool(writer.sendmsg([place.encode()], attached, MSG_DONTWAIT))
+        return bool(writer.sendmsg([place.encode()], beside([fd]), MSG_DONTWAIT))
     except OSError:  # EAGAIN; ETOOMANYREFS when more is on its way than RLIMIT_NOFILE allows (unix(7))
         return False

@@ -9,7 +9,8 @@ from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
 class DescriptorLimit:
     """Lifts the soft limit of open files to the hard one for a while, which needs no capability.
 
-    Undoing a sysctl or ending the processes of a namespace reads files of /proc. Source: getrlimit(2).
+    Undoing a sysctl or ending the processes of a namespace reads files of /proc, and a broker is sent the
+    descriptor of the namespace; the limit is also that of how many are on their way. Source: getrlimit(2).
     """
 
     __slots__ = ("_before",)

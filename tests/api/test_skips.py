@@ -50,6 +50,7 @@ FAILURES = {
     "another command that fails": "nft: status 127",
     "a way outside without its program": OUTSIDE,
     "a way outside without a device": "there is no way outside: pasta and slirp4netns need /dev/net/tun",
+    "a device of ours": "ip tuntap add tap0 mode tap: status 1\n  open: Permission denied",
     "a library that is there": "cannot compile a filter. libpcap is not installed (Debian package ...)",
     "a module that is there": "No module named 'iptc'",
 }
@@ -60,6 +61,7 @@ def test_no_other_failure_is_a_skip(monkeypatch: pytest.MonkeyPatch, failure: st
     monkeypatch.setattr(tools, "MISSING", ["dot", "tshark"])
     monkeypatch.setattr(tools, "HAS_IPTC", True)
     monkeypatch.setattr(tools, "has_libpcap", lambda: True)
+    monkeypatch.setattr(tools, "may_open_tun", lambda: True)
     problem = AssertionError(FAILURES[failure])
     assert tools.skipped_for_a_missing_tool(problem) is problem
 
@@ -68,7 +70,8 @@ def test_libraries_and_programs_that_are_missing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(tools, "MISSING", ["pasta", "slirp4netns"])
     monkeypatch.setattr(tools, "HAS_IPTC", False)
     monkeypatch.setattr(tools, "has_libpcap", lambda: False)
-    for failure in ("a way outside without its program", "a library that is there", "a module that is there"):
+    monkeypatch.setattr(tools, "may_open_tun", lambda: False)
+    for failure in FAILURES.keys() - {"another command that fails"}:
         end = tools.skipped_for_a_missing_tool(AssertionError(FAILURES[failure]))
         assert isinstance(end, pytest.skip.Exception), failure
 

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 from netkit._system import broker, mode, user_namespace
 
 # How util-linux does what is done here: as root, and as anybody else.
 BY_ROOT = ["unshare", "--net", "--mount", "true"]
 BY_OTHERS = "unshare --user --map-root-user --net --mount --pid --fork --mount-proc true".split()
+
+_OPEN_TUN = Path(__file__).parents[2] / "scripts" / "open-tun"
 
 isolated = False  # this process has a mount namespace of its own, since it began
 
@@ -51,7 +54,9 @@ def isolate() -> str | None:
     except OSError as error:
         return _forbidden(error, BY_ROOT if capable else BY_OTHERS)
     isolated = True
-    if not capable:
+    if capable:
+        subprocess.run([_OPEN_TUN], check=True)
+    else:
         # getpass.getuser() would say root, whose /tmp/pytest-of-root is not ours
         os.environ["LOGNAME"] = f"uid-{user}"
     return None

@@ -20,9 +20,16 @@ from tests.harness import counted, isolation
 from tests.harness.patience import LONG, PATIENCE
 
 NOBODY = 65534
+SOMEBODY = 65533  # nobody else runs anything as this user
 _ROOT = Path(__file__).parents[2]
-# For subprocess: root becomes that user, an ordinary user is one.
-BECOME: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def _becoming(uid: int) -> dict[str, Any]:
+    """For subprocess: root becomes that user, an ordinary user is one."""
+    return {"user": uid, "group": uid, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+BECOME = _becoming(NOBODY)
 
 
 def _python() -> str:
@@ -54,13 +61,14 @@ def cannot_be_one() -> str | None:
 class Ordinary:
     """Runs programs as that user, with a copy of netkit and a home of his own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, uid: int = NOBODY) -> None:
         self.home = home
+        self._become = _becoming(uid)
         self._mounted: str | None = None
         shutil.copytree(_ROOT / "netkit", home / "netkit", ignore=shutil.ignore_patterns("__pycache__"))
-        if BECOME:
+        if self._become:
             for path in [home, *home.rglob("*")]:
-                os.chown(path, NOBODY, NOBODY)
+                os.chown(path, uid, uid)
 
     def popen(
         self,
@@ -75,7 +83,7 @@ class Ordinary:
         own["NETKIT_TEST_PATIENCE"] = str(PATIENCE)
         return subprocess.Popen(
             argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**own, **(env or {})}, cwd=cwd or self.home, **BECOME,
+            env={**own, **(env or {})}, cwd=cwd or self.home, **self._become,
         )  # fmt: skip
 
     def run(
@@ -105,7 +113,7 @@ class Ordinary:
         It is read-only, and not in his home: what removes that removes nothing of them.
         """
         packages = sysconfig.get_path("purelib")
-        if not BECOME or not isolation.isolated or self.run(["test", "-x", packages]).returncode == 0:
+        if not self._become or not isolation.isolated or self.run(["test", "-x", packages]).returncode == 0:
             return packages
         if self._mounted is None:
             self._mounted = mkdtemp(prefix="netkit-packages-", dir="/tmp")
@@ -135,9 +143,9 @@ class Ordinary:
 
 
 @contextmanager
-def ordinary_user() -> Generator[Ordinary]:
+def ordinary_user(uid: int = NOBODY) -> Generator[Ordinary]:
     """His home is a directory that he can reach, and is gone afterwards."""
-    ordinary = Ordinary(Path(mkdtemp(prefix="netkit-nobody-", dir="/tmp")))
+    ordinary = Ordinary(Path(mkdtemp(prefix="netkit-nobody-", dir="/tmp")), uid)
     try:
         yield ordinary
     finally:

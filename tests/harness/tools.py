@@ -7,6 +7,7 @@ but a program for a way outside. A test that fails for another reason fails, wha
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import shutil
 from importlib.util import find_spec
@@ -53,6 +54,9 @@ _SAYINGS = (
     r"there is no way outside: .*`{0}` .*is (not )?in PATH",
     r"(?<![\w-]){0}(?![\w-])(?s:.*)\bstatus 127\b",
 )
+TUN = "/dev/net/tun"  # everybody's, where udev makes it
+_NO_TUN = rf"pasta and slirp4netns need {TUN}|ip tuntap add .*: status 1\n\s*open: Permission denied"
+_CLOSED_TUN = f"needs {TUN}, which is not everybody's here"
 
 
 def lacking(*tools: str) -> str | None:
@@ -73,6 +77,8 @@ def skipped_for_a_missing_tool(problem: BaseException) -> BaseException:
         reason = "needs Debian's libpcap0.8"
     if reason is None and "No module named 'iptc'" in text and not HAS_IPTC:
         reason = "needs python-iptables"
+    if reason is None and re.search(_NO_TUN, text) and not may_open_tun():
+        reason = _CLOSED_TUN
     return problem if reason is None else pytest.skip.Exception(reason)
 
 
@@ -89,6 +95,12 @@ def has_libpcap() -> bool:
     return True
 
 
+def may_open_tun() -> bool:
+    """Whether an ordinary user can: this session's, or the one that it becomes."""
+    open_to_others = os.geteuid() != 0 or (os.path.exists(TUN) and os.stat(TUN).st_mode & 0o6 == 0o6)
+    return open_to_others and os.access(TUN, os.R_OK | os.W_OK)
+
+
 def cannot_compare() -> str | None:
     """Why no kernel test can say anything: each looks with `ip`, many from programs of their own."""
     return lacking("ip")
@@ -98,3 +110,6 @@ def needs(*tools: str) -> pytest.MarkDecorator:
     """A mark for tests whose fixtures look with these commands: `pytestmark = needs("nft")`."""
     reason = lacking(*tools)
     return pytest.mark.skipif(reason is not None, reason=reason or "")
+
+
+needs_tun = pytest.mark.skipif(not may_open_tun(), reason=_CLOSED_TUN)

@@ -10,11 +10,12 @@ import pytest
 from netkit import ExistsError, Namespace, SpecError, VethPair
 from tests.harness.oracle import addresses, ip, link
 from tests.harness.outside import any_backend, backend, echoed, helpers, server
+from tests.harness.tools import needs_tun
 
 __all__ = ["any_backend", "backend"]  # the fixtures
 
 # Else the outside would be the machine's own network; tests/rootless has an ordinary user's.
-pytestmark = pytest.mark.capable
+pytestmark = [pytest.mark.capable, needs_tun]
 
 
 # -- ready when it is there -----------------------------------------------------------------------

@@ -16,12 +16,12 @@ from netkit._system import broker_frames as frames
 from tests.harness.oracle import addresses
 from tests.harness.outside import backend, echoed, gone, helpers, server
 from tests.harness.patience import LONG
-from tests.harness.tools import needs
+from tests.harness.tools import needs, needs_tun
 
 __all__ = ["backend"]  # the fixture
 
 # Else the outside would be the machine's own network; tests/rootless has an ordinary user's.
-pytestmark = pytest.mark.capable
+pytestmark = [pytest.mark.capable, needs_tun]
 
 
 DETACHES = """

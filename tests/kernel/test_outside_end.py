@@ -14,11 +14,12 @@ from netkit import Namespace, Outside, Scope, StateError
 from tests.harness import processes
 from tests.harness.outside import BUSY, any_backend, backend, gone, helpers, program_of
 from tests.harness.patience import LONG
+from tests.harness.tools import needs_tun
 
 __all__ = ["any_backend", "backend"]  # the fixtures
 
 # Else the outside would be the machine's own network; tests/rootless has an ordinary user's.
-pytestmark = pytest.mark.capable
+pytestmark = [pytest.mark.capable, needs_tun]
 
 
 def test_deleting_frees_all(box: Namespace, backend: str) -> None:

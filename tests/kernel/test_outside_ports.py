@@ -12,12 +12,12 @@ from netkit import BackendError, CommandError, ExistsError, Namespace, NotFoundE
 from netkit._outside import outside as module
 from tests.harness.oracle import nft
 from tests.harness.outside import UDP, any_backend, backend, echoed, fake, helpers, server, v6_outside
-from tests.harness.tools import needs
+from tests.harness.tools import needs, needs_tun
 
 __all__ = ["any_backend", "backend", "v6_outside"]  # the fixtures
 
 # Else the outside would be the machine's own network; tests/rootless has an ordinary user's.
-pytestmark = pytest.mark.capable
+pytestmark = [pytest.mark.capable, needs_tun]
 
 
 def test_a_published_port(box: Namespace, backend: str) -> None:

@@ -12,12 +12,12 @@ import pytest
 from netkit import BackendError, Namespace
 from tests.harness.oracle import addresses, ip
 from tests.harness.outside import UDP, backend, echoed, helpers, server, v6_outside
-from tests.harness.tools import needs
+from tests.harness.tools import needs, needs_tun
 
 __all__ = ["backend", "v6_outside"]  # the fixtures
 
 # Else the outside would be the machine's own network; tests/rootless has an ordinary user's.
-pytestmark = pytest.mark.capable
+pytestmark = [pytest.mark.capable, needs_tun]
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, UDP], ids=["tcp", "udp"])

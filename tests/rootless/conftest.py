@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from tests.harness.ordinary import Ordinary, cannot_be_one, ordinary_user
+from tests.harness.ordinary import SOMEBODY, Ordinary, cannot_be_one, ordinary_user
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.parent.name == "rootless":
             item.add_marker(pytest.mark.rootless)
             item.add_marker(pytest.mark.kernel)
-            if reason and "nobody" in getattr(item, "fixturenames", ()):
+            if reason and not {"nobody", "somebody"}.isdisjoint(getattr(item, "fixturenames", ())):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
@@ -24,4 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def nobody() -> Generator[Ordinary]:
     """An ordinary user with a copy of netkit."""
     with ordinary_user() as user:
+        yield user
+
+
+@pytest.fixture(scope="module")
+def somebody() -> Generator[Ordinary]:
+    """Another, for what the kernel counts by user: tests beside this one run as nobody, too."""
+    with ordinary_user(SOMEBODY) as user:
         yield user

@@ -13,9 +13,10 @@ from tests.harness import processes
 from tests.harness.ordinary import NOBODY, PYTHON, Ordinary
 from tests.harness.outside import BUSY, backend, echoed, gone, server
 from tests.harness.patience import LONG
-from tests.harness.tools import needs
+from tests.harness.tools import needs, needs_tun
 
 __all__ = ["backend"]  # the fixture
+pytestmark = needs_tun
 
 START = """
 import os, signal, socket, sys

@@ -1,0 +1,40 @@
+"""Descriptors beside a message, to another process: SCM_RIGHTS of unix(7)."""
+
+from __future__ import annotations
+
+import time
+from _socket import MSG_NOSIGNAL, SCM_RIGHTS, SOL_SOCKET, socket
+from errno import ETOOMANYREFS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PATIENCE = 1.0
+_STEP = 0.001
+
+
+def pass_descriptors(sock: socket, data: bytes, fds: Sequence[int]) -> None:
+    """Send a message with descriptors; they stay the caller's.
+
+    A user without CAP_SYS_ADMIN and CAP_SYS_RESOURCE has no more of them on their way at once, of all
+    processes together, than RLIMIT_NOFILE allows the one that sends (too_many_unix_fds in net/core/scm.c).
+    It is others who fetch them, so this waits a while; the kernel tells nobody when there is room again.
+    """
+    deadline = None
+    while True:
+        try:
+            sock.sendmsg([data], beside(fds), MSG_NOSIGNAL)
+            return
+        except OSError as problem:
+            if problem.errno != ETOOMANYREFS:
+                raise
+            deadline = deadline or time.monotonic() + PATIENCE
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_STEP)
+
+
+def beside(fds: Sequence[int]) -> list[tuple[int, int, bytes]]:
+    """The ancillary data of sendmsg(2)."""
+    return [(SOL_SOCKET, SCM_RIGHTS, b"".join([fd.to_bytes(4, "little") for fd in fds]))] if fds else []

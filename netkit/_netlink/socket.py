@@ -279,11 +279,9 @@ class NetlinkSocket:
         self._buffer = bytearray(_BUFFER_SIZE)
         try:
             while True:
-                data = self._received(self._receive(requests[0], MSG_TRUNC | MSG_DONTWAIT))
-                for kind, flags, sequence, start, end in messages(data):
-                    index = (sequence - first) & SEQUENCE_MASK
-                    if kind == NLMSG_ERROR and index < len(requests):
-                        refusals[index] = parse_acknowledgement(data, flags, start, end)
+                _note_refusals(
+                    self._received(self._receive(requests[0], MSG_TRUNC | MSG_DONTWAIT)), first, refusals
+                )
         except WaitTimeout:  # that was all
             self._dirty = False
             return self._explained(requests, refusals)
@@ -365,14 +363,7 @@ class NetlinkSocket:
                 _, kind, _, sequence, _, error = _plain_ack(self._buffer)
                 if kind == NLMSG_ERROR and error == 0 and sequence == last:
                     return refusals
-            ended = False
-            data = self._received(size)
-            for kind, flags, sequence, start, end in messages(data):
-                index = (sequence - first) & SEQUENCE_MASK
-                if kind == NLMSG_ERROR and index < len(requests):
-                    refusals[index] = parse_acknowledgement(data, flags, start, end)
-                    ended = sequence == last
-            if ended:
+            if _note_refusals(self._received(size), first, refusals):
                 return refusals
 
     def _collect_one(self, requests: Sequence[Request], first: int) -> tuple[Refusal | None, Reply | None]:
@@ -446,3 +437,14 @@ class NetlinkSocket:
 
 def _unknown(request: Request, problem: LostError) -> ProtocolError:
     return ProtocolError(f"the outcome of '{request.operation}' is unknown: {problem}. Read back what exists")
+
+
+def _note_refusals(data: memoryview, first: int, refusals: list[Refusal | None]) -> bool:
+    """What a datagram refuses, by the number of the request; whether the last one is answered."""
+    answered = -1
+    for kind, flags, sequence, start, end in messages(data):
+        index = (sequence - first) & SEQUENCE_MASK
+        if kind == NLMSG_ERROR and index < len(refusals):
+            refusals[index] = parse_acknowledgement(data, flags, start, end)
+            answered = index
+    return answered == len(refusals) - 1

@@ -67,8 +67,9 @@ or the number of a process.
 
 _UNSHARE = """\
 Run a program in namespaces of its own: network, mounts, and for who is not root a user namespace in which
-he is. lo is up; /run is empty but for /run/netns, so that names and the xtables lock are its own, too. The
-program takes the place of this one: exit status, signals and output (hence no --json) are those of COMMAND.
+he is. lo is up; /run is its own, so that names and the xtables lock are, too; of the machine's there is what
+programs need, such as XDG_RUNTIME_DIR. The program takes the place of this one: exit status, signals and
+output (hence no --json) are those of COMMAND.
 
     netkit unshare -- pytest tests
     netkit unshare -- jupyter lab --no-browser

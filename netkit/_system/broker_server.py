@@ -18,6 +18,7 @@ from _socket import AF_UNIX, SOCK_SEQPACKET, socket
 from netkit._system import broker_frames as frames
 from netkit._system.broker_service import Service
 from netkit._system.interpreter import close_above
+from netkit._system.private_run import make_run_private
 from netkit._system.refusals import refused, suspects
 from netkit._system.syscalls import CLONE_NEWNET, MS_PRIVATE, MS_REC, mount
 from netkit._system.user_namespace import (
@@ -25,7 +26,6 @@ from netkit._system.user_namespace import (
     CLONE_NEWPID,
     bring_loopback_up,
     enter_user_namespace,
-    make_run_private,
     take_namespaces,
 )
 from netkit.errors import ProtocolError

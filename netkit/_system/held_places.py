@@ -21,8 +21,6 @@ from _socket import (
     socketpair,
 )
 
-from netkit._system.passing import beside
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,6 +88,8 @@ def held_in(reader: socket) -> Iterator[tuple[str, int]]:
 
 
 def _sent(writer: socket, place: str, fd: int) -> bool:
+    from netkit._system.passing import beside  # the guard, which starts anew each time, only reads
+
     try:
         return bool(writer.sendmsg([place.encode()], beside([fd]), MSG_DONTWAIT))
     except OSError:  # EAGAIN; ETOOMANYREFS when more is on its way than RLIMIT_NOFILE allows (unix(7))

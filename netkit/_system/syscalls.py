@@ -14,6 +14,7 @@ MNT_DETACH = 2
 MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
 
 if sys.version_info >= (3, 12):

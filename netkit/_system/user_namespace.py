@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import os
 from fcntl import ioctl
 from struct import pack, unpack_from
 
 from netkit._system.id_maps import Mapper
+from netkit._system.private_run import make_run_private
 from netkit._system.privilege import effective_capabilities
 from netkit._system.refusals import refused, suspects
-from netkit._system.syscalls import CLONE_NEWNET, MS_PRIVATE, MS_REC, mount, unshare
+from netkit._system.syscalls import CLONE_NEWNET, unshare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def may_make_namespaces() -> bool:
 def isolate() -> None:
     """Move this process into network and mount namespaces of its own, where it is root.
 
-    ``lo`` is up; /run is an empty tmpfs with a directory ``netns``, so that names and the xtables lock
-    are this process's own. Without the capabilities, that is inside a user namespace. Twins:
+    ``lo`` is up; /run is its own (`private_run`), so that names and the xtables lock
+    are, too. Without the capabilities, that is inside a user namespace. Twins:
     ``unshare --net --mount`` and ``unshare --map-root-user --net --mount``.
 
     AccessError (or another KernelError) names the setting that forbids it. For a process with one
@@ -74,16 +74,6 @@ def take_namespaces(flags: int, told: Sequence[str] = ()) -> None:
         unshare(flags)
     except OSError as problem:
         raise refused(f"make a {' and a '.join(names)} namespace", problem, told) from None
-
-
-def make_run_private(told: Sequence[str] = ()) -> None:
-    """Mounts made from now on stay here, and /run is empty but for ``netns``."""
-    try:
-        mount("none", "/", MS_REC | MS_PRIVATE)
-        mount("tmpfs", "/run", 0, "tmpfs", "mode=755")
-        os.mkdir("/run/netns", 0o755)
-    except OSError as problem:
-        raise refused("mount a /run of its own", problem, told) from None
 
 
 def bring_loopback_up() -> None:

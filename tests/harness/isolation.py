@@ -43,7 +43,7 @@ def _forbidden(error: OSError, twin: list[str]) -> str:
 
 
 def isolate() -> str | None:
-    """Enter a new network and mount namespace with an empty /run; say why if that is not possible.
+    """Enter a new network and mount namespace with its own /run; say why if that is not possible.
 
     Doing it again inside is harmless: each pytest-xdist worker has its own.
     """

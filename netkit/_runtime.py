@@ -162,7 +162,10 @@ class Runtime:
         with self._lock:  # closed meanwhile, the number could be that of another namespace
             if self._asked is not None:
                 function = self._asked.along(function)
-            return self.opener.inside(self.check(), function)
+            try:
+                return self.opener.inside(self.check(), function)
+            except KernelError as problem:  # of a sysctl: a file does not say whose it is
+                raise problem._in(self.label) from None
 
     def fresh(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a user's function inside, on a thread of its own."""

@@ -119,6 +119,19 @@ class KernelError(NetkitError, OSError):
             hint=hint,
         )
 
+    def _in(self, netns: str) -> Self:
+        """The same refusal with the namespace it was in, where that is not said yet."""
+        if self.netns is not None:
+            return self
+        return type(self)(
+            self.operation,
+            self.errno or 0,
+            extack=self.extack,
+            attribute=self.attribute,
+            netns=netns,
+            hint=self.hint,
+        )
+
     def __reduce__(self) -> tuple[object, ...]:
         fields = (self.operation, self.errno, self.extack, self.attribute, self.netns, self.hint)
         return _rebuild, (type(self), *fields)

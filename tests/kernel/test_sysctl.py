@@ -97,9 +97,10 @@ def test_a_missing_key_is_not_found(host: Namespace) -> None:
         lambda: host.sysctl["net.ipv4"],
     ]
     for use in uses:
-        with pytest.raises(NotFoundError, match=r"net\.ipv4") as caught:
+        with pytest.raises(NotFoundError, match=r"net\.ipv4.* in an anonymous namespace: No such") as caught:
             use()
         assert isinstance(caught.value, KeyError)
+        assert caught.value.netns == "an anonymous namespace"
 
 
 def test_device_names_with_dots(host: Namespace) -> None:

@@ -13,6 +13,7 @@ import pytest
 from netkit import (
     Bridge,
     ExistsError,
+    KernelError,
     Namespace,
     NatRule,
     Network,
@@ -184,6 +185,24 @@ def test_bridges_in_different_namespaces_are_one_network() -> None:
         assert net.link("top2", "b").name == "b"
         assert net.link("b", "top2").name == "eth0"
         assert net.link("spine", "top1") == net.link("top1", "spine").peer
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "error", "words"),
+    [
+        ("net.ipv4.conf.eth7.proxy_arp", 1, NotFoundError, "No such file or directory"),
+        ("net.ipv4.ip_default_ttl", 999, KernelError, "Invalid argument"),
+    ],
+)
+def test_a_sysctl_that_is_refused_is_named_with_its_namespace(
+    key: str, value: int, error: type[KernelError], words: str
+) -> None:
+    plan = Topology.star(3)
+    plan.set_sysctl("box2", key, value)
+    with pytest.raises(error) as caught:
+        plan.create()
+    assert f"cannot set sysctl {key} to '{value}' in namespace 'box2': {words}" in str(caught.value)
+    assert caught.value.netns == "namespace 'box2'"
 
 
 def test_given_routes_and_sysctls_of_devices() -> None:

@@ -47,7 +47,10 @@ with Namespace() as a, Namespace() as b:
 """
     lines = program(nobody, text)
     assert lines[:3] == ["1 0", "1", "0 False"]
-    assert lines[3].startswith("cannot read sysctl net.ipv4.nothing: No such file or directory (ENOENT)")
+    where = "in an anonymous namespace"
+    assert lines[3].startswith(
+        f"cannot read sysctl net.ipv4.nothing {where}: No such file or directory (ENOENT)"
+    )
 
 
 def test_masquerade_and_dnat_with_packets(nobody: Ordinary) -> None:

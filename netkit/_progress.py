@@ -40,8 +40,8 @@ class Progress:
         return _ignore if self._draw is None else self._advance
 
     def __exit__(self, *exc: object) -> None:
-        if self._shown and self._draw is not None:
-            self._draw("", 0.0)
+        if self._shown:
+            self._try_to_draw("", 0.0)
 
     def _advance(self, count: int) -> None:
         self._done += count
@@ -50,12 +50,16 @@ class Progress:
         try:
             self._next = monotonic() + _INTERVAL
             self._shown = True
-            if self._draw is not None:
-                self._draw(self._what, min(self._done / self._total, 1.0))
-        except (OSError, ValueError):
-            self._draw = None  # the terminal has gone; the work goes on
+            self._try_to_draw(self._what, min(self._done / self._total, 1.0))
         finally:
             self._lock.release()
+
+    def _try_to_draw(self, what: str, part: float) -> None:
+        try:
+            if self._draw is not None:
+                self._draw(what, part)
+        except (OSError, ValueError):
+            self._draw = None  # the terminal has gone; the work goes on
 
 
 def _ignore(count: int) -> None:
@@ -68,12 +72,19 @@ def _canvas() -> Callable[[str, float], None] | None:
     if wanted == "0":
         return None
     if wanted == "1":
-        return _draw_text
+        return None if sys.stderr is None else _draw_text
     notebook = _notebook()
     if notebook is not None:
         return notebook
-    stream: Any = sys.stderr
-    return _draw_text if stream is not None and stream.isatty() else None
+    return _draw_text if _is_terminal(sys.stderr) else None
+
+
+def _is_terminal(stream: Any) -> bool:
+    """Not one that is closed, as daemons do it, nor what a program put there that can be written to only."""
+    try:
+        return stream is not None and stream.isatty()
+    except (AttributeError, ValueError):
+        return False
 
 
 def _draw_text(what: str, part: float) -> None:

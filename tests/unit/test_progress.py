@@ -29,7 +29,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return stream
 
 
-def _redirect(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None) -> None:
+def _redirect(monkeypatch: pytest.MonkeyPatch, stream: object) -> None:
     """Not sys.stderr itself, which pytest sets anew when the test begins."""
     monkeypatch.setattr(_progress, "sys", SimpleNamespace(stderr=stream, modules=sys.modules))
 
@@ -80,6 +80,30 @@ def test_a_terminal_that_goes_away_does_not_stop_the_work(terminal: Terminal) ->
         terminal.close()
         advance(1)
         advance(1)
+
+
+def test_a_terminal_that_is_gone_at_the_end_does_not_stop_the_work(terminal: Terminal) -> None:
+    with Progress("building", 200) as advance:
+        advance(1)
+        assert terminal.getvalue()
+        terminal.close()
+
+
+def test_streams_that_cannot_say_what_they_are_stay_empty(
+    monkeypatch: pytest.MonkeyPatch, terminal: Terminal
+) -> None:
+    closed = io.StringIO()
+    closed.close()
+    written: list[str] = []
+    for stream in (closed, SimpleNamespace(write=written.append, flush=lambda: None)):
+        _redirect(monkeypatch, stream)
+        with Progress("building", 200) as advance:
+            advance(200)
+    assert written == []
+    monkeypatch.setenv("NETKIT_PROGRESS", "1")
+    _redirect(monkeypatch, None)
+    with Progress("building", 200) as advance:
+        advance(200)
 
 
 def test_several_threads_may_advance(terminal: Terminal) -> None:

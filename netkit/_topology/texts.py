@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netkit._spec.value import type_of
 from netkit.errors import SpecError
 
 TYPE_CHECKING = False
@@ -13,6 +14,7 @@ def from_json(content: str | bytes) -> Any:
     """The value of a JSON text."""
     import json
 
+    _check_text(content)
     try:
         return json.loads(content, object_pairs_hook=_once_each)
     except SpecError:
@@ -34,6 +36,7 @@ def from_toml(content: str | bytes) -> Any:
     """The value of a TOML text."""
     import tomllib
 
+    _check_text(content)
     try:
         return tomllib.loads(content if isinstance(content, str) else content.decode())
     except (ValueError, RecursionError) as problem:
@@ -44,6 +47,7 @@ def from_yaml(content: str | bytes) -> Any:
     """The value of a YAML text, of the types that JSON has too."""
     from importlib import import_module
 
+    _check_text(content)
     try:
         yaml: Any = import_module("yaml")
     except ImportError:
@@ -60,6 +64,12 @@ def from_yaml(content: str | bytes) -> Any:
         raise SpecError(f"this is no YAML: {problem}") from None
 
 
+def _check_text(content: object) -> None:
+    """A file would be read twice, and the second time be empty."""
+    if not isinstance(content, (str, bytes)):
+        raise TypeError(f"a str or bytes is wanted, not {type_of(content)}; Topology.load(PATH) reads a file")
+
+
 def _refuse_twice(node: Any, seen: set[int]) -> None:
     """PyYAML takes the last of two equal keys without a word."""
     if node is None or id(node) in seen:
@@ -68,10 +78,12 @@ def _refuse_twice(node: Any, seen: set[int]) -> None:
     if node.id == "mapping":
         keys: set[str] = set()
         for key, value in node.value:
-            if key.value in keys:
-                line = key.start_mark.line + 1
-                raise SpecError(f"this YAML has the key {key.value!r} twice in one mapping, in line {line}")
-            if isinstance(key.value, str):
+            if key.id == "scalar":  # what else it may be, is no str, and refused with its place
+                if key.value in keys:
+                    line = key.start_mark.line + 1
+                    raise SpecError(
+                        f"this YAML has the key {key.value!r} twice in one mapping, in line {line}"
+                    )
                 keys.add(key.value)
             _refuse_twice(value, seen)
     elif node.id == "sequence":

@@ -85,4 +85,5 @@ def _one_or_several(values: tuple[str, ...]) -> str | list[str]:
 
 
 def _number_or_text(text: str) -> int | str:
-    return int(text) if text.isdecimal() and text.isascii() and str(int(text)) == text else text
+    is_number = len(text) < 19 and text.isascii() and text.isdecimal()  # TOML has 64 bits
+    return int(text) if is_number and str(int(text)) == text else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -362,6 +363,7 @@ def test_whatever_comes_is_a_plan_or_a_spec_error(data: st.DataObject) -> None:
             "namespaces: {no: }",
             "namespaces: the key False is a bool, not a str: write",
         ),
+        ("from_yaml", "? [a, b]\n: c\n", "this is no YAML: while constructing a mapping"),
         ("from_yaml", "links: !!python/object:os.system {}", "this is no YAML: "),
     ],
 )
@@ -369,6 +371,22 @@ def test_texts_that_are_none(method: str, text: str | bytes, words: str) -> None
     with pytest.raises(SpecError) as caught:
         getattr(Topology, method)(text)
     assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize("method", ["from_json", "from_toml", "from_yaml"])
+def test_a_file_or_path_is_no_text(method: str) -> None:
+    """PyYAML takes a file, which after the look for equal keys was empty: so was the plan."""
+    for content in (io.StringIO("namespaces: {a: }"), Path("lab.yaml"), None):
+        with pytest.raises(TypeError, match=r"a str or bytes is wanted, not a .*; Topology.load\(PATH\)"):
+            getattr(Topology, method)(content)
+
+
+def test_a_sysctl_of_many_digits_stays_a_text() -> None:
+    plan = Topology()
+    plan.add_namespace("a", sysctls={"net.one": "9" * 5000, "net.other": 2**63})
+    data = plan.to_dict()
+    assert data["namespaces"]["a"]["sysctls"] == {"net.one": "9" * 5000, "net.other": str(2**63)}
+    assert Topology.from_dict(data) == plan
 
 
 def test_yaml_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

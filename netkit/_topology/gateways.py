@@ -72,6 +72,10 @@ class GivenRoutes:
                 continue
             if end.wanted != "auto" and not _is_near(gateway, end.addresses):
                 raise SpecError(f"{_where(end)}: the gateway {gateway.ip} is not in the network of {first}")
+            if self._references.owns(end.netns, gateway):
+                raise SpecError(
+                    f"{_where(end)}: {gateway.ip} is its own address: a gateway is at the other end"
+                )
             self._note_default(end.netns, version, end)
             route = self._routes.get(gateway.packed)
             if route is None:
@@ -123,13 +127,16 @@ class GivenRoutes:
         options = dict(plan.options)
         dev = options.get("dev")
         via = options.get("via")
+        names = self._references
+        said = options.get("family") or names.family(plan.dst, via, options.get("src"))
+        family = said if isinstance(said, int) else None
+        dst = names.network(plan.dst, f"{where}.dst", family)
         if isinstance(via, str):
-            options["via"] = self._via(own, via, f"{where}.via")
+            options["via"] = self._via(own, via, f"{where}.via", family or names.family(dst))
         try:
-            dst = self._references.network(plan.dst, f"{where}.dst")
             route = Route.build(dst, **options)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         except SpecError as problem:
-            raise problem if str(problem).startswith(where) else SpecError(f"{where}: {problem}") from None
+            raise SpecError(f"{where}: {problem}") from None
         if route.dst == "default" and route.metric is None:
             self._note_default(netns, route.family, where)
         interface = self._way_out(own, route, dev, where)
@@ -139,13 +146,14 @@ class GivenRoutes:
         else:
             interface.routes += (route,)
 
-    def _via(self, own: list[Interface], via: str, where: str) -> str:
+    def _via(self, own: list[Interface], via: str, where: str, family: int | None) -> str:
         """The address of a gateway that is given by name, on a wire of this namespace."""
-        for interface in own:
-            named = self._addresses_on(interface.segment, via)
-            if named:
-                return str(named[0].ip)
-        return str(self._references.host(via, where).ip)
+        named = [each for end in own for each in self._addresses_on(end.segment, via) or ()]
+        of_family = [each for each in named if family in (None, each.version)]
+        found = of_family or named or [self._references.host(via, where)]
+        if any(found[0].packed == each.packed for end in own for each in end.addresses):
+            raise SpecError(f"{where}: {found[0].ip} is its own address: a gateway is at the other end")
+        return str(found[0].ip)
 
     def _way_out(self, own: list[Interface], route: Route, dev: object, where: str) -> Interface | None:
         if dev is not None and dev != "lo":
@@ -190,8 +198,6 @@ def _check_near(gateway: Address, end: Interface) -> None:
     if not _is_near(gateway, end.addresses):
         networks = ", ".join([str(Subnet.of(address)) for address in end.addresses])
         raise SpecError(f"{_where(end)}: {gateway.ip} is in no network of it: {networks}")
-    if any(gateway.packed == address.packed for address in end.addresses):
-        raise SpecError(f"{_where(end)}: {gateway.ip} is its own address: a gateway is at the other end")
 
 
 def _shown(addresses: Sequence[Address]) -> str:

@@ -187,7 +187,9 @@ def _nat_rule(plan: NatPlan, references: References, where: str) -> tuple[NatSpe
     options = dict(plan.options)
     backend = options.pop("backend", None)
     family = options.get("family")
-    chosen = family if isinstance(family, int) else None
+    addresses = ("saddr", "daddr", "to") if plan.kind in ("snat", "dnat") else ("saddr", "daddr")
+    said = references.family(*[options.get(word) for word in addresses])
+    chosen = family if isinstance(family, int) else said
     for word in ("saddr", "daddr"):
         value = options.get(word)
         if isinstance(value, str):

@@ -12,6 +12,7 @@ from netkit.errors import SpecError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Literal
 
 
 class References:
@@ -33,6 +34,20 @@ class References:
             wanted = "address, nor a namespace or bridge on the same wire"
             raise SpecError(f"{where}: {unknown(text, self._addresses, wanted)}") from None
         return Address(packed, 8 * len(packed))
+
+    def owns(self, name: str, address: Address) -> bool:
+        """Whether a namespace has this address itself."""
+        return any(each.packed == address.packed for each in self._addresses.get(name, ()))
+
+    def family(self, *texts: object) -> Literal[4, 6] | None:
+        """The family of the first that is an address or a network; names may have both."""
+        for text in texts:
+            if not isinstance(text, str) or text == "default":
+                continue
+            name = text.removeprefix("!= ")
+            if name not in self._addresses and split_port(name)[0] not in self._addresses:
+                return 6 if name.count(":") > 1 else 4
+        return None
 
     def network(self, text: str, where: str, family: int | None = None) -> str:
         """``saddr``, ``daddr`` and ``dst``: a bridge is its network, a namespace its address."""

@@ -231,6 +231,30 @@ def test_else_by_the_one_that_leads_to_most() -> None:
     assert routes_of(Layout(plan), "box") == ["10.0.0.4/30 via 10.0.0.2", "default via 10.0.0.10"]
 
 
+def test_a_name_stands_for_its_address_of_the_family_that_is_meant() -> None:
+    plan = Topology(subnet=["10.0.0.0/16", "fd00:7::/48"], routing=False)
+    for name in ("a", "b", "c"):
+        plan.add_namespace(name)
+    plan.add_bridge("lan", "b", address="auto")
+    plan.add_link("a", "b")
+    plan.add_link("c", "lan")
+    plan.add_route("a", "lan", via="b")
+    plan.add_route("a", "2001:db8::/32", via="b")
+    plan.add_route("a", "default", via="b", family=6)
+    plan.add_route("a", "lan", via="fd00:7:0:1::2")
+    assert routes_of(Layout(plan), "a") == [
+        "10.0.0.0/24 via 10.0.1.2",
+        "2001:db8::/32 via fd00:7:0:1::2",
+        "default via fd00:7:0:1::2",
+        "fd00:7::/64 via fd00:7:0:1::2",
+    ]
+    plan.masquerade("b", saddr="lan", daddr="2001:db8::/32")
+    plan.snat("b", saddr="lan", to="fd00:7:0:1::2")
+    plan.dnat("b", daddr="fd00:7:0:1::2", proto="tcp", dport=80, to="c:8080")
+    for _, spec, _ in Layout(plan).nat:
+        assert "fd00:7" in str(spec), spec
+
+
 def test_routing_can_be_left_out() -> None:
     plan = Topology(routing=False)
     plan.add_router("r")

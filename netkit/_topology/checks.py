@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network
+
 from netkit._address import parse_addresses
 from netkit._bridge import Bridge
 from netkit._namespace import Namespace
@@ -17,8 +20,9 @@ from netkit.errors import SpecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from typing import Any
+    from collections.abc import Collection
+    from ipaddress import IPv4Address, IPv6Address
+    from typing import Any, TypeGuard
 
     from netkit._topology.values import Addressing, Options
 
@@ -30,8 +34,7 @@ BRIDGE_OPTIONS = (
 
 def subnets(value: object, what: str = "subnet") -> tuple[str, ...]:
     """``subnet=`` as texts: ``auto``, ``auto6``, networks; one or several."""
-    several = isinstance(value, (list, tuple))
-    given: tuple[object, ...] = tuple(value) if several else (value,)  # type: ignore[arg-type]  # pyright: ignore
+    given = tuple(value) if _is_several(value) else (value,)
     found: list[str] = []
     for each in given:
         if isinstance(each, int):
@@ -44,13 +47,39 @@ def subnets(value: object, what: str = "subnet") -> tuple[str, ...]:
     return tuple(found)
 
 
+def _is_several(value: object) -> TypeGuard[Iterable[object]]:
+    """Whether it is a collection of subnets, for a network can be iterated over, too."""
+    return isinstance(value, Iterable) and not isinstance(
+        value, (str, bytes, Mapping, IPv4Network, IPv6Network)
+    )
+
+
 def _network_text(value: object, what: str) -> str:
     try:
-        return str(ip_network(value, what))
+        network = ip_network(value, what)
     except SpecError as problem:
         word = isinstance(value, str) and "." not in value and ":" not in value
         hint = "; 'auto' is an IPv4 one that is chosen, 'auto6' an IPv6 one" if word else ""
         raise SpecError(f"{problem}{hint}") from None
+    reason = _why_nobody(network.network_address)
+    if reason is not None:
+        raise SpecError(f"{what} '{network}' {reason}: no device can have an address handed out from it")
+    return str(network)
+
+
+def _why_nobody(first: IPv4Address | IPv6Address) -> str | None:
+    """Why the addresses from this one on can't be handed out: the kernel refuses or drops them.
+
+    RFC 6890: 0.0.0.0/8 is "this host on this network"; before ::2 there are the unspecified address and
+    the loopback one.
+    """
+    if first.is_multicast:
+        return "is multicast"
+    if first.is_loopback:
+        return "is of the loopback device"
+    if first.version == 4 and int(first) >> 24 == 0:
+        return "begins in 0.0.0.0/8, this host itself"
+    return "begins with the unspecified address" if first.is_unspecified else None
 
 
 def pool(value: object, what: str = "subnet") -> tuple[str, ...]:

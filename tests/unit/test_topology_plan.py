@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -86,6 +86,11 @@ def test_objects_and_texts_are_the_same_values() -> None:
     assert one == other
 
 
+@pytest.mark.parametrize("kind", [list, tuple, set, iter])
+def test_subnets_come_in_any_collection(kind: Callable[[list[str]], Iterable[str]]) -> None:
+    assert Topology(subnet=kind(["10.7.0.0/16"])) == Topology(subnet="10.7.0.0/16")
+
+
 def test_a_sysctl_is_set_once() -> None:
     topology = Topology()
     topology.add_namespace("a", sysctls={"net.ipv4.ip_default_ttl": 99})
@@ -126,6 +131,11 @@ AT_ONCE: dict[str, tuple[Callable[[Topology], object], str]] = {
     "no network": (lambda t: t.add_link("a", "b", subnet="none"), "'auto' is an IPv4 one that is chosen"),
     "a number": (lambda t: t.add_link("a", "b", subnet=24), "subnet 24 is a number"),
     "a subnet twice": (lambda t: t.add_link("a", "b", subnet=["auto", "auto"]), "'auto' is given twice"),
+    "a subnet of groups": (lambda t: t.add_link("a", "b", subnet="224.0.0.0/24"), "is multicast: no device"),
+    "a bridge of groups": (lambda t: t.add_bridge("br2", subnet="ff00::/64"), "is multicast: no device"),
+    "a subnet of loopback": (lambda t: Topology(subnet="127.9.0.0/16"), "'127.9.0.0/16' is of the loopback"),
+    "this host's subnet": (lambda t: Topology.star(2, subnet="0.0.0.0/0"), "begins in 0.0.0.0/8"),
+    "an unspecified subnet": (lambda t: Topology(subnet="::/64"), "begins with the unspecified address"),
     "two pools": (lambda t: Topology(subnet=["10.0.0.0/8", "auto"]), "one for each family is the most"),
     "queues": (lambda t: t.add_link("a", "b", queues=0), "queues 0 is out of range"),
     "a MAC": (lambda t: t.add_link("a", "b", mac="01:00:00:00:00:00"), "is multicast"),
@@ -222,6 +232,20 @@ AS_A_WHOLE: dict[str, tuple[Callable[[Topology], object], str]] = {
     "a default route by itself": (
         lambda t: t.add_link("a", "b", subnet="10.3.0.0/30", default_route="10.3.0.1"),
         "links[0].ends[0].default_route: 10.3.0.1 is its own address: a gateway is at the other end",
+    ),
+    "a default route by its own name": (
+        lambda t: t.add_link("a", "b", subnet="10.3.0.0/30", default_route="a"),
+        "links[0].ends[0].default_route: 10.3.0.1 is its own address: a gateway is at the other end",
+    ),
+    "a default route by a bridge of its own": (
+        lambda t: [
+            t.add_bridge("own", "a", address="10.3.0.1/24"), t.add_link("a", "own", default_route=True),
+        ],
+        "links[0].ends[0].default_route: 10.3.0.1 is its own address: a gateway is at the other end",
+    ),
+    "a route by itself": (
+        lambda t: [two_links(t, subnet="10.3.0.0/30"), t.add_route("a", "10.9.0.0/16", via="a")],
+        "namespaces.a.routes[0].via: 10.0.0.1 is its own address: a gateway is at the other end",
     ),
     "a default route elsewhere": (
         lambda t: t.add_link("a", "b", address="10.0.0.1/24", peer_address="10.0.1.1/24", default_route=True),

@@ -243,6 +243,10 @@ class Plan(Drawn):
         copy._entered = None
         return copy
 
+    def __getstate__(self) -> dict[str, object]:
+        """For pickle and deepcopy: the plan, not what is built of it."""
+        return {**self.__dict__, "_entered": None}
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Plan):
             return NotImplemented

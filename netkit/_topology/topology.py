@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from _thread import allocate_lock
+
 from netkit._lifecycle import Leaves
 from netkit._topology.formats import Formats
 from netkit._topology.layout import Layout
@@ -12,6 +14,9 @@ from netkit.errors import StateError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from netkit._topology.network import Network
+
+
+_entering = allocate_lock()
 
 
 class Topology(Rules, Shapes, Formats, Leaves):
@@ -73,10 +78,23 @@ class Topology(Rules, Shapes, Formats, Leaves):
         return Network(self).create()
 
     def __enter__(self) -> Network:
-        if self._entered is not None:
-            raise StateError(f"{self!r} is built in a `with` already: topology.create() builds another one")
-        network = self._entered = self.create()
-        return network
+        from netkit._topology.network import Network
+
+        network = Network(self)
+        self._enter(network)
+        try:
+            return network.create()
+        except BaseException:
+            self._entered = None
+            raise
+
+    def _enter(self, network: Network) -> None:
+        with _entering:  # of two threads one would leave what the other has built, and its own to nobody
+            if self._entered is not None:
+                raise StateError(
+                    f"{self!r} is built in a `with` already: topology.create() builds another one"
+                )
+            self._entered = network
 
     def _leave(self, problem: BaseException | None) -> None:
         network, self._entered = self._entered, None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import threading
 from pathlib import Path
 
 import pytest
 
-from netkit import ExistsError, Namespace, Network, Scope, Topology, VethPair
+from netkit import ExistsError, Namespace, Network, Scope, StateError, Topology, VethPair
 from tests.harness import place
 from tests.harness.patience import LONG
 
@@ -49,3 +52,49 @@ def test_a_process_inside_is_ended_with_it() -> None:
     with Topology.star(2) as net:
         process = net["box1"].popen(["sleep", "60"])
     assert process.wait(LONG) != 0
+
+
+def test_of_threads_that_build_one_plan_in_a_with_block_one_does() -> None:
+    plan = Topology.star(3)
+    start, tried = threading.Barrier(4), threading.Barrier(4)
+    entered: list[Network] = []
+    refused: list[str] = []
+
+    def build() -> None:
+        start.wait(LONG)
+        try:
+            with plan as net:
+                entered.append(net)
+                tried.wait(LONG)  # nobody leaves before all have tried
+        except StateError as error:
+            refused.append(str(error))
+            tried.wait(LONG)
+
+    threads = [threading.Thread(target=build) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(entered) == 1
+    assert not entered[0].exists
+    assert all(
+        "is built in a `with` already: topology.create() builds another one" in each for each in refused
+    )
+    with plan as net:
+        assert net["box1"].ping(net.address("box3")).received == 1
+
+
+def test_a_plan_that_could_not_be_built_can_be_built_later() -> None:
+    plan = Topology.star(1, named=True)
+    with Namespace("box1"), pytest.raises(ExistsError, match="box1"), plan:
+        raise AssertionError("it was built")
+    with plan as net:
+        assert net.exists
+
+
+def test_a_plan_is_copied_and_sent_while_it_is_built() -> None:
+    plan = Topology.star(2)
+    with plan:
+        assert copy.deepcopy(plan) == pickle.loads(pickle.dumps(plan)) == plan
+        with copy.deepcopy(plan) as other:
+            assert other["box1"].ping(other.address("box2")).received == 1

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LEAST = 100  # steps: fewer are done before one could read it
 _DELAY, _INTERVAL = 0.4, 0.1  # seconds before it is shown, and between two looks
-_WIDTH = 30
+_WIDTH, _USUAL_COLUMNS = 30, 80
 
 
 class Progress:
@@ -80,18 +80,32 @@ def _canvas() -> Callable[[str, float], None] | None:
 
 
 def _is_terminal(stream: Any) -> bool:
-    """Not one that is closed, as daemons do it, nor what a program put there that can be written to only."""
+    """Not one that is closed, as daemons do it, nor what a program put there that can be written to only.
+
+    Nor a dumb one, such as an editor's window: it shows what is written, and no line is drawn anew.
+    """
     try:
-        return stream is not None and stream.isatty()
+        return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
     except (AttributeError, ValueError):
         return False
 
 
 def _draw_text(what: str, part: float) -> None:
-    full = round(_WIDTH * part)
-    line = f"{what} [{'#' * full}{'.' * (_WIDTH - full)}] {part:4.0%}" if what else ""
+    columns = _columns(sys.stderr)
+    width = max(0, min(_WIDTH, columns - len(what) - len(" [] 100%") - 1))
+    full = round(width * part)
+    bar = f" [{'#' * full}{'.' * (width - full)}]" if width else ""
+    line = f"{what}{bar} {part:4.0%}"[: columns - 1] if what else ""
     sys.stderr.write(f"\r{line}\x1b[K")
     sys.stderr.flush()
+
+
+def _columns(stream: Any) -> int:
+    """How wide the terminal is: of a line that goes on in the next one, `\\r` is not the beginning."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS
+    except (AttributeError, OSError):  # what NETKIT_PROGRESS=1 writes to is perhaps no file
+        return _USUAL_COLUMNS
 
 
 def _notebook() -> Callable[[str, float], None] | None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import struct
 import sys
+import termios
 import threading
 from types import SimpleNamespace
 
@@ -22,6 +26,7 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     monkeypatch.delenv("NETKIT_PROGRESS", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(_progress, "_DELAY", 0.0)
     monkeypatch.setattr(_progress, "_INTERVAL", 0.0)
     stream = Terminal()
@@ -41,6 +46,30 @@ def test_a_bar_is_drawn_and_taken_away(terminal: Terminal) -> None:
         advance(500)
         assert terminal.getvalue().endswith("] 100%\x1b[K")
     assert terminal.getvalue().endswith("\r\x1b[K")
+
+
+@pytest.mark.parametrize(
+    ("columns", "line"),
+    [(40, "building [############...........]  50%"), (17, "building  50%"), (8, "buildin"), (0, None)],
+)
+def test_a_narrow_terminal_has_it_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, terminal: Terminal, columns: int, line: str | None
+) -> None:
+    controller, end = os.openpty()
+    with open(controller, "rb", buffering=0) as screen, open(end, "w") as stream:
+        fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        _redirect(monkeypatch, stream)
+        with Progress("building", 200) as advance:
+            advance(100)
+            shown = screen.read(100).decode()
+    assert shown == f"\r{line or 'building [###############...............]  50%'}\x1b[K"
+
+
+def test_a_dumb_terminal_stays_empty(monkeypatch: pytest.MonkeyPatch, terminal: Terminal) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    with Progress("building", 200) as advance:
+        advance(200)
+    assert terminal.getvalue() == ""
 
 
 def test_short_work_shows_nothing(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

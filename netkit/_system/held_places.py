@@ -17,6 +17,7 @@ from _socket import (
     SCM_RIGHTS,
     SOCK_CLOEXEC,
     SOCK_SEQPACKET,
+    SOL_SOCKET,
     socket,
     socketpair,
 )
@@ -91,6 +92,7 @@ def _sent(writer: socket, place: str, fd: int) -> bool:
     from netkit._system.passing import beside  # the guard, which starts anew each time, only reads
 
     try:
-        return bool(writer.sendmsg([place.encode()], beside([fd]), MSG_DONTWAIT))
+        attached = [(SOL_SOCKET, SCM_RIGHTS, fd.to_bytes(4, "little"))]
+        return bool(writer.sendmsg([place.encode()], attached, MSG_DONTWAIT))
     except OSError:  # EAGAIN; ETOOMANYREFS when more is on its way than RLIMIT_NOFILE allows (unix(7))
         return False

@@ -10,8 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PATIENCE = 1.0
-_STEP = 0.001
+LOOKS = 1000  # of at least a millisecond. Not so many seconds: where no process has run meanwhile, as on a
+_STEP = 0.001  # machine that stood still, nobody could fetch anything.
 
 
 def pass_descriptors(sock: socket, data: bytes, fds: Sequence[int]) -> None:
@@ -21,16 +21,14 @@ def pass_descriptors(sock: socket, data: bytes, fds: Sequence[int]) -> None:
     processes together, than RLIMIT_NOFILE allows the one that sends (too_many_unix_fds in net/core/scm.c).
     It is others who fetch them, so this waits a while; the kernel tells nobody when there is room again.
     """
-    deadline = None
+    looks = 0
     while True:
         try:
             sock.sendmsg([data], beside(fds), MSG_NOSIGNAL)
             return
         except OSError as problem:
-            if problem.errno != ETOOMANYREFS:
-                raise
-            deadline = deadline or time.monotonic() + PATIENCE
-            if time.monotonic() > deadline:
+            looks += 1
+            if problem.errno != ETOOMANYREFS or looks > LOOKS:
                 raise
         time.sleep(_STEP)
 

@@ -47,9 +47,9 @@ with Scope() as lab:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("what", [each for each in few_descriptors.WORKS if each != "iptables"])
-def test_every_refusal_names_the_limit_of_descriptors(nobody: Ordinary, what: str, when: str) -> None:
+def test_every_refusal_names_the_limit_of_descriptors(somebody: Ordinary, what: str, when: str) -> None:
     source = Path(few_descriptors.__file__).read_text()
-    done = nobody.run([PYTHON, "-c", source, what, when])
+    done = somebody.run([PYTHON, "-c", source, what, when])
     assert (done.returncode, done.stderr) == (0, "")
     few_descriptors.check(done.stdout)
 
@@ -100,7 +100,7 @@ def test_descriptors_under_way_are_waited_for(somebody: Ordinary) -> None:
 import threading
 from netkit._system import passing
 {UNDER_WAY}
-passing.PATIENCE = 60.0
+passing.LOOKS = 300_000
 waited, sleep = threading.Event(), passing.time.sleep
 def step(seconds):
     waited.set()
@@ -148,7 +148,7 @@ ours.close(), theirs.close()
     assert program(somebody, text, **somebody.borrow("iptc")) == ["40 True", "0 lo", "0", "0"]
 
 
-def test_an_answer_that_nobody_fetches_is_closed(nobody: Ordinary) -> None:
+def test_an_answer_that_nobody_fetches_is_closed(somebody: Ordinary) -> None:
     """Asked for and given up; asked for and never used; and one whose descriptor finds no room."""
     text = """
 import resource, signal
@@ -188,7 +188,7 @@ with Namespace() as a:
     except StateError as problem:
         print(problem)
 """
-    lines = program(nobody, text)
+    lines = program(somebody, text)
     assert lines[:3] == ["0 1", "0", "0"]
     assert "EMFILE" in lines[3]
     assert lines[4:6] == ["True", "-4"]

@@ -19,7 +19,7 @@ from netkit import Namespace, NatRule, NetkitError, Scope, VethPair
 
 LIMITS = (*range(3, 21), 25, 40)
 _REFUSED = 3
-TRACE = f"/tmp/netkit-trace-{os.getpid()}"  # what ran has left it
+TRACE = f"/tmp/netkit-trace-{os.urandom(8).hex()}"  # what ran has left it; others may have this pid in theirs
 
 
 def _inside(act: Callable[[Namespace], object]) -> Callable[[], object]:

@@ -66,7 +66,7 @@ class BrokerOpener(KernelOpener):
     ) -> list[tuple[int, NetlinkSocket]]:
         """Make several; all or none."""
         if count > _FEW:
-            make_room(2 * count)
+            make_room(2 * count, f"create {count} network namespaces")
         made: list[tuple[int, NetlinkSocket]] = []
         try:
             while len(made) < count:

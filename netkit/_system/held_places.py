@@ -89,8 +89,6 @@ def held_in(reader: socket) -> Iterator[tuple[str, int]]:
 
 
 def _sent(writer: socket, place: str, fd: int) -> bool:
-    from netkit._system.passing import beside  # the guard, which starts anew each time, only reads
-
     try:
         attached = [(SOL_SOCKET, SCM_RIGHTS, fd.to_bytes(4, "little"))]
         return bool(writer.sendmsg([place.encode()], attached, MSG_DONTWAIT))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from errno import EMFILE
 from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
+
+from netkit.errors import kernel_error
 
 
 class DescriptorLimit:
@@ -34,14 +37,19 @@ class DescriptorLimit:
             setrlimit(RLIMIT_NOFILE, before)
 
 
-def make_room(count: int) -> int:
-    """Raise the soft limit of open files, as far as the hard one goes, if ``count`` more do not fit.
+def make_room(count: int, operation: str, netns: str | None = None, instead: str = "") -> int:
+    """Raise the soft limit of open files for ``count`` more; KernelError if the hard one is too low.
 
     The soft limit of 1024 is there for programs that use select(2) on what they open; namespaces are
     never waited for. It stays raised: the descriptors stay, too. Returns how many there will be.
+    ``operation``, ``netns`` and ``instead`` are for the error, which comes before anything is done.
     """
-    wanted = len(os.listdir("/proc/self/fd")) + count + _TO_SPARE
+    needed = len(os.listdir("/proc/self/fd")) + count
+    wanted = needed + _TO_SPARE
     soft, hard = getrlimit(RLIMIT_NOFILE)
+    if hard != RLIM_INFINITY and needed > hard:
+        hint = f"That takes {count} more open files, and this process may have {hard} in all (RLIMIT_NOFILE, "
+        raise kernel_error(operation, EMFILE, netns=netns, hint=f"{hint}the hard limit){instead}")
     if soft != RLIM_INFINITY and wanted > soft < hard:
         setrlimit(RLIMIT_NOFILE, (wanted if hard == RLIM_INFINITY else min(wanted, hard), hard))
     return wanted

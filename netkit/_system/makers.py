@@ -43,7 +43,7 @@ def create_namespaces(
     three times as long as in a loop of its own.
     """
     if count > _FEW:
-        prepare_descriptor_table(make_room(_EACH * count), alone=False)
+        prepare_descriptor_table(make_room(_EACH * count, f"create {count} network namespaces"), alone=False)
     makers = _threads(count)
     stop: list[BaseException] = []
     jobs = [

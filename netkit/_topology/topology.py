@@ -81,11 +81,12 @@ class Topology(Rules, Shapes, Formats, Leaves):
         from netkit._topology.network import Network
 
         network = Network(self)
-        self._enter(network)
         try:
+            self._enter(network)
             return network.create()
         except BaseException:
-            self._entered = None
+            if self._entered is network:
+                self._entered = None
             raise
 
     def _enter(self, network: Network) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from resource import RLIMIT_NOFILE, getrlimit, setrlimit
@@ -79,6 +81,25 @@ def build() -> None:
         VethPair(red, blue, name="eth0", peer_name="eth0", address="10.0.0.1/24"),
     ):
         red.socket().close()
+
+
+HARD = """
+from resource import RLIMIT_NOFILE, setrlimit
+from netkit import KernelError, Namespace, Scope
+setrlimit(RLIMIT_NOFILE, (500, 1000))
+with Scope() as lab:
+    try:
+        lab.own(*[Namespace() for _ in range(500)], *[Namespace(f"box{n}") for n in range(10)])
+    except KernelError as problem:
+        print(problem)
+    lab.own(*[Namespace() for _ in range(300)])
+"""
+
+
+def test_more_than_the_hard_limit_allows_is_refused_before_one_is_made() -> None:
+    done = subprocess.run([sys.executable, "-c", HARD], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("cannot create 510 network namespaces: Too many open files (EMFILE).")
+    assert "takes 1020 more open files, and this process may have 1000 in all (RLIMIT_NOFILE" in done.stdout
 
 
 @pytest.mark.parametrize("free", range(3))

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from netkit import Bridge, ExistsError, KernelError, Namespace, PortMapping, Scope, SpecError, StateError
-from netkit._nat import publish_reserve
+from netkit._system import limits
 from tests.harness.oracle import Events
 from tests.harness.packets import bound, refused, tcp
 from tests.harness.publishing import backend, left_in_the_end, ruleset, shows
@@ -209,8 +209,8 @@ def test_F37_more_than_there_can_be(world: World, monkeypatch: pytest.MonkeyPatc
     before = sysctls(world.host)
     with pytest.raises(SpecError, match="port 65536 is out of range: 1 to 65535"):
         world.host.publish_many(dict.fromkeys(range(1, 70001), "172.18.0.2:80"), reserve=False)
-    monkeypatch.setattr(publish_reserve, "getrlimit", lambda which: (1000, 1000))
-    words = r"reserve 2000 ports.* may have 1000 \(RLIMIT_NOFILE.*reserve=False needs none"
+    monkeypatch.setattr(limits, "getrlimit", lambda which: (1000, 1000))
+    words = r"reserve 2000 ports.* may have 1000 in all \(RLIMIT_NOFILE.*reserve=False needs none"
     with pytest.raises(KernelError, match=words):
         world.host.publish("8000-8999", to="172.18.0.2", proto=["tcp", "udp"]).create()
     assert ruleset(world.host) == ""

@@ -11,7 +11,10 @@ _HEX = frozenset("0123456789abcdef")
 def mac(value: object, what: str = "mac", unicast: bool = True) -> str:
     """A MAC address in lower case with colons, from that, ``-`` separators, or 12 hex digits."""
     if not isinstance(value, str):
-        raise SpecError(f"{what} {shown(value)} is {type_of(value)}: a MAC address is a str")
+        hint = (
+            "; put it in quotes, for YAML takes 10:20:30:40:50:59 for a number" if type(value) is int else ""
+        )
+        raise SpecError(f"{what} {shown(value)} is {type_of(value)}: a MAC address is a str{hint}")
     digits = value.lower()
     for separator in ":-":
         if separator in digits:

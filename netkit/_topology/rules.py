@@ -69,7 +69,8 @@ class Rules(Plan):
     ) -> None:
         """What leaves by ``oif`` gets that device's address: `NatRule.masquerade`, whose keywords it has.
 
-        ``saddr`` and ``daddr`` may be the name of a bridge (its network) or of a namespace (its address).
+        ``saddr`` and ``daddr`` may be the name of a bridge (its network) or of a namespace (its address); of
+        two families the IPv4 one, unless ``family`` is 6.
 
         Twin: ``nft add rule ... masquerade``.
         """

@@ -404,3 +404,9 @@ def test_a_file_is_named_in_what_is_wrong_with_it(tmp_path: Path) -> None:
         Topology.load(tmp_path / "lab.ini")
     with pytest.raises(FileNotFoundError):
         Topology.load(tmp_path / "none.json")
+
+
+def test_a_mac_that_yaml_takes_for_a_number() -> None:
+    ends = "[a, {namespace: b, mac: 10:20:30:40:50:59}]"
+    with pytest.raises(SpecError, match=r"^links\[0\].*a MAC address is a str; put it in quotes"):
+        Topology.from_yaml(f"namespaces: {{a: , b: }}\nlinks: [{{ends: {ends}}}]")

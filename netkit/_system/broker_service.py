@@ -99,12 +99,12 @@ def _check(name: str, key: str, value: Value, kinds: tuple[type, ...]) -> None:
         raise ProtocolError(f"request {name!r}: {key} contains NUL")
 
 
-def _on_threads(count: int, set_up: Callable[[], int]) -> list[int]:
+def _on_threads(count: int, set_up: Callable[[], int], before: int) -> list[int]:
     """Each namespace and its socket, made side by side; none where this user may have no more threads."""
     from netkit._system.makers import create_namespaces
 
     try:
-        made = create_namespaces(count, set_up, os.close, lambda done: None)
+        made = create_namespaces(count, set_up, os.close, lambda done: None, before)
     except RuntimeError:
         return []
     return [fd for pair in made for fd in pair]
@@ -116,6 +116,7 @@ class Service:
     def __init__(self) -> None:
         self._names: dict[str, Registration] = {}
         self._children: dict[int, int] = {}
+        self._made = 0
 
     def perform(self, frame: Frame, passed: list[int]) -> Value:
         """Do what is asked; what is to be passed back is put into ``passed``."""
@@ -158,9 +159,10 @@ class Service:
                 passed.extend(make_namespace(set_up))
 
         if count > 1:
-            passed.extend(_on_threads(count, set_up))
+            passed.extend(_on_threads(count, set_up, self._made))
         if not passed:
             there_and_back(make)
+        self._made += count
 
     def _socket(self, fields: dict[str, Any], fds: list[int], passed: list[int]) -> None:
         family, kind, protocol = fields["family"], fields["kind"], fields["protocol"]

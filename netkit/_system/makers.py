@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from _thread import start_new_thread
 
+from netkit._system.fresh_proc import FreshProc
 from netkit._system.limits import make_room
 from netkit._system.namespace_files import open_of_socket
 from netkit._system.signals import blocked_signals
@@ -33,21 +34,27 @@ _EACH = 2  # descriptors: the namespace and its netlink socket
 
 
 def create_namespaces(
-    count: int, setup: Callable[[], S], discard: Callable[[S], object], progress: Callable[[int], object]
+    count: int,
+    setup: Callable[[], S],
+    discard: Callable[[S], object],
+    progress: Callable[[int], object],
+    before: int = 0,
 ) -> list[tuple[int, S]]:
     """Make ``count`` namespaces and run ``setup`` inside each: descriptors and the sockets that it opened.
 
     If one can't be made, or the wait is interrupted, none is left. ``progress`` is told, from any of
-    the threads, that one more is there. Needs CAP_SYS_ADMIN. What can be done to the sockets later is better
-    left to the caller: between two namespaces, each of which empties the processor's caches, it takes
-    three times as long as in a loop of its own.
+    the threads, that one more is there; ``before`` is how many the caller has made already. Needs
+    CAP_SYS_ADMIN. What can be done to the sockets later is better left to the caller: between two
+    namespaces, each of which empties the processor's caches, it takes three times as long as in a loop of
+    its own.
     """
     if count > _FEW:
         prepare_descriptor_table(make_room(_EACH * count, f"create {count} network namespaces"), alone=False)
     makers = _threads(count)
     stop: list[BaseException] = []
     jobs = [
-        _job(count // makers + (n < count % makers), setup, discard, progress, stop) for n in range(makers)
+        _job(count // makers + (n < count % makers), setup, discard, progress, stop, before)
+        for n in range(makers)
     ]
     try:
         with blocked_signals():  # they are for the program's own threads
@@ -80,13 +87,15 @@ def _job(
     discard: Callable[[S], object],
     progress: Callable[[int], object],
     stop: list[BaseException],
+    before: int,
 ) -> Job:
     def make_share() -> list[tuple[int, S]]:
         made: list[tuple[int, S]] = []
         try:
-            while len(made) < count and not stop:
-                made.append(_make(setup, discard))
-                progress(1)
+            with FreshProc(before + count):
+                while len(made) < count and not stop:
+                    made.append(_make(setup, discard))
+                    progress(1)
         except BaseException as problem:
             stop.append(problem)  # the other threads need not go on
             dispose(made)

@@ -1,9 +1,10 @@
-"""The system calls that Python's ``os`` lacks: mount and umount2, and before 3.12 setns and unshare."""
+"""The system calls that Python's ``os`` lacks: mount, umount2, fsmount, and before 3.12 setns and unshare."""
 
 from __future__ import annotations
 
 import os
 import sys
+from errno import ENOSYS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 CLONE_NEWNET = 0x40000000
 MNT_DETACH = 2
+_CLOEXEC = 1  # FSOPEN_CLOEXEC and FSMOUNT_CLOEXEC
+_FSCONFIG_CMD_CREATE, _NOSUID_NODEV_NOEXEC = 6, 0x2 | 0x4 | 0x8  # include/uapi/linux/mount.h
 MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
@@ -69,6 +72,19 @@ def umount2(target: str, flags: int) -> None:
     _call("umount2", os.fsencode(target), flags)
 
 
+def new_mount(kind: str) -> int:
+    """A file system of one's own that is mounted nowhere: the descriptor of its root (fsopen(2), fsmount(2)).
+
+    OSError: ENOSYS where the C library does not know of it either (glibc before 2.36).
+    """
+    context = _call("fsopen", kind.encode(), _CLOEXEC)
+    try:
+        _call("fsconfig", context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        return _call("fsmount", context, _CLOEXEC, _NOSUID_NODEV_NOEXEC)
+    finally:
+        os.close(context)
+
+
 def load() -> None:
     """Load what the functions here need, for a program that may find no files later."""
     import ctypes
@@ -81,12 +97,17 @@ def load() -> None:
 _functions: dict[str, Any] = {}
 
 
-def _call(name: str, *arguments: int | bytes | None) -> None:
-    import ctypes  # milliseconds, and only persistent names need it
+def _call(name: str, *arguments: int | bytes | None) -> int:
+    import ctypes  # milliseconds, and only persistent names and crowds need it
 
     function = _functions.get(name)
     if function is None:  # each CDLL makes a class, which only the garbage collector frees
-        function = _functions[name] = ctypes.CDLL(None, use_errno=True)[name]
+        try:
+            function = _functions[name] = ctypes.CDLL(None, use_errno=True)[name]
+        except AttributeError:
+            raise OSError(ENOSYS, os.strerror(ENOSYS)) from None
     typed = [ctypes.c_ulong(value) if isinstance(value, int) else value for value in arguments]
-    if function(*typed) != 0:
+    result: int = function(*typed)
+    if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Protocol, TypeVar
 
+    from netkit._system.fresh_proc import FreshProc
     from netkit._system.sysctl_change import Outcome, Wanted
 
     T = TypeVar("T")
@@ -35,6 +36,7 @@ DIRECTORY = "/proc/sys"
 # Files of a namespace that are read like its sysctls: the tables of iptables-legacy that somebody has used.
 TABLES_IN_USE = {4: "../thread-self/net/ip_tables_names", 6: "../thread-self/net/ip6_tables_names"}
 _elsewhere: dict[int, Elsewhere] = {}
+fresh_procs: dict[int, FreshProc] = {}  # of threads that make so many namespaces that it counts
 _PAGE = 4096
 _USUAL, _LONGEST = 512, 65536  # the kernel clears a buffer of this size for each read
 _ALL_DETECTION = "net/ipv6/conf/all/accept_dad"
@@ -240,7 +242,10 @@ def _skip_for_all() -> None:
 
 def _put(path: str) -> None:
     """Write a 0. The fewest calls: each lets another thread of the interpreter go first."""
-    fd = os.open(f"{DIRECTORY}/{path}", os.O_WRONLY | os.O_CLOEXEC)
+    own = fresh_procs.get(get_ident())
+    root = None if own is None else own.descriptor()
+    name = f"{DIRECTORY}/{path}" if root is None else f"sys/{path}"
+    fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=root)
     try:
         os.write(fd, b"0")
     finally:

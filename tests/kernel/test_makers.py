@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -11,7 +12,7 @@ import threading
 
 import pytest
 
-from netkit._system import makers
+from netkit._system import fresh_proc, makers, syscalls, sysctl_files, worker
 from netkit._system.makers import create_namespaces
 from netkit._system.namespace_files import identity
 from tests.harness.inside import SIOCGSKNS
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.capable
 
 Made = list[tuple[int, socket.socket]]
 COUNT = 30  # which several threads make
+DETECTION = "net/ipv6/conf/default/accept_dad"
 
 
 def opened() -> socket.socket:
@@ -79,6 +81,37 @@ def test_without_the_capability_to_ask_a_socket_they_are_found_by_path() -> None
         assert refused
     finally:
         close(made)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_crowd_looks_for_sysctls_in_a_procfs_of_its_own(
+    allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for 128 of them, or none where none may be mounted: what is written is the same."""
+    asked: list[str] = []
+
+    def new_mount(kind: str) -> int:
+        asked.append(kind)
+        if not allowed:
+            raise PermissionError(errno.EPERM, "no")
+        return syscalls.new_mount(kind)
+
+    def set_up() -> socket.socket:
+        sysctl_files.skip_duplicate_detection()
+        return opened()
+
+    monkeypatch.setattr(fresh_proc, "new_mount", new_mount)
+    monkeypatch.setattr(makers, "_threads", lambda count: 2)
+    before = sorted(os.listdir("/proc/self/fd"))
+    made = create_namespaces(260, set_up, socket.socket.close, lambda done: None)
+    try:
+        values = [worker.inside(fd, lambda: sysctl_files.read(DETECTION)) for fd, _ in made]
+    finally:
+        close(made)
+    assert asked == ["proc"] * (4 if allowed else 2)
+    assert values == ["0"] * 260
+    assert sysctl_files.fresh_procs == {}
+    assert sorted(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("last", [1, 2, COUNT // 2, COUNT])

@@ -8,6 +8,7 @@ import fcntl
 import os
 import socket
 import struct
+import subprocess
 import threading
 
 import pytest
@@ -83,6 +84,14 @@ def test_without_the_capability_to_ask_a_socket_they_are_found_by_path() -> None
         close(made)
 
 
+def may_mount_procfs() -> bool:
+    """Not who is root of a user namespace only, in a pid namespace of others; glibc knows how since 2.36."""
+    mounting = ["unshare", "--mount", "mount", "-t", "proc", "none", "/mnt"]
+    return (
+        hasattr(ctypes.CDLL(None), "fsopen") and subprocess.run(mounting, capture_output=True).returncode == 0
+    )
+
+
 @pytest.mark.parametrize("allowed", [True, False])
 def test_a_crowd_looks_for_sysctls_in_a_procfs_of_its_own(
     allowed: bool, monkeypatch: pytest.MonkeyPatch
@@ -108,7 +117,7 @@ def test_a_crowd_looks_for_sysctls_in_a_procfs_of_its_own(
         values = [worker.inside(fd, lambda: sysctl_files.read(DETECTION)) for fd, _ in made]
     finally:
         close(made)
-    assert asked == ["proc"] * (4 if allowed else 2)
+    assert asked == ["proc"] * (4 if allowed and may_mount_procfs() else 2)
     assert values == ["0"] * 260
     assert sysctl_files.fresh_procs == {}
     assert sorted(os.listdir("/proc/self/fd")) == before

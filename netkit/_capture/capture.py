@@ -185,7 +185,9 @@ class Capture(Shown):
 
     @property
     def dropped(self) -> int:
-        """How many of them were lost, for the ring was full: a larger ``buffer`` helps."""
+        """How many of them were lost, for the ring was full: a larger ``buffer`` helps.
+
+        Or one came in the very moment in which the kernel handed over a part of it, which is rare."""
         return self._statistics()[1]
 
     def _statistics(self) -> tuple[int, int]:

@@ -169,15 +169,23 @@ def test_a_filter_for_a_tag(pair: VethPair) -> None:
 
 
 def test_many_at_one_link_have_the_same(pair: VethPair) -> None:
+    """But for what comes to one in the very moment in which the kernel hands over its block, and says so.
+
+    It looks for room without the lock (__packet_rcv_has_room in net/packet/af_packet.c).
+    """
     captures = [pair.link.capture("icmp", buffer=2 << 20).__enter__() for _ in range(30)]
     try:
         assert pair.link.netns.ping("10.0.0.2").received == 1
     finally:
         stop_all(captures)
+    found = [[packet.icmp.type for packet in each if packet.icmp] for each in captures]
+    counted = [(each.received, each.dropped) for each in captures]
     for each in captures:
-        assert [packet.icmp.type for packet in each if packet.icmp] == [ECHO, REPLY]
-        assert (each.received, each.dropped) == (2, 0)
         each.close()
+    for types, (received, dropped) in zip(found, counted, strict=True):
+        assert received == 2
+        assert types == [ECHO, REPLY] if dropped == 0 else len(types) == 2 - dropped
+    assert counted.count((2, 0)) > 25
 
 
 def _socket_of(capture: Capture) -> int:

@@ -187,7 +187,8 @@ class Capture(Shown):
     def dropped(self) -> int:
         """How many of them were lost, for the ring was full: a larger ``buffer`` helps.
 
-        Or one came in the very moment in which the kernel handed over a part of it, which is rare."""
+        Or one came in the very moment in which the kernel handed over a part of it, which is rare.
+        """
         return self._statistics()[1]
 
     def _statistics(self) -> tuple[int, int]:

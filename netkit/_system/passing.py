@@ -21,18 +21,15 @@ def pass_descriptors(sock: socket, data: bytes, fds: Sequence[int]) -> None:
     processes together, than RLIMIT_NOFILE allows the one that sends (too_many_unix_fds in net/core/scm.c).
     It is others who fetch them, so this waits a while; the kernel tells nobody when there is room again.
     """
+    rights = b"".join([fd.to_bytes(4, "little") for fd in fds])
+    ancillary = [(SOL_SOCKET, SCM_RIGHTS, rights)] if fds else []
     looks = 0
     while True:
         try:
-            sock.sendmsg([data], beside(fds), MSG_NOSIGNAL)
+            sock.sendmsg([data], ancillary, MSG_NOSIGNAL)
             return
         except OSError as problem:
             looks += 1
             if problem.errno != ETOOMANYREFS or looks > LOOKS:
                 raise
         time.sleep(_STEP)
-
-
-def beside(fds: Sequence[int]) -> list[tuple[int, int, bytes]]:
-    """The ancillary data of sendmsg(2)."""
-    return [(SOL_SOCKET, SCM_RIGHTS, b"".join([fd.to_bytes(4, "little") for fd in fds]))] if fds else []
